@@ -1,0 +1,3 @@
+//! The binary: agent, command line and container logger in one.
+
+fn main() {}
