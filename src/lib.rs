@@ -4,3 +4,5 @@
 //! `tests/tidy.rs` reads it from there.
 
 mod base;
+mod plan;
+mod pod;
