@@ -169,10 +169,9 @@ pub fn plan(desired: &BTreeMap<SetKey, DesiredSet>, observed: &[ObservedPod]) ->
 impl Plan {
     /// Stops all of these.
     fn delete(&mut self, pods: &[&ObservedPod], cause: &Cause) {
-        self.steps.extend(pods.iter().map(|pod| Step::Delete {
-            pod: pod.uid.clone(),
-            cause: cause.clone(),
-        }));
+        self.steps.extend(
+            pods.iter().map(|pod| Step::Delete { pod: pod.uid.clone(), cause: cause.clone() }),
+        );
     }
 
     /// Notes why something is not done.
@@ -259,9 +258,7 @@ impl Plan {
         newest: &ObservedPod,
         oldest: &ObservedPod,
     ) {
-        let missing = newest
-            .ready_for
-            .map(|ready| set.min_ready.saturating_sub(ready));
+        let missing = newest.ready_for.map(|ready| set.min_ready.saturating_sub(ready));
         if oldest.ready_for.is_none() || missing == Some(Duration::ZERO) {
             self.delete(&[oldest], &Cause::Outdated);
             return;

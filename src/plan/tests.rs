@@ -43,18 +43,12 @@ fn planned(set: Option<DesiredSet>, pods: &[ObservedPod]) -> Plan {
 }
 
 fn deletion(uid: &str, cause: Cause) -> Step {
-    Step::Delete {
-        pod: PodUid::new(uid),
-        cause,
-    }
+    Step::Delete { pod: PodUid::new(uid), cause }
 }
 
 #[test]
 fn a_settled_node_has_an_empty_plan() {
-    assert_eq!(
-        planned(Some(wanted("a")), &[pod("1", "a", 9)]),
-        Plan::default()
-    );
+    assert_eq!(planned(Some(wanted("a")), &[pod("1", "a", 9)]), Plan::default());
     assert_eq!(planned(None, &[]), Plan::default());
 }
 
@@ -65,11 +59,7 @@ fn an_eligible_set_without_a_pod_gets_one() {
 
 #[test]
 fn a_refused_set_is_held_with_its_reason() {
-    let set = DesiredSet {
-        should_run: false,
-        refusal: "no ssd".into(),
-        ..wanted("a")
-    };
+    let set = DesiredSet { should_run: false, refusal: "no ssd".into(), ..wanted("a") };
     let plan = planned(Some(set), &[]);
     assert!(plan.steps.is_empty());
     assert_eq!(plan.holds[&key()], Hold::NotEligible("no ssd".into()));
@@ -77,11 +67,7 @@ fn a_refused_set_is_held_with_its_reason() {
 
 #[test]
 fn a_no_schedule_taint_keeps_a_pod_that_runs_even_an_outdated_one() {
-    let set = DesiredSet {
-        should_run: false,
-        refusal: "taint".into(),
-        ..wanted("b")
-    };
+    let set = DesiredSet { should_run: false, refusal: "taint".into(), ..wanted("b") };
     assert!(planned(Some(set), &[pod("1", "a", 9)]).steps.is_empty());
 }
 
@@ -94,36 +80,24 @@ fn a_pod_that_may_not_stay_is_stopped() {
         ..wanted("a")
     };
     let plan = planned(Some(set), &[pod("1", "a", 9)]);
-    assert_eq!(
-        plan.steps,
-        [deletion("1", Cause::NotEligible("no ssd".into()))]
-    );
+    assert_eq!(plan.steps, [deletion("1", Cause::NotEligible("no ssd".into()))]);
 }
 
 #[test]
 fn pods_of_a_removed_set_are_stopped() {
-    assert_eq!(
-        planned(None, &[pod("1", "a", 9)]).steps,
-        [deletion("1", Cause::SetRemoved)]
-    );
+    assert_eq!(planned(None, &[pod("1", "a", 9)]).steps, [deletion("1", Cause::SetRemoved)]);
 }
 
 #[test]
 fn of_two_pods_the_oldest_stays() {
-    let plan = planned(
-        Some(wanted("a")),
-        &[pod("young", "a", 1), pod("old", "a", 9)],
-    );
+    let plan = planned(Some(wanted("a")), &[pod("young", "a", 1), pod("old", "a", 9)]);
     assert_eq!(plan.steps, [deletion("young", Cause::Surplus)]);
 }
 
 #[test]
 fn a_new_template_stops_the_old_pod_and_waits_for_its_end() {
     let mut old = pod("1", "a", 9);
-    assert_eq!(
-        planned(Some(wanted("b")), &[old.clone()]).steps,
-        [deletion("1", Cause::Outdated)]
-    );
+    assert_eq!(planned(Some(wanted("b")), &[old.clone()]).steps, [deletion("1", Cause::Outdated)]);
     old.stopping = true;
     let plan = planned(Some(wanted("b")), &[old]);
     assert!(plan.steps.is_empty());
@@ -132,10 +106,7 @@ fn a_new_template_stops_the_old_pod_and_waits_for_its_end() {
 
 #[test]
 fn on_delete_keeps_the_old_pod_until_it_is_deleted() {
-    let set = DesiredSet {
-        on_delete: true,
-        ..wanted("b")
-    };
+    let set = DesiredSet { on_delete: true, ..wanted("b") };
     let plan = planned(Some(set.clone()), &[pod("1", "a", 9)]);
     assert!(plan.steps.is_empty());
     assert_eq!(plan.holds[&key()], Hold::OnDelete);
@@ -144,44 +115,22 @@ fn on_delete_keeps_the_old_pod_until_it_is_deleted() {
 
 #[test]
 fn an_eviction_holds_until_its_taint_is_gone() {
-    let evicted = ObservedPod {
-        time_over: true,
-        ..pod("1", "a", 9)
-    };
-    assert_eq!(
-        planned(Some(wanted("a")), &[evicted]).steps,
-        [deletion("1", Cause::Evicted)]
-    );
-    let set = DesiredSet {
-        evicted: true,
-        ..wanted("a")
-    };
+    let evicted = ObservedPod { time_over: true, ..pod("1", "a", 9) };
+    assert_eq!(planned(Some(wanted("a")), &[evicted]).steps, [deletion("1", Cause::Evicted)]);
+    let set = DesiredSet { evicted: true, ..wanted("a") };
     assert_eq!(planned(Some(set), &[]).holds[&key()], Hold::Evicted);
 }
 
 #[test]
 fn a_surge_starts_beside_the_old_pod_and_retires_it_when_available() {
-    let set = DesiredSet {
-        surge: true,
-        min_ready: Duration::from_secs(90),
-        ..wanted("b")
-    };
+    let set = DesiredSet { surge: true, min_ready: Duration::from_secs(90), ..wanted("b") };
     let (old, new) = (pod("1", "a", 9), pod("2", "b", 1));
-    assert_eq!(
-        planned(Some(set.clone()), &[old.clone()]).steps,
-        [Step::Create(key())]
-    );
+    assert_eq!(planned(Some(set.clone()), &[old.clone()]).steps, [Step::Create(key())]);
     let waiting = planned(Some(set.clone()), &[old.clone(), new.clone()]);
     assert_eq!(waiting.wake, Some(Duration::from_secs(30)));
     assert!(waiting.steps.is_empty());
-    let ready = ObservedPod {
-        ready_for: Some(Duration::from_secs(90)),
-        ..new
-    };
-    assert_eq!(
-        planned(Some(set), &[old, ready]).steps,
-        [deletion("1", Cause::Outdated)]
-    );
+    let ready = ObservedPod { ready_for: Some(Duration::from_secs(90)), ..new };
+    assert_eq!(planned(Some(set), &[old, ready]).steps, [deletion("1", Cause::Outdated)]);
 }
 
 /// Applies a plan to the model of a node, as a perfect agent would.

@@ -55,16 +55,8 @@ enum Found {
 
 /// Compares a container's record with what is there.
 fn find(now: Now, record: &ContainerRecord, there: Option<&ObservedContainer>) -> Found {
-    let lost = |attempt| {
-        Found::Ended(
-            attempt,
-            Exit {
-                code: 255,
-                at: now.wall,
-                kind: ExitKind::Lost,
-            },
-        )
-    };
+    let lost =
+        |attempt| Found::Ended(attempt, Exit { code: 255, at: now.wall, kind: ExitKind::Lost });
     let believed_running = record.attempt.filter(|_| record.running_since.is_some());
     match there.map(|there| (there.attempt, &there.task)) {
         Some((attempt, ObservedTask::Running)) => Found::Runs(attempt),
@@ -93,31 +85,17 @@ impl Pod {
         observed: &Observed,
         policy: Policy,
     ) -> (Self, Vec<Effect>) {
-        let names: Vec<String> = record
-            .spec()
-            .containers
-            .iter()
-            .map(|container| container.name.clone())
-            .collect();
-        let containers = names
-            .iter()
-            .map(|name| (name.clone(), State::creating()))
-            .collect();
-        let mut pod = Self {
-            record,
-            stage: Stage::Gone,
-            containers,
-            policy,
-        };
+        let names: Vec<String> =
+            record.spec().containers.iter().map(|container| container.name.clone()).collect();
+        let containers = names.iter().map(|name| (name.clone(), State::creating())).collect();
+        let mut pod = Self { record, stage: Stage::Gone, containers, policy };
         let mut out = Vec::new();
         let mut ends = Ends::new();
         for name in names {
             pod.take_up(now, name, observed, &mut ends, &mut out);
         }
         if let Some(deletion) = pod.record.deletion.clone() {
-            let rest = deletion
-                .grace
-                .saturating_sub(elapsed(deletion.requested, now.wall));
+            let rest = deletion.grace.saturating_sub(elapsed(deletion.requested, now.wall));
             pod.stage = pod.stop_adopted(now, rest, ends, &mut out);
         } else if observed.sandbox && pod.record.sandbox.is_some() {
             pod.stage = Stage::Up;
@@ -146,23 +124,15 @@ impl Pod {
                     record.running_since = Some(now.wall);
                     out.push(Effect::Save);
                 }
-                self.containers
-                    .insert(name.clone(), State::Running { attempt });
-                out.push(Effect::Watch {
-                    container: name,
-                    attempt,
-                });
+                self.containers.insert(name.clone(), State::Running { attempt });
+                out.push(Effect::Watch { container: name, attempt });
             }
             Found::Ended(attempt, exit) => {
-                self.containers
-                    .insert(name.clone(), State::Running { attempt });
+                self.containers.insert(name.clone(), State::Running { attempt });
                 ends.push((name, attempt, exit));
             }
             Found::Known(Some(attempt)) => {
-                out.push(Effect::RemoveContainer {
-                    container: name,
-                    attempt,
-                });
+                out.push(Effect::RemoveContainer { container: name, attempt });
             }
             Found::Known(None) => {}
         }
@@ -190,21 +160,14 @@ impl Pod {
     /// Starts a container that was waiting when the last agent ended; what is left of its back-off still holds.
     fn resume(&mut self, now: Now, name: &str, out: &mut Vec<Effect>) {
         let record = self.record_of(name);
-        let Some(ended) = record
-            .terminated
-            .as_ref()
-            .map(|terminated| terminated.finished)
-        else {
+        let Some(ended) = record.terminated.as_ref().map(|terminated| terminated.finished) else {
             return self.start(name, Backoff::default(), None, out);
         };
-        if record.backoff_grew.is_some_and(|grew| grew >= ended) {
+        if record.backoff_grew.is_some_and(|grew| grew > ended) {
             // The restart was counted; only its start was cut short.
             return self.start(name, Backoff::default(), None, out);
         }
-        let rest = record
-            .backoff
-            .delay()
-            .saturating_sub(elapsed(ended, now.wall));
+        let rest = record.backoff.delay().saturating_sub(elapsed(ended, now.wall));
         if rest.is_zero() {
             self.restart(now, name, None, out);
         } else {
@@ -232,10 +195,7 @@ impl Pod {
             ));
         }
         out.push(Effect::ResetPod);
-        Stage::Resetting {
-            backoff: Backoff::default(),
-            retry_at: None,
-        }
+        Stage::Resetting { backoff: Backoff::default(), retry_at: None }
     }
 
     /// A pod whose deletion was under way: what is left of its grace still holds.

@@ -38,6 +38,8 @@ pub enum State {
         attempt: u32,
         /// The back-off of starts that failed.
         faults: Backoff,
+        /// The ended attempt that is removed once this one runs, since removing it first would take time.
+        previous: Option<u32>,
     },
     /// Its process runs.
     Running {
@@ -82,34 +84,19 @@ pub(super) fn terminated(attempt: u32, started: Option<Timestamp>, exit: &Exit) 
         ExitKind::Ended if exit.code == 0 => (0, "Completed", String::new()),
         ExitKind::Ended => (exit.code, "Error", String::new()),
     };
-    Terminated {
-        attempt,
-        exit_code,
-        reason: reason.into(),
-        message,
-        started,
-        finished: exit.at,
-    }
+    Terminated { attempt, exit_code, reason: reason.into(), message, started, finished: exit.at }
 }
 
 /// Whether the reason is one that a new image may cure.
 fn wants_image(reason: &str) -> bool {
-    matches!(
-        reason,
-        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull"
-    )
+    matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull")
 }
 
 impl Pod {
     /// Starts every container, in the template's order.
     pub(super) fn start_all(&mut self, out: &mut Vec<Effect>) {
-        let names: Vec<String> = self
-            .record
-            .spec()
-            .containers
-            .iter()
-            .map(|container| container.name.clone())
-            .collect();
+        let names: Vec<String> =
+            self.record.spec().containers.iter().map(|container| container.name.clone()).collect();
         for name in names {
             self.start(&name, Backoff::default(), None, out);
         }
@@ -123,17 +110,21 @@ impl Pod {
         previous: Option<u32>,
         out: &mut Vec<Effect>,
     ) {
-        let attempt = self
-            .record_of(name)
-            .attempt
-            .map_or(0, |attempt| attempt + 1);
-        self.containers
-            .insert(name.to_owned(), State::Starting { attempt, faults });
-        out.push(Effect::StartContainer {
-            container: name.to_owned(),
-            attempt,
-            previous,
-        });
+        let attempt = self.record_of(name).attempt.map_or(0, |attempt| attempt + 1);
+        // Children of a container without a PID namespace of its own may still hold what the next one needs.
+        let host_pid = self.record.spec().host_pid == Some(true);
+        let (remove_first, previous) = if host_pid { (previous, None) } else { (None, previous) };
+        self.containers.insert(name.to_owned(), State::Starting { attempt, faults, previous });
+        out.push(Effect::StartContainer { container: name.to_owned(), attempt, remove_first });
+    }
+
+    /// Removes the attempt that a start replaced, now that the start is over.
+    fn remove_previous(&mut self, name: &str, out: &mut Vec<Effect>) {
+        if let Some(State::Starting { previous, .. }) = self.containers.get_mut(name)
+            && let Some(attempt) = previous.take()
+        {
+            out.push(Effect::RemoveContainer { container: name.to_owned(), attempt });
+        }
     }
 
     /// Its history, made empty when there is none yet.
@@ -144,7 +135,6 @@ impl Pod {
     /// A start succeeded.
     pub(super) fn started(
         &mut self,
-        _now: Now,
         name: &str,
         attempt: u32,
         at: Timestamp,
@@ -154,25 +144,17 @@ impl Pod {
         if !self.awaits_start(name, attempt) {
             return;
         }
-        let wanted = self
-            .record
-            .container(name)
-            .and_then(|container| container.image.as_deref());
-        let message = format!(
-            "Container image {:?} already present on machine",
-            wanted.unwrap_or_default()
-        );
+        self.remove_previous(name, out);
+        let wanted = self.record.container(name).and_then(|container| container.image.as_deref());
+        let message =
+            format!("Container image {:?} already present on machine", wanted.unwrap_or_default());
         let record = self.record_of(name);
         record.attempt = Some(attempt);
         record.running_since = Some(at);
         record.image = Some(image);
-        self.containers
-            .insert(name.to_owned(), State::Running { attempt });
+        self.containers.insert(name.to_owned(), State::Running { attempt });
         out.push(Effect::Save);
-        out.push(Effect::Watch {
-            container: name.to_owned(),
-            attempt,
-        });
+        out.push(Effect::Watch { container: name.to_owned(), attempt });
         out.push(note("Pulled", message));
         out.push(note("Started", format!("Container {name} started")));
     }
@@ -186,27 +168,16 @@ impl Pod {
         fault: StartFault,
         out: &mut Vec<Effect>,
     ) {
-        let Some(State::Starting {
-            attempt: awaited,
-            faults,
-        }) = self.containers.get(name)
-        else {
-            return;
+        self.remove_previous(name, out);
+        let mut faults = match self.containers.get(name) {
+            Some(State::Starting { attempt: awaited, faults, .. }) if *awaited == attempt => {
+                *faults
+            }
+            _ => return,
         };
-        if *awaited != attempt {
-            return;
-        }
-        let mut faults = *faults;
-        let pace = if wants_image(fault.reason) {
-            self.policy.image
-        } else {
-            self.policy.fault
-        };
+        let pace = if wants_image(fault.reason) { self.policy.image } else { self.policy.fault };
         let wait = faults.next(pace);
-        out.push(warning(
-            "Failed",
-            format!("Error: {}: {}", fault.reason, fault.message),
-        ));
+        out.push(warning("Failed", format!("Error: {}: {}", fault.reason, fault.message)));
         let state = State::Waiting {
             reason: fault.reason,
             message: fault.message,
@@ -225,13 +196,13 @@ impl Pod {
         exit: &Exit,
         out: &mut Vec<Effect>,
     ) {
+        self.remove_previous(name, out);
         if !self.note_exit(name, attempt, exit, out) {
             return;
         }
         let record = self.record_of(name);
-        let ran_well = record
-            .backoff_grew
-            .is_some_and(|grew| elapsed(grew, exit.at) > FORGIVEN_AFTER);
+        let ran_well =
+            record.backoff_grew.is_some_and(|grew| elapsed(grew, exit.at) > FORGIVEN_AFTER);
         if ran_well {
             record.backoff.reset();
         }
@@ -253,9 +224,7 @@ impl Pod {
     ) -> bool {
         let counted = match self.containers.get(name) {
             Some(State::Running { attempt: running }) => *running == attempt,
-            Some(State::Starting {
-                attempt: starting, ..
-            }) => *starting == attempt,
+            Some(State::Starting { attempt: starting, .. }) => *starting == attempt,
             Some(State::Waiting { .. } | State::Ended) | None => false,
         };
         if !counted {
@@ -297,16 +266,10 @@ impl Pod {
         out: &mut Vec<Effect>,
     ) {
         self.wait_out(now, name, wait);
-        let text = format!(
-            "Back-off restarting failed container {name} in pod {}",
-            self.place()
-        );
+        let text = format!("Back-off restarting failed container {name} in pod {}", self.place());
         out.push(Effect::Save);
         out.push(warning("BackOff", text));
-        out.push(Effect::RemoveContainer {
-            container: name.to_owned(),
-            attempt,
-        });
+        out.push(Effect::RemoveContainer { container: name.to_owned(), attempt });
     }
 
     /// Lets a container wait until its back-off is over.
@@ -337,12 +300,7 @@ impl Pod {
             .containers
             .iter()
             .filter_map(|(name, state)| match state {
-                State::Waiting {
-                    reason,
-                    retry_at: Some(at),
-                    faults,
-                    ..
-                } if *at <= now.mono => {
+                State::Waiting { reason, retry_at: Some(at), faults, .. } if *at <= now.mono => {
                     Some((name.clone(), *reason == "CrashLoopBackOff", *faults))
                 }
                 _ => None,

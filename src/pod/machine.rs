@@ -133,8 +133,8 @@ pub enum Effect {
         container: String,
         /// The attempt.
         attempt: u32,
-        /// The ended attempt that it replaces and that is still to be removed.
-        previous: Option<u32>,
+        /// An ended attempt that must be gone before.
+        remove_first: Option<u32>,
     },
     /// Tell when the attempt ends. Answers `Exited`.
     Watch {
@@ -272,7 +272,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// A pod that never was before, and its first effects.
+    /// A pod that never was before, and its first effects. Its record must be on disk already.
     pub fn new(record: PodRecord, policy: Policy) -> (Self, Vec<Effect>) {
         let containers = record
             .spec()
@@ -280,13 +280,8 @@ impl Pod {
             .iter()
             .map(|container| (container.name.clone(), State::creating()))
             .collect();
-        let mut pod = Self {
-            record,
-            stage: Stage::Gone,
-            containers,
-            policy,
-        };
-        let mut effects = vec![Effect::Save];
+        let mut pod = Self { record, stage: Stage::Gone, containers, policy };
+        let mut effects = Vec::new();
         pod.stage = pod.prepare(&mut effects);
         (pod, effects)
     }
@@ -297,20 +292,16 @@ impl Pod {
         let out = &mut effects;
         self.stage = match mem::replace(&mut self.stage, Stage::Gone) {
             Stage::Held(fault) => self.when_held(now, fault, input, out),
-            Stage::Preparing {
-                fault,
-                backoff,
-                retry_at,
-            } => self.when_preparing(now, (fault, backoff, retry_at), input, out),
+            Stage::Preparing { fault, backoff, retry_at } => {
+                self.when_preparing(now, (fault, backoff, retry_at), input, out)
+            }
             Stage::Up => self.when_up(now, input, out),
             Stage::Resetting { backoff, retry_at } => {
                 self.when_resetting(now, backoff, retry_at, input, out)
             }
-            Stage::Stopping {
-                kill_at,
-                kills,
-                busy,
-            } => self.when_stopping(now, (kill_at, kills, busy), input, out),
+            Stage::Stopping { kill_at, kills, busy } => {
+                self.when_stopping(now, (kill_at, kills, busy), input, out)
+            }
             Stage::Cleaning { backoff, retry_at } => {
                 self.when_cleaning(now, backoff, retry_at, input, out)
             }
@@ -351,19 +342,12 @@ impl Pod {
         if self.record.spec().host_network != Some(true) {
             let message = "network is not ready: a pod without hostNetwork needs CNI, \
                            which this version does not drive; set hostNetwork: true";
-            let fault = StartFault {
-                reason: "NetworkNotReady",
-                message: message.into(),
-            };
+            let fault = StartFault { reason: "NetworkNotReady", message: message.into() };
             out.push(warning(fault.reason, fault.message.clone()));
             return Stage::Held(fault);
         }
         out.push(Effect::CreateSandbox);
-        Stage::Preparing {
-            fault: None,
-            backoff: Backoff::default(),
-            retry_at: None,
-        }
+        Stage::Preparing { fault: None, backoff: Backoff::default(), retry_at: None }
     }
 
     /// Held: only deletion matters.
@@ -399,52 +383,27 @@ impl Pod {
             Input::SandboxFailed(fault) => {
                 let wait = backoff.next(self.policy.sandbox);
                 out.push(warning(fault.reason, fault.message.clone()));
-                Stage::Preparing {
-                    fault: Some(fault),
-                    backoff,
-                    retry_at: Some(now.mono + wait),
-                }
+                Stage::Preparing { fault: Some(fault), backoff, retry_at: Some(now.mono + wait) }
             }
             Input::Delete { grace, cause } => self.stop(now, grace, cause, retry_at.is_none(), out),
             Input::Deadline if due(retry_at, now) => {
                 out.push(Effect::CreateSandbox);
-                Stage::Preparing {
-                    fault,
-                    backoff,
-                    retry_at: None,
-                }
+                Stage::Preparing { fault, backoff, retry_at: None }
             }
-            _ => Stage::Preparing {
-                fault,
-                backoff,
-                retry_at,
-            },
+            _ => Stage::Preparing { fault, backoff, retry_at },
         }
     }
 
     /// Up: the containers live; the pod itself only waits for its deletion.
     fn when_up(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) -> Stage {
         match input {
-            Input::Started {
-                container,
-                attempt,
-                at,
-                image,
-            } => {
-                self.started(now, &container, attempt, at, image, out);
+            Input::Started { container, attempt, at, image } => {
+                self.started(&container, attempt, at, image, out);
             }
-            Input::StartFailed {
-                container,
-                attempt,
-                fault,
-            } => {
+            Input::StartFailed { container, attempt, fault } => {
                 self.start_failed(now, &container, attempt, fault, out);
             }
-            Input::Exited {
-                container,
-                attempt,
-                exit,
-            } => {
+            Input::Exited { container, attempt, exit } => {
                 self.exited(now, &container, attempt, &exit, out);
             }
             Input::Deadline => self.retry_due(now, out),
@@ -474,18 +433,12 @@ impl Pod {
             Input::ResetFailed(message) => {
                 out.push(warning("FailedKillPod", message));
                 let wait = backoff.next(self.policy.sandbox);
-                Stage::Resetting {
-                    backoff,
-                    retry_at: Some(now.mono + wait),
-                }
+                Stage::Resetting { backoff, retry_at: Some(now.mono + wait) }
             }
             Input::Delete { grace, cause } => self.stop(now, grace, cause, retry_at.is_none(), out),
             Input::Deadline if due(retry_at, now) => {
                 out.push(Effect::ResetPod);
-                Stage::Resetting {
-                    backoff,
-                    retry_at: None,
-                }
+                Stage::Resetting { backoff, retry_at: None }
             }
             _ => Stage::Resetting { backoff, retry_at },
         }
@@ -505,17 +458,11 @@ impl Pod {
             Input::RemoveFailed(message) => {
                 out.push(warning("FailedKillPod", message));
                 let wait = backoff.next(self.policy.sandbox);
-                Stage::Cleaning {
-                    backoff,
-                    retry_at: Some(now.mono + wait),
-                }
+                Stage::Cleaning { backoff, retry_at: Some(now.mono + wait) }
             }
             Input::Deadline if due(retry_at, now) => {
                 out.push(Effect::RemovePod);
-                Stage::Cleaning {
-                    backoff,
-                    retry_at: None,
-                }
+                Stage::Cleaning { backoff, retry_at: None }
             }
             _ => Stage::Cleaning { backoff, retry_at },
         }
@@ -529,18 +476,10 @@ pub(super) fn due(retry_at: Option<Instant>, now: Now) -> bool {
 
 /// A warning for the operator.
 pub(super) fn warning(reason: &'static str, message: impl Into<String>) -> Effect {
-    Effect::Record(PodEvent {
-        warning: true,
-        reason,
-        message: message.into(),
-    })
+    Effect::Record(PodEvent { warning: true, reason, message: message.into() })
 }
 
 /// A note for the operator.
 pub(super) fn note(reason: &'static str, message: impl Into<String>) -> Effect {
-    Effect::Record(PodEvent {
-        warning: false,
-        reason,
-        message: message.into(),
-    })
+    Effect::Record(PodEvent { warning: false, reason, message: message.into() })
 }

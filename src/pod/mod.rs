@@ -8,3 +8,6 @@ pub mod machine;
 pub mod record;
 pub mod sandbox;
 pub mod stopping;
+
+#[cfg(test)]
+mod tests;

@@ -58,10 +58,7 @@ impl PodRecord {
 
     /// The container of that name in the template.
     pub fn container(&self, name: &str) -> Option<&Container> {
-        self.spec()
-            .containers
-            .iter()
-            .find(|container| container.name == name)
+        self.spec().containers.iter().find(|container| container.name == name)
     }
 
     /// How long its processes get between the stop signal and the kill.

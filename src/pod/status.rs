@@ -44,8 +44,7 @@ impl Pod {
     /// The labels: the template's, and the hash.
     pub fn labels(&self) -> BTreeMap<String, String> {
         let metadata = self.record.template.metadata.as_ref();
-        let mut labels =
-            metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
+        let mut labels = metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
         labels.insert(HASH_LABEL.to_owned(), self.record.hash.to_string());
         labels
     }
@@ -87,8 +86,9 @@ impl Pod {
         let statuses: Vec<ContainerStatus> =
             record.spec().containers.iter().map(|container| self.container(container)).collect();
         let host_ip = place.host_ip.map(str::to_owned);
-        let pod_ip =
-            host_ip.clone().filter(|_| record.sandbox.is_some() && record.spec().host_network == Some(true));
+        let pod_ip = host_ip
+            .clone()
+            .filter(|_| record.sandbox.is_some() && record.spec().host_network == Some(true));
         let fault = match &self.stage {
             Stage::Held(fault) | Stage::Preparing { fault: Some(fault), .. } => Some(fault),
             _ => None,
@@ -111,7 +111,10 @@ impl Pod {
     /// `Pending` until every container ran once, then `Running`: with restartPolicy Always there is no other.
     fn phase(&self) -> &'static str {
         let ran = |container: &Container| {
-            self.record.containers.get(&container.name).is_some_and(|record| record.attempt.is_some())
+            self.record
+                .containers
+                .get(&container.name)
+                .is_some_and(|record| record.attempt.is_some())
         };
         if self.record.spec().containers.iter().all(ran) { "Running" } else { "Pending" }
     }
@@ -170,15 +173,17 @@ impl Pod {
         let last = record.terminated.as_ref().filter(|_| !ended);
         ContainerStatus {
             name: container.name.clone(),
-            image: record
-                .image
-                .as_ref()
-                .map_or_else(|| container.image.clone().unwrap_or_default(), |image| image.reference.clone()),
+            image: record.image.as_ref().map_or_else(
+                || container.image.clone().unwrap_or_default(),
+                |image| image.reference.clone(),
+            ),
             image_id: record.image.as_ref().map(|image| image.digest.clone()).unwrap_or_default(),
             container_id: record.attempt.map(id),
             ready: running,
             started: Some(running),
-            restart_count: record.attempt.map_or(0, |attempt| i32::try_from(attempt).unwrap_or(i32::MAX)),
+            restart_count: record
+                .attempt
+                .map_or(0, |attempt| i32::try_from(attempt).unwrap_or(i32::MAX)),
             state: Some(self.state(record, state)),
             last_state: last.map(|terminated| ContainerState {
                 terminated: Some(terminated_object(terminated, id(terminated.attempt))),
@@ -196,11 +201,16 @@ impl Pod {
                 ..ContainerState::default()
             },
             Some(State::Ended) if record.terminated.is_some() => ContainerState {
-                terminated: record.terminated.as_ref().map(|ended| terminated_object(ended, String::new())),
+                terminated: record
+                    .terminated
+                    .as_ref()
+                    .map(|ended| terminated_object(ended, String::new())),
                 ..ContainerState::default()
             },
             Some(State::Waiting { reason, message, .. }) => self.waiting(reason, message),
-            Some(State::Starting { .. } | State::Ended) | None => self.waiting("ContainerCreating", ""),
+            Some(State::Starting { .. } | State::Ended) | None => {
+                self.waiting("ContainerCreating", "")
+            }
         }
     }
 
@@ -230,5 +240,33 @@ fn terminated_object(ended: &Terminated, container_id: String) -> ContainerState
         finished_at: Some(Time(ended.finished)),
         container_id: (!container_id.is_empty()).then_some(container_id),
         ..ContainerStateTerminated::default()
+    }
+}
+
+impl Pod {
+    /// What keeps the pod from being ready, one line each; nothing when it is.
+    pub fn notes(&self) -> Vec<String> {
+        if let Some(deletion) = &self.record.deletion {
+            return vec![format!("stopping: {}", deletion.cause)];
+        }
+        match &self.stage {
+            Stage::Held(fault) | Stage::Preparing { fault: Some(fault), .. } => {
+                return vec![format!("{}: {}", fault.reason, fault.message)];
+            }
+            _ => {}
+        }
+        self.containers
+            .iter()
+            .filter_map(|(name, state)| match state {
+                State::Waiting { reason, message, .. } if message.is_empty() => {
+                    Some(format!("container {name}: {reason}"))
+                }
+                State::Waiting { reason, message, .. } => {
+                    Some(format!("container {name}: {reason}: {message}"))
+                }
+                State::Starting { .. } => Some(format!("container {name} is starting")),
+                State::Running { .. } | State::Ended => None,
+            })
+            .collect()
     }
 }

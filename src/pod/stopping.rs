@@ -28,11 +28,7 @@ impl Pod {
         busy: bool,
         out: &mut Vec<Effect>,
     ) -> Stage {
-        self.record.deletion = Some(Deletion {
-            requested: now.wall,
-            grace,
-            cause,
-        });
+        self.record.deletion = Some(Deletion { requested: now.wall, grace, cause });
         out.push(Effect::Save);
         self.stop_processes(now, grace, busy, out)
     }
@@ -45,16 +41,8 @@ impl Pod {
         busy: bool,
         out: &mut Vec<Effect>,
     ) -> Stage {
-        let signal = if grace.is_zero() {
-            Signal::Kill
-        } else {
-            Signal::Stop
-        };
-        let wait = if grace.is_zero() {
-            KILL_PATIENCE
-        } else {
-            grace.max(LEAST_GRACE)
-        };
+        let signal = if grace.is_zero() { Signal::Kill } else { Signal::Stop };
+        let wait = if grace.is_zero() { KILL_PATIENCE } else { grace.max(LEAST_GRACE) };
         for (container, state) in &mut self.containers {
             match state {
                 State::Running { attempt } => {
@@ -72,17 +60,10 @@ impl Pod {
     /// Goes on to the removal once no process and no effect of the pod is left.
     fn settle(&mut self, kill_at: Instant, kills: u32, busy: bool, out: &mut Vec<Effect>) -> Stage {
         if busy || self.containers.values().any(|state| *state != State::Ended) {
-            return Stage::Stopping {
-                kill_at,
-                kills,
-                busy,
-            };
+            return Stage::Stopping { kill_at, kills, busy };
         }
         out.push(Effect::RemovePod);
-        Stage::Cleaning {
-            backoff: Backoff::default(),
-            retry_at: None,
-        }
+        Stage::Cleaning { backoff: Backoff::default(), retry_at: None }
     }
 
     /// Stopping: processes end, or are killed when their grace is over.
@@ -94,27 +75,16 @@ impl Pod {
         out: &mut Vec<Effect>,
     ) -> Stage {
         match input {
-            Input::Exited {
-                container,
-                attempt,
-                exit,
-            } => {
+            Input::Exited { container, attempt, exit } => {
                 if self.note_exit(&container, attempt, &exit, out) {
                     self.containers.insert(container, State::Ended);
                     out.push(Effect::Save);
                 }
             }
-            Input::Started {
-                container,
-                attempt,
-                at,
-                ..
-            } => {
+            Input::Started { container, attempt, at, .. } => {
                 self.started_too_late(&container, attempt, at, kills, out);
             }
-            Input::StartFailed {
-                container, attempt, ..
-            } => {
+            Input::StartFailed { container, attempt, .. } => {
                 if self.awaits_start(&container, attempt) {
                     self.containers.insert(container, State::Ended);
                 }
@@ -155,18 +125,10 @@ impl Pod {
         let record = self.record_of(container);
         record.attempt = Some(attempt);
         record.running_since = Some(at);
-        self.containers
-            .insert(container.to_owned(), State::Running { attempt });
-        let signal = if kills == 0 {
-            Signal::Stop
-        } else {
-            Signal::Kill
-        };
+        self.containers.insert(container.to_owned(), State::Running { attempt });
+        let signal = if kills == 0 { Signal::Stop } else { Signal::Kill };
         out.push(Effect::Save);
-        out.push(Effect::Watch {
-            container: container.to_owned(),
-            attempt,
-        });
+        out.push(Effect::Watch { container: container.to_owned(), attempt });
         out.push(signal_to(container, attempt, signal));
     }
 
@@ -178,10 +140,7 @@ impl Pod {
             }
         }
         if kills > 0 {
-            out.push(warning(
-                "FailedKillPod",
-                "processes outlived SIGKILL; killing the cgroup",
-            ));
+            out.push(warning("FailedKillPod", "processes outlived SIGKILL; killing the cgroup"));
             out.push(Effect::KillPod);
         }
     }
@@ -189,9 +148,5 @@ impl Pod {
 
 /// A signal to one attempt.
 fn signal_to(container: &str, attempt: u32, signal: Signal) -> Effect {
-    Effect::Signal {
-        container: container.to_owned(),
-        attempt,
-        signal,
-    }
+    Effect::Signal { container: container.to_owned(), attempt, signal }
 }
