@@ -3,6 +3,16 @@
 //! The modules are floors: each may import lower ones only. ARCHITECTURE.md holds the table, and
 //! `tests/tidy.rs` reads it from there.
 
+mod agent;
 mod base;
+mod cli;
+mod config;
+mod fleet;
+mod host;
+mod node;
 mod plan;
 mod pod;
+mod runtime;
+mod serve;
+mod source;
+mod spec;
