@@ -4,3 +4,5 @@
 //! `tests/tidy.rs` reads it from there.
 
 mod base;
+mod pod;
+mod runtime;
