@@ -3,4 +3,6 @@
 //! The modules are floors: each may import lower ones only. ARCHITECTURE.md holds the table, and
 //! `tests/tidy.rs` reads it from there.
 
+mod agent;
 mod base;
+mod serve;
