@@ -5,4 +5,6 @@
 
 mod agent;
 mod base;
+mod config;
+mod fleet;
 mod serve;
