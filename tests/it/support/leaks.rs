@@ -12,7 +12,7 @@ use super::containerd::Containerd;
 pub(crate) fn leaks(containerd: &Containerd, dir: &Path, cgroup: &str) -> Result<Vec<String>> {
     let mut found = vec![];
     let mut note = |kind: &str, names: Vec<String>| {
-        found.extend(names.iter().map(|name| format!("{kind} {name}")))
+        found.extend(names.iter().map(|name| format!("{kind} {name}")));
     };
     note("container", containerd.containers()?);
     note(

@@ -248,7 +248,7 @@ impl Host {
         if self.agent.is_some() {
             self.kill_agent()?;
         }
-        let containers = self.containerd.containers()?;
+        let ids = self.containerd.containers()?;
         self.containerd.fell();
         let containerd = &self.containerd;
         patiently("the shims to end", Duration::from_secs(10), || {
@@ -260,7 +260,7 @@ impl Host {
             fs::create_dir_all(&folder)?;
         }
         // runc's own records lie at one place for all; these are this host's.
-        for id in containers {
+        for id in ids {
             let _ = fs::remove_dir_all(Path::new("/run/containerd/runc/podward").join(id));
         }
         leaks::remove_cgroups(&self.cgroup);
@@ -290,7 +290,7 @@ impl Host {
     }
 
     /// Gives the node labels and taints.
-    pub(crate) fn describe_node(&mut self, labels: Value, taints: Value) -> Result<()> {
+    pub(crate) fn describe_node(&mut self, labels: &Value, taints: &Value) -> Result<()> {
         self.configure(
             "node",
             json!({"name": "it-node", "labels": labels, "taints": taints}),
@@ -417,7 +417,7 @@ impl Host {
     }
 
     /// Waits until a file that a container writes contains `words`, and returns it.
-    pub(crate) fn reads(&self, path: &Path, words: &str) -> Result<String> {
+    pub(crate) fn reads(path: &Path, words: &str) -> Result<String> {
         patiently(
             &format!("{words:?} in {}", path.display()),
             wait::PATIENCE,
