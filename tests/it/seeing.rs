@@ -50,11 +50,11 @@ fn logs_have_the_form_and_the_place_that_shippers_expect() -> Result<()> {
         let entries = fs::read_dir(host.path("containers"))?
             .flatten()
             .map(|entry| entry.path());
-        let shipped = links
+        let shipped = entries
             .into_iter()
             .find(|path| path.is_symlink())
             .context("a symlink for shippers")?;
-        let name = link
+        let name = shipped
             .file_name()
             .context("a name")?
             .to_string_lossy()
@@ -196,7 +196,7 @@ fn tables_have_the_columns_of_kubectl() -> Result<()> {
         );
         let table = host.podward(&["get", "pods"])?;
         assert_eq!(header(&table), "NAME READY STATUS RESTARTS AGE");
-        let row = pods
+        let row = table
             .lines()
             .nth(1)
             .unwrap_or_default()
