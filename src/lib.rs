@@ -4,3 +4,4 @@
 //! `tests/tidy.rs` reads it from there.
 
 mod base;
+mod pod;
