@@ -1,35 +1,35 @@
-//! What an image and a snapshot tell about a container's root.
+//! What a container takes from its image, and the mounts that make up its root.
 
 use serde::{Deserialize, Serialize};
 
-/// The parts of an image's configuration that a container starts from.
+/// The part of an image's configuration that shapes a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageConfig {
-    /// The entry point; `command` replaces it.
+    /// ENTRYPOINT.
     pub entrypoint: Vec<String>,
-    /// The arguments; `args` replaces them.
+    /// CMD.
     pub cmd: Vec<String>,
-    /// Variables as `NAME=value`.
+    /// ENV, as `NAME=value`.
     pub env: Vec<String>,
-    /// The working directory; empty for `/`.
+    /// WORKDIR; empty when the image names none.
     pub working_dir: String,
-    /// The user as `name`, `uid`, `name:group` or `uid:gid`; empty for root.
+    /// USER: `name`, `uid`, `name:group` or `uid:gid`; empty when the image names none.
     pub user: String,
-    /// The signal that stops the container; empty for SIGTERM.
+    /// STOPSIGNAL; empty when the image names none.
     pub stop_signal: String,
-    /// Paths that the image declares as volumes.
+    /// VOLUME paths.
     pub volumes: Vec<String>,
 }
 
-/// One mount that makes up a snapshot.
+/// One mount of a snapshot, in containerd's terms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountPoint {
-    /// The type, such as `overlay` or `bind`.
+    /// The file system type, such as `overlay` or `bind`.
     pub kind: String,
-    /// The source.
+    /// What is mounted.
     pub source: String,
-    /// The target below the container's root; mostly empty.
+    /// Where below the root it goes; empty for the root itself.
     pub target: String,
-    /// The options, as in fstab.
+    /// Options as in fstab, flags and data mixed.
     pub options: Vec<String>,
 }
