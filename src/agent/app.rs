@@ -47,11 +47,12 @@ use super::{
 /// Reads the configuration again.
 pub type Reload = Arc<dyn Fn() -> Result<Settings, Vec<Fault>> + Send + Sync>;
 
-/// The control socket, which lives on the floor above: it is handed down by the composition root.
-pub type Serve = Box<
-    dyn FnOnce(Handle, watch::Receiver<bool>) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>
-        + Send,
->;
+/// Serves the control socket. It lives on the floor above and is handed down by the composition root.
+pub type Serve = fn(
+    &Settings,
+    Handle,
+    watch::Receiver<bool>,
+) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// What the agent is started with.
 pub struct Launch {
@@ -61,8 +62,6 @@ pub struct Launch {
     pub reload: Reload,
     /// The configuration file, there or not.
     pub config: PathBuf,
-    /// The control socket; `None` for a single pass.
-    pub serve: Option<Serve>,
 }
 
 impl std::fmt::Debug for Launch {
@@ -119,15 +118,13 @@ pub enum AppError {
 }
 
 /// Runs the agent until it gets SIGTERM or SIGINT. Pods outlive it.
-pub async fn run(launch: Launch) -> Result<(), AppError> {
+pub async fn run(launch: Launch, serve: Serve) -> Result<(), AppError> {
     let (stop, stopped) = watch::channel(false);
     let Parts { reconciler, inputs, handle, lock: _lock } = build(&launch, stopped.clone())?;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { reconciler.run(inputs).await.map_err(AppError::from) });
-    if let Some(serve) = launch.serve {
-        let serving = serve(handle, stopped);
-        tasks.spawn(async move { serving.await.map_err(AppError::Serve) });
-    }
+    let serving = serve(&launch.settings, handle, stopped);
+    tasks.spawn(async move { serving.await.map_err(AppError::Serve) });
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("running")]);
     let ended = tokio::select! {
         // cancel-safe: a join set and signal streams lose nothing.
@@ -146,10 +143,13 @@ pub async fn run(launch: Launch) -> Result<(), AppError> {
 /// One pass without an agent: brings the node to what the sources say, then leaves the pods alone.
 pub async fn sync(launch: Launch, dry_run: bool) -> Result<SyncReport, AppError> {
     let (stop, stopped) = watch::channel(false);
-    let Parts { reconciler, inputs, handle, lock: _lock } = build(&launch, stopped)?;
+    let Parts { mut reconciler, inputs, handle, lock: _lock } = build(&launch, stopped)?;
+    if dry_run {
+        return Ok(reconciler.dry_run_alone()?);
+    }
     let running = tokio::spawn(reconciler.run(inputs));
     let (reply, answer) = oneshot::channel();
-    let asked = handle.commands.send(Command::Sync { dry_run, reply }).await;
+    let asked = handle.commands.send(Command::Sync { dry_run: false, reply }).await;
     let report = match asked {
         Ok(()) => answer.await.unwrap_or_default(),
         Err(_) => SyncReport::default(),

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use crate::base::{
     ids::{PodUid, SetKey},
@@ -13,11 +12,17 @@ use crate::base::{
 use crate::fleet::events::EventType;
 use crate::node::{eligibility, report};
 use crate::plan::steps::{Step, plan};
-use crate::pod::{machine::Input, status::Place};
+use crate::pod::{
+    adopt::Observed,
+    machine::{Input, Pod},
+    status::Place,
+};
+use crate::source::merge::merge;
 
 use super::{
     handle::{Command, Kind, SyncReport, VersionReport},
     reconciler::{Reconciler, WaitingSync},
+    records::RecordError,
 };
 
 /// An object as JSON with its kind, which Kubernetes' types carry beside their fields.
@@ -46,7 +51,9 @@ impl Reconciler {
             Command::Why { set, reply } => {
                 let _ = reply.send(self.why(&set));
             }
-            Command::Sync { dry_run: true, reply } => self.dry_run(reply),
+            Command::Sync { dry_run: true, reply } => {
+                let _ = reply.send(self.dry_run());
+            }
             Command::Sync { dry_run: false, reply } => {
                 self.syncs.push(WaitingSync { lines: Vec::new(), reply });
                 self.read_sources();
@@ -128,22 +135,35 @@ impl Reconciler {
     }
 
     /// Says what a pass would do.
-    fn dry_run(&self, reply: oneshot::Sender<SyncReport>) {
-        let plan = plan(&self.desired(&self.sets), &self.observed());
-        let converged = plan.steps.is_empty();
-        let mut lines: Vec<String> = plan
-            .steps
-            .iter()
-            .map(|step| match step {
-                Step::Create(set) => format!("would create a pod of {set}"),
-                Step::Delete { pod, cause } => {
-                    let name = self.pods.get(pod).map_or("", |pod| pod.record.name.as_str());
-                    format!("would delete pod {name}: {cause}")
-                }
-            })
-            .collect();
-        lines.extend(self.state_lines().0);
-        let _ = reply.send(SyncReport { lines, converged });
+    fn dry_run(&self) -> SyncReport {
+        let plan = plan(&self.desired(), &self.observed());
+        let say = |step: &Step| match step {
+            Step::Create(set) => format!("would create a pod of {set}"),
+            Step::Delete { pod, cause } => {
+                let name = self.pods.get(pod).map_or("", |pod| pod.record.name.as_str());
+                format!("would delete pod {name}: {cause}")
+            }
+        };
+        let mut lines: Vec<String> = plan.steps.iter().map(say).collect();
+        lines.extend(self.faults.iter().map(|fault| format!("fault: {fault}")));
+        lines.extend(plan.holds.iter().map(|(set, hold)| format!("{set}: {hold}")));
+        SyncReport { lines, converged: plan.steps.is_empty() && self.faults.is_empty() }
+    }
+
+    /// Says what a pass would do where no agent runs: from records and sources, touching nothing.
+    pub(super) fn dry_run_alone(&mut self) -> Result<SyncReport, RecordError> {
+        let now = time::now();
+        for record in self.effects.records.load()?.0 {
+            let uid = record.uid.clone();
+            let here = Observed { sandbox: true, ..Observed::default() };
+            let (pod, _) = Pod::adopt(now, record, &here, self.policy());
+            self.pods.insert(uid, pod);
+        }
+        let merged = merge(&self.read_now(), &self.sets.wanted());
+        self.faults = merged.faults.iter().map(ToString::to_string).collect();
+        self.sets.update(now.wall, merged.sets);
+        self.judge();
+        Ok(self.dry_run())
     }
 
     /// What keeps the node from being as the sources want it, line by line, and whether nothing does.

@@ -15,12 +15,12 @@ use crate::fleet::events::EventType;
 use crate::node::eligibility;
 use crate::plan::steps::{Cause, DesiredSet, ObservedPod, Plan, Step, plan};
 use crate::pod::{
-    machine::{Input, Pod, PodEvent},
+    machine::{Effect, Input, Pod, PodEvent},
     record::{PodRecord, VERSION},
 };
 use crate::spec::Set;
 
-use super::{reconciler::Reconciler, sets::Sets};
+use super::{reconciler::Reconciler, sets::Entry};
 
 /// The verdict on a set in short; the long one is made anew when somebody asks why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,8 +108,8 @@ impl Reconciler {
     }
 
     /// What is wanted, as the plan sees it.
-    pub(super) fn desired(&self, sets: &Sets) -> BTreeMap<SetKey, DesiredSet> {
-        let wanted = |(key, entry): (&SetKey, &super::sets::Entry)| {
+    pub(super) fn desired(&self) -> BTreeMap<SetKey, DesiredSet> {
+        let wanted = |(key, entry): (&SetKey, &Entry)| {
             let standing = self.standings.get(key)?;
             let set = DesiredSet {
                 hash: entry.set.hash.clone(),
@@ -123,7 +123,7 @@ impl Reconciler {
             };
             Some((key.clone(), set))
         };
-        sets.entries().iter().filter_map(wanted).collect()
+        self.sets.entries().iter().filter_map(wanted).collect()
     }
 
     /// What is here, as the plan sees it.
@@ -158,7 +158,7 @@ impl Reconciler {
             return;
         }
         self.count_down();
-        let plan: Plan = plan(&self.desired(&self.sets), &self.observed());
+        let plan: Plan = plan(&self.desired(), &self.observed());
         self.wake = plan.wake.map(|wait| time::now().mono + wait);
         if self.holds != plan.holds {
             self.holds = plan.holds;
@@ -233,7 +233,7 @@ impl Reconciler {
                 reason: "TaintManagerEviction",
                 message: format!("Marking for deletion Pod {}/{name}", set.namespace),
             };
-            self.dispatch(time::now(), uid, vec![crate::pod::machine::Effect::Record(event)]);
+            self.dispatch(time::now(), uid, vec![Effect::Record(event)]);
         }
         let message = format!("Deleted pod: {name} ({cause})");
         self.note_set(&set, EventType::Normal, "SuccessfulDelete", message);

@@ -11,8 +11,7 @@ use crate::base::{
     ids::{ContainerId, PodUid},
     time,
 };
-use crate::host::{cgroup::Cgroups, log_dir, sandbox, volumes};
-use crate::node::NodeFacts;
+use crate::host::{cgroup::Cgroups, facts::NodeFacts, log_dir, sandbox, volumes};
 use crate::pod::{
     fault::StartFault,
     machine::{Exit, ExitKind, Input, Signal},
@@ -23,6 +22,9 @@ use crate::pod::{
 use crate::runtime::containerd::Error;
 
 use super::{daemon::Daemon, records::Records};
+
+/// How many runs of a container keep their logs.
+const KEPT_LOGS: usize = 2;
 
 /// Where things of pods are on this host.
 #[derive(Debug, Clone)]
@@ -152,13 +154,34 @@ impl Effects {
         report("signal a container", &id, sent);
     }
 
-    /// Removes what is left of an attempt.
-    pub async fn remove_container(self: Arc<Self>, uid: PodUid, container: String, attempt: u32) {
-        let id = ContainerId::of(&uid, &container, attempt);
+    /// Removes what is left of an attempt; of its container's logs the last dead one's stays beside the live one's.
+    pub async fn remove_container(
+        self: Arc<Self>,
+        record: PodRecord,
+        container: String,
+        attempt: u32,
+    ) {
+        let id = ContainerId::of(&record.uid, &container, attempt);
         let removed = self.daemon.call(async |client| client.remove_container(&id).await).await;
         report("remove a container", &id, removed);
-        let links = self.paths.container_logs.clone();
-        blocking(move || log_dir::unlink(&links, &id)).await;
+        let pruned = blocking(move || {
+            let pod_dir = self.pod_log_dir(&record);
+            log_dir::prune(&self.paths.container_logs, &pod_dir, &container, KEPT_LOGS)
+        })
+        .await;
+        if let Err(error) = pruned {
+            warn!(container = %id, error = %Chain(&error), "failed to prune logs");
+        }
+    }
+
+    /// The directory of a pod's logs.
+    pub fn pod_log_dir(&self, record: &PodRecord) -> PathBuf {
+        log_dir::pod_log_dir(
+            &self.paths.pod_logs,
+            &record.set.namespace,
+            &record.name,
+            &record.uid,
+        )
     }
 
     /// Kills all that is in the pod's cgroup.

@@ -22,7 +22,8 @@ use crate::base::{
 };
 use crate::config::Settings;
 use crate::fleet::status::{PodReport, daemon_set_status};
-use crate::node::{HostIdentity, Node, NodeFacts};
+use crate::host::facts::NodeFacts;
+use crate::node::{HostIdentity, Node};
 
 use super::{desire::Standing, reconciler::Reconciler, sets::Entry};
 

@@ -297,7 +297,8 @@ impl Reconciler {
                     self.spawn_silent(uid, sent);
                 }
                 Effect::RemoveContainer { container, attempt } => {
-                    self.spawn_silent(uid, on.remove_container(uid.clone(), container, attempt));
+                    let record = record.clone();
+                    self.spawn_silent(uid, on.remove_container(record, container, attempt));
                 }
                 Effect::KillPod => self.spawn_silent(uid, on.kill_pod(uid.clone())),
                 Effect::ResetPod => self.spawn(uid, on.reset_pod(record.clone())),

@@ -1,6 +1,6 @@
 //! The removal of a pod: containers, cgroup, sandbox, logs, volumes, and its record last.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
 use crate::base::{
     errors::Errors,
@@ -50,7 +50,9 @@ impl Effects {
             let mut errors = Errors::default();
             errors.note("cgroup", self.cgroups.remove_pod(&uid));
             errors.note("sandbox", sandbox::remove(&self.paths.sandbox(&uid)));
-            errors.note("logs", log_dir::remove_by_uid(&self.paths.pod_logs, &self.paths.container_logs, &uid));
+            for logs in self.log_dirs_of(&uid) {
+                errors.note("logs", log_dir::remove_pod(&self.paths.container_logs, &logs));
+            }
             let volumes = errors.note("volumes", volumes::remove(&self.records.pod_dir(&uid)));
             if volumes.is_some() {
                 errors.note("record", self.records.remove(&uid));
@@ -58,6 +60,14 @@ impl Effects {
             errors.into_result()
         })
         .await
+    }
+
+    /// The log directories of a pod of which only the uid is known.
+    fn log_dirs_of(&self, uid: &PodUid) -> Vec<PathBuf> {
+        let ending = format!("_{uid}");
+        let entries = fs::read_dir(&self.paths.pod_logs).into_iter().flatten().flatten();
+        let ours = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().ends_with(&ending);
+        entries.filter(ours).map(|entry| entry.path()).collect()
     }
 
     /// Removes every container of the pod that containerd knows.
@@ -79,11 +89,11 @@ impl Effects {
 
     /// Removes what is not containerd's.
     fn remove_rest(&self, record: &PodRecord, mut errors: Errors) -> Result<(), Errors> {
-        let (uid, set) = (&record.uid, &record.set);
+        let uid = &record.uid;
         errors.note("cgroup", self.cgroups.remove_pod(uid));
         errors.note("sandbox", sandbox::remove(&self.paths.sandbox(uid)));
-        let logs = log_dir::pod_log_dir(&self.paths.pod_logs, &set.namespace, &record.name, uid);
-        errors.note("logs", log_dir::remove(&logs, &self.paths.container_logs));
+        let logs = self.pod_log_dir(record);
+        errors.note("logs", log_dir::remove_pod(&self.paths.container_logs, &logs));
         errors.note("volumes", volumes::remove(&self.records.pod_dir(uid)));
         errors.into_result()?;
         let mut errors = Errors::default();

@@ -13,7 +13,6 @@ use crate::source::{
     file::{concerns, read_changes, read_source},
     merge::{SourceReading, merge},
 };
-use crate::spec::FieldValidation;
 
 use super::{
     effects::blocking,
@@ -29,11 +28,6 @@ pub(super) fn source_paths(settings: &Settings) -> Vec<PathBuf> {
 }
 
 impl Reconciler {
-    /// How unknown fields are met.
-    fn validation(&self) -> FieldValidation {
-        self.settings.field_validation
-    }
-
     /// A path changed: whose is it?
     pub(super) fn touched(&mut self, path: PathBuf) {
         self.watcher.renew(&path);
@@ -56,18 +50,24 @@ impl Reconciler {
             self.changed.insert(PathBuf::from("/"));
             return;
         };
-        let (paths, validation) = (source_paths(&self.settings), self.validation());
+        let (paths, validation) = (source_paths(&self.settings), self.settings.field_validation);
         self.work.spawn(async move {
             let read = move || paths.iter().map(|path| read_source(path, validation)).collect();
             Done::Read(blocking(read).await)
         });
     }
 
+    /// Reads every source here and now.
+    pub(super) fn read_now(&self) -> Vec<SourceReading> {
+        let validation = self.settings.field_validation;
+        source_paths(&self.settings).iter().map(|path| read_source(path, validation)).collect()
+    }
+
     /// Reads those files again that changed, unless a read is under way, which is followed by another.
     pub(super) fn read_changed(&mut self) {
         let Some(mut readings) = self.readings.take() else { return };
         let changed = mem::take(&mut self.changed);
-        let validation = self.validation();
+        let validation = self.settings.field_validation;
         self.work.spawn(async move {
             let read = move || {
                 for reading in &mut readings {

@@ -6,7 +6,11 @@ use k8s_openapi::api::core::v1::Container;
 use tracing::warn;
 
 use crate::base::{errors::Chain, ids::ContainerId, time};
-use crate::host::{log_dir, logger, users};
+use crate::host::{
+    log_dir::{self, LogDirError, LogOwner},
+    logger::{self, LogTarget},
+    users,
+};
 use crate::pod::{
     fault::StartFault,
     image::MountPoint,
@@ -17,7 +21,7 @@ use crate::pod::{
 };
 use crate::runtime::containerd::{Class, Error, NewContainer};
 
-use super::effects::{Effects, blocking};
+use super::effects::{Effects, Logging, blocking};
 
 /// Why a start did not lead to a running process.
 enum Failure {
@@ -64,7 +68,7 @@ impl Effects {
     ) -> Input {
         if let Some(previous) = remove_first {
             let effects = Arc::clone(&self);
-            effects.remove_container(record.uid.clone(), container.clone(), previous).await;
+            effects.remove_container(record.clone(), container.clone(), previous).await;
         }
         let started = self.start(&record, &container, attempt).await;
         match started {
@@ -241,7 +245,7 @@ impl Effects {
         let never_ran = |error: Error| Failure::NeverRan(Chain(&error).to_string());
         let stdout = self.log(attempt).map_err(|error| StartFault {
             reason: "CreateContainerError",
-            message: format!("make the log directory: {error}"),
+            message: Chain(&error).to_string(),
         })?;
         let id = &attempt.id;
         self.daemon
@@ -263,24 +267,17 @@ impl Effects {
     }
 
     /// The log's place, made ready, as the URI of the logger that writes it.
-    fn log(&self, attempt: &Attempt<'_>) -> std::io::Result<String> {
-        let record = attempt.record;
-        let path = log_dir::create(
-            &log_dir::LogPlace {
-                pod_logs: &self.paths.pod_logs,
-                container_logs: &self.paths.container_logs,
-                namespace: &record.set.namespace,
-                pod: &record.name,
-                uid: &record.uid,
-                container: &attempt.container.name,
-            },
-            attempt.number,
-            &attempt.id,
-        )?;
-        let logging = &self.logging;
-        let target =
-            logger::LogTarget { path, max_size: logging.max_size, max_files: logging.max_files };
-        Ok(logger::uri(&logging.exe, &target))
+    fn log(&self, attempt: &Attempt<'_>) -> Result<String, LogDirError> {
+        let Attempt { record, container, number, id, .. } = attempt;
+        let pod_dir = self.pod_log_dir(record);
+        log_dir::create(&pod_dir, &container.name)?;
+        let path = log_dir::log_path(&pod_dir, &container.name, *number);
+        let (namespace, pod) = (record.set.namespace.as_str(), record.name.as_str());
+        let owner = LogOwner { namespace, pod, container: &container.name, id };
+        log_dir::link(&self.paths.container_logs, owner, &path)?;
+        let Logging { exe, max_size, max_files } = &self.logging;
+        let target = LogTarget { path, max_size: *max_size, max_files: *max_files };
+        Ok(logger::uri(exe, &target))
     }
 }
 

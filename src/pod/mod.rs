@@ -4,6 +4,7 @@ pub mod adopt;
 pub mod capabilities;
 pub mod command;
 pub mod containers;
+pub mod dns;
 pub mod environment;
 pub mod fault;
 pub mod image;
