@@ -87,7 +87,7 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
         cpu_shares: shares(requests),
         cpu_quota: if everywhere("cpu") { quota(cpu_limit) } else { None },
         cpu_period: CPU_PERIOD,
-        memory_limit: everywhere("memory").then_some(memory_limit),
+        memory_limit: (memory_limit > 0 && everywhere("memory")).then_some(memory_limit),
     }
 }
 
