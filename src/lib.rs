@@ -5,6 +5,9 @@
 
 mod agent;
 mod base;
+mod cli;
 mod config;
 mod fleet;
 mod serve;
+
+pub use cli::main;

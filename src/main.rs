@@ -1,3 +1,7 @@
 //! The binary: agent, command line and container logger in one.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    podward::main()
+}
