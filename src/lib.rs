@@ -1,7 +1,8 @@
 //! podward runs Kubernetes DaemonSets on hosts that have no Kubernetes.
 //!
 //! The modules are floors: each may import lower ones only. ARCHITECTURE.md holds the table, and
-//! `tests/tidy.rs` reads it from there.
+//! `tests/tidy.rs` reads it from there. This file is the composition root: it hands the control socket,
+//! which lives above the agent, down to it.
 
 mod agent;
 mod base;
@@ -16,3 +17,27 @@ mod runtime;
 mod serve;
 mod source;
 mod spec;
+
+use std::process::ExitCode;
+
+use serve::ServeSettings;
+
+pub use host::logger;
+
+/// What tests and benchmarks outside the crate may name.
+#[cfg(feature = "testing")]
+pub mod testing {
+    pub use crate::node::{Node, eligibility};
+    pub use crate::spec::{FieldValidation, Outcome, Set, read};
+}
+
+/// The command line's entry.
+pub fn main() -> ExitCode {
+    cli::main(|settings, handle, stopped| {
+        let settings = ServeSettings {
+            socket: settings.control_socket(),
+            pod_logs: settings.paths.pod_logs.clone(),
+        };
+        Box::pin(serve::serve(settings, handle, stopped))
+    })
+}

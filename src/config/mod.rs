@@ -33,12 +33,21 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<
     let mut settings = Settings::default();
     let origin = path.unwrap_or(Path::new(DEFAULT_PATH));
     match file::text(origin, path.is_some()) {
-        Ok(Some(text)) => read::file(&origin.display().to_string(), &text, &mut settings, &mut faults),
+        Ok(Some(text)) => read::file(
+            &origin.display().to_string(),
+            &text,
+            &mut settings,
+            &mut faults,
+        ),
         Ok(None) => {}
         Err(fault) => faults.push(fault),
     }
     overrides.apply(&mut settings, &mut faults);
-    if faults.is_empty() { Ok(settings) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(settings)
+    } else {
+        Err(faults)
+    }
 }
 
 impl Settings {
@@ -55,6 +64,8 @@ impl Settings {
 
 /// The keys of one sort whose values differ.
 fn changed(old: &Settings, new: &Settings, sort: fn(&Key) -> bool) -> BTreeSet<&'static str> {
-    let differing = KEYS.iter().filter(|key| sort(key) && (key.show)(old) != (key.show)(new));
+    let differing = KEYS
+        .iter()
+        .filter(|key| sort(key) && (key.show)(old) != (key.show)(new));
     differing.map(|key| key.path).collect()
 }

@@ -78,8 +78,11 @@ pub enum CgroupDriver {
 
 impl CgroupDriver {
     /// Every driver by its name.
-    pub const NAMES: [(&'static str, Self); 3] =
-        [("auto", Self::Auto), ("cgroupfs", Self::Cgroupfs), ("systemd", Self::Systemd)];
+    pub const NAMES: [(&'static str, Self); 3] = [
+        ("auto", Self::Auto),
+        ("cgroupfs", Self::Cgroupfs),
+        ("systemd", Self::Systemd),
+    ];
 }
 
 /// What happens to fields that Kubernetes does not know.
@@ -95,8 +98,11 @@ pub enum FieldValidation {
 
 impl FieldValidation {
     /// Every way by its name.
-    pub const NAMES: [(&'static str, Self); 3] =
-        [("Strict", Self::Strict), ("Warn", Self::Warn), ("Ignore", Self::Ignore)];
+    pub const NAMES: [(&'static str, Self); 3] = [
+        ("Strict", Self::Strict),
+        ("Warn", Self::Warn),
+        ("Ignore", Self::Ignore),
+    ];
 }
 
 impl fmt::Display for FieldValidation {
@@ -109,7 +115,11 @@ impl FromStr for FieldValidation {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or(())
+        Self::NAMES
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, value)| *value)
+            .ok_or(())
     }
 }
 
@@ -140,7 +150,9 @@ impl Default for Settings {
         Self {
             cluster: "default".into(),
             node: NodeSettings::default(),
-            sources: vec![SourceSettings::File { path: "/etc/podward/manifests".into() }],
+            sources: vec![SourceSettings::File {
+                path: "/etc/podward/manifests".into(),
+            }],
             containerd: ContainerdSettings {
                 address: "/run/containerd/containerd.sock".into(),
                 namespace: "podward".into(),
@@ -155,7 +167,10 @@ impl Default for Settings {
                 pod_logs: "/var/log/pods".into(),
                 container_logs: "/var/log/containers".into(),
             },
-            logs: LogSettings { max_size: 10 << 20, max_files: 5 },
+            logs: LogSettings {
+                max_size: 10 << 20,
+                max_files: 5,
+            },
             field_validation: FieldValidation::Strict,
             max_container_restart_period: Duration::from_secs(300),
             socket: None,
@@ -166,14 +181,16 @@ impl Default for Settings {
 impl Settings {
     /// The control socket.
     pub fn control_socket(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| self.paths.run.join("podward.sock"))
+        self.socket
+            .clone()
+            .unwrap_or_else(|| self.paths.run.join("podward.sock"))
     }
 }
 
 /// The name of a value that has one.
-pub(super) fn name_of<T: Copy + PartialEq>(
-    names: &[(&'static str, T)],
-    value: T,
-) -> &'static str {
-    names.iter().find(|(_, named)| *named == value).map_or("", |(name, _)| name)
+pub(super) fn name_of<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
+    names
+        .iter()
+        .find(|(_, named)| *named == value)
+        .map_or("", |(name, _)| name)
 }
