@@ -3,6 +3,7 @@
 //! The reasons hold every clause that was looked at. The verdict is their conjunction: a pod may
 //! start when every *deciding* reason holds, and may go on when only `NoSchedule` taints do not.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
@@ -97,7 +98,7 @@ impl Verdict {
             .collect();
         let mut line = against[..against.len().min(TOLD)].join("; ");
         if against.len() > TOLD {
-            line.push_str(&format!("; and {} more", against.len() - TOLD));
+            let _ = write!(line, "; and {} more", against.len() - TOLD);
         }
         Some(line)
     }
