@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::base::fault::Fault;
-use crate::cli::documents::{Document, scalar_texts};
+use crate::cli::documents::{Document, scalar_texts, yaml};
 
 /// The form of a field.
 #[derive(Debug)]
@@ -33,11 +33,7 @@ enum Shape {
 use Shape::{Flag, List, Object, Text, TextMap, Whole};
 
 /// A requirement of a node selector term.
-const REQUIREMENT: Shape = Object(&[
-    ("key", Text),
-    ("operator", Text),
-    ("values", List(&Shape::Text)),
-]);
+const REQUIREMENT: Shape = Object(&[("key", Text), ("operator", Text), ("values", List(&Text))]);
 /// A term of a node selector.
 const TERM: Shape = Object(&[
     ("matchExpressions", List(&REQUIREMENT)),
@@ -186,7 +182,7 @@ impl Decoder<'_> {
             let text = self.document.text?;
             let whole: Value = match self.document.item {
                 None => return scalar_texts(text, &self.document.value),
-                Some(_) => serde_saphyr::from_str(text).ok()?,
+                Some(_) => yaml(text).ok()?,
             };
             scalar_texts(text, &whole)
         });
@@ -277,7 +273,7 @@ impl Decoder<'_> {
                 Step::Field(name) if path.is_empty() => path.push_str(name),
                 Step::Field(name) => path.extend([".", name]),
                 Step::Key(key) => path.extend(["[", key, "]"]),
-                Step::Index(index) => path.push_str(&format!("[{index}]")),
+                Step::Index(index) => path.extend(["[", &index.to_string(), "]"]),
             }
         }
         Fault {

@@ -37,8 +37,7 @@ pub fn read<'a>(origin: &str, bytes: &'a [u8]) -> (Vec<Document<'a>>, Vec<Fault>
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
             let line = bytes[..error.valid_up_to()]
-                .iter()
-                .filter(|byte| **byte == b'\n')
+                .split(|byte| *byte == b'\n')
                 .count();
             let problem = "the file is not UTF-8 text";
             let fault = Fault::of_file(origin, problem, "give a YAML or JSON file in UTF-8");
@@ -117,7 +116,7 @@ fn options() -> Options {
 }
 
 /// One YAML document as a value.
-fn yaml(text: &str) -> Result<Value, serde_saphyr::Error> {
+pub fn yaml(text: &str) -> Result<Value, serde_saphyr::Error> {
     serde_saphyr::from_str_with_options(text, options())
 }
 

@@ -9,6 +9,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use crate::base::fault::Fault;
 use crate::base::ids::SetKey;
 use crate::cli::{decode, documents};
+use crate::node::eligibility::id;
 use crate::node::{Node, Report, eligibility};
 
 /// The versions under which DaemonSets were ever published.
@@ -276,7 +277,13 @@ pub fn render(report: &Report) -> String {
             clause if reason.message.starts_with(clause) => String::new(),
             clause => format!("{clause}: "),
         };
-        let _ = writeln!(text, "  {way}  {about}{}", reason.message);
+        // What decides nothing by itself stands below what it belongs to.
+        let depth = match reason.id.as_str() {
+            id::TERM => 2,
+            id::EXPRESSION | id::FIELD => 4,
+            _ => 0,
+        };
+        let _ = writeln!(text, "  {way}  {:depth$}{about}{}", "", reason.message);
     }
     text
 }

@@ -26,13 +26,17 @@ fn spelled(text: &str, outer: &str, inner: &str) -> bool {
         })
 }
 
+/// The letters of a DNS label.
 const LOWER: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
+/// The letters of a label's name and value.
 const ANY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
+/// Whether a label may have this value.
 fn legal_value(value: &str) -> bool {
     value.is_empty() || (value.len() < 64 && spelled(value, ANY, "-_."))
 }
 
+/// Whether a label may have this key.
 fn legal_key(key: &str) -> bool {
     let parts: Vec<&str> = key.split('/').collect();
     let name_fine = |name: &str| name.len() < 64 && spelled(name, ANY, "-_.");
@@ -170,6 +174,7 @@ fn merged(spec: &Value) -> Vec<Value> {
     list
 }
 
+/// Whether a toleration matches a taint.
 fn tolerates(toleration: &Value, taint: &Value) -> bool {
     let wildcard = |name: &str| {
         let wanted = text(toleration, name);

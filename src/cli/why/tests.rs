@@ -94,7 +94,7 @@ fn the_human_form_has_a_verdict_and_a_line_for_each_clause() {
     );
     assert_eq!(
         lines[3],
-        "  no   nodeSelectorTerms[0].matchExpressions[0]: label gpu is missing; misses Exists"
+        "  no       nodeSelectorTerms[0].matchExpressions[0]: label gpu is missing; misses Exists"
     );
     assert_eq!(lines[4], "  no   taint t:NoSchedule is not tolerated");
 }
@@ -131,10 +131,9 @@ fn unquoted_scalars_are_taken_as_written_with_a_warning() {
         "node.yaml: document 1: metadata.labels[b]: 08: a number where a text belongs, taken as \
          one here; write \"08\" with quotes: Kubernetes refuses it without"
     );
-    let list = format!(
-        "apiVersion: v1\nkind: List\nitems: [{{apiVersion: v1, kind: Node, metadata: {{name: n1, labels: {{a: y}}}}}}]\n"
-    );
-    let answer = self::answer(&set("{nodeSelector: {a: \"y\"}}"), &list);
+    let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Node\n  \
+                metadata: {name: n1, labels: {a: y}}\n";
+    let answer = self::answer(&set("{nodeSelector: {a: \"y\"}}"), list);
     assert!(answer.reports[0].should_run);
 }
 
