@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 
 use crate::node::eligibility::{Reason, id};
 use crate::node::facts::Node;
-use crate::node::requirement::{Finding, expression, field};
+use crate::node::requirement::{expression, field};
 
 /// The path of the required node affinity.
 const REQUIRED: &str =

@@ -3,6 +3,7 @@
 //! The reasons hold every clause that was looked at. The verdict is their conjunction: a pod may
 //! start when every *deciding* reason holds, and may go on when only `NoSchedule` taints do not.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
@@ -97,7 +98,7 @@ impl Verdict {
             .collect();
         let mut line = against[..against.len().min(TOLD)].join("; ");
         if against.len() > TOLD {
-            line.push_str(&format!("; and {} more", against.len() - TOLD));
+            let _ = write!(line, "; and {} more", against.len() - TOLD);
         }
         Some(line)
     }
@@ -116,5 +117,88 @@ pub fn eligibility(node: &Node, template: &PodTemplateSpec) -> Verdict {
         should_continue: placed && tolerated.may_continue,
         evict_after: tolerated.evict_after,
         reasons,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::node::properties::verdict;
+
+    /// A node with taints and one label.
+    fn node(taints: &Value) -> Value {
+        json!({"metadata": {"name": "n1", "labels": {"disk": "hdd"}}, "spec": {"taints": taints}})
+    }
+
+    #[test]
+    fn a_refusal_tells_the_deciding_reasons_in_one_line() {
+        let term = |value: &str| json!({"matchExpressions": [{"key": "disk", "operator": "In", "values": [value]}]});
+        let spec = json!({
+            "nodeName": "n2", "nodeSelector": {"zone": "a"},
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+                {"nodeSelectorTerms": [term("ssd"), term("nvme")]}}},
+        });
+        let verdict = verdict(&spec, &node(&json!([{"key": "t", "effect": "NoExecute"}])));
+        assert_eq!(
+            verdict.refusal().unwrap(),
+            "nodeName wants \"n2\"; the node is \"n1\"; label zone is missing; nodeSelector wants \
+             \"a\"; none of 2 terms of the required node affinity matches; the first: label disk is \
+             \"hdd\"; misses In [\"ssd\"]; and 1 more"
+        );
+    }
+
+    #[test]
+    fn one_matching_term_leaves_the_misses_of_the_others_undecided() {
+        let spec = json!({"affinity": {"nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "gpu", "operator": "Exists"}]},
+            {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]},
+        ]}}}});
+        let verdict = verdict(&spec, &node(&json!([])));
+        assert_eq!(verdict.refusal(), None);
+        let missed: Vec<_> = verdict
+            .reasons
+            .iter()
+            .filter(|r| !r.holds)
+            .map(|r| r.id)
+            .collect();
+        assert_eq!(missed, [id::TERM, id::EXPRESSION]);
+    }
+
+    #[test]
+    fn a_taint_says_which_toleration_met_or_nearly_met_it() {
+        let message = |tolerations: Value, key: &str, effect: &str| {
+            let taints = json!([{"key": key, "value": "x", "effect": effect}]);
+            verdict(&json!({ "tolerations": tolerations }), &node(&taints)).reasons[1]
+                .message
+                .clone()
+        };
+        let not_ready = "node.kubernetes.io/not-ready";
+        assert_eq!(
+            message(json!([{"key": "a", "value": "y"}]), "a", "NoSchedule"),
+            "taint a=x:NoSchedule is not tolerated: tolerations[0] is for value \"y\""
+        );
+        assert_eq!(
+            message(json!([]), not_ready, "NoSchedule"),
+            "taint node.kubernetes.io/not-ready=x:NoSchedule is not tolerated: the automatic \
+             toleration of node.kubernetes.io/not-ready:NoExecute is for effect NoExecute only"
+        );
+        let own = json!([{"key": not_ready, "operator": "Exists", "effect": "NoExecute",
+            "tolerationSeconds": 30}]);
+        assert_eq!(
+            message(own, not_ready, "NoExecute"),
+            "taint node.kubernetes.io/not-ready=x:NoExecute is tolerated by the automatic toleration \
+             in place of tolerations[0], whose tolerationSeconds 30 do not count"
+        );
+        assert_eq!(
+            message(
+                json!([{"operator": "Exists", "tolerationSeconds": 5}]),
+                "a",
+                "NoExecute"
+            ),
+            "taint a=x:NoExecute is tolerated by tolerations[0] for 5 s, then a pod is evicted"
+        );
     }
 }

@@ -10,6 +10,13 @@ pub mod syntax;
 pub mod taints;
 pub mod tolerations;
 
+#[cfg(test)]
+pub mod cases;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod properties;
+
 pub use eligibility::{Reason, Verdict, eligibility};
 pub use facts::{HostIdentity, Node};
 pub use report::{Report, report};

@@ -1,6 +1,7 @@
 //! One requirement of a node selector term: read as Kubernetes reads it, then held against the node.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::NodeSelectorRequirement;
 
@@ -164,7 +165,7 @@ fn list(values: &[String]) -> String {
     let mut text = format!("{shown:?}");
     if values.len() > SHOWN_VALUES {
         text.truncate(text.len() - 1);
-        text.push_str(&format!(", and {} more]", values.len() - SHOWN_VALUES));
+        let _ = write!(text, ", and {} more]", values.len() - SHOWN_VALUES);
     }
     text
 }

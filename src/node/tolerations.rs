@@ -205,15 +205,14 @@ impl<'a> Tolerations<'a> {
     /// What every DaemonSet tolerates by itself, in words.
     pub fn automatic_in_words(&self) -> String {
         let mut words = String::from(
-            "added as for every DaemonSet: not-ready:NoExecute, unreachable:NoExecute, and \
-             disk-pressure, memory-pressure, pid-pressure, unschedulable:NoSchedule",
+            "not-ready and unreachable:NoExecute; disk-pressure, memory-pressure, pid-pressure, \
+             unschedulable",
         );
         words.push_str(if self.host_network {
-            ", and with hostNetwork network-unavailable:NoSchedule"
+            " and, with hostNetwork, network-unavailable:NoSchedule"
         } else {
-            "; network-unavailable only with hostNetwork"
+            ":NoSchedule (network-unavailable only with hostNetwork)"
         });
-        words.push_str(" (keys begin with node.kubernetes.io/)");
         words
     }
 }
