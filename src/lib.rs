@@ -18,16 +18,23 @@ mod serve;
 mod source;
 mod spec;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use serve::ServeSettings;
+use serve::{LogStream, ServeSettings};
 
-pub use host::logger;
+/// The container logger, which containerd's shim starts as `podward log VALUE`.
+pub mod logger {
+    pub use crate::host::logger::run;
+}
 
 /// What tests and benchmarks outside the crate may name.
 #[cfg(feature = "testing")]
 pub mod testing {
+    pub use crate::base::ids::{ContainerId, PodUid};
+    pub use crate::host::{logger, logs};
     pub use crate::node::{Node, eligibility};
+    pub use crate::pod::image;
+    pub use crate::runtime::containerd;
     pub use crate::spec::{FieldValidation, Outcome, Set, read};
 }
 
@@ -38,6 +45,16 @@ pub fn main() -> ExitCode {
             socket: settings.control_socket(),
             pod_logs: settings.paths.pod_logs.clone(),
         };
-        Box::pin(serve::serve(settings, handle, stopped))
+        let read: LogStream =
+            Arc::new(|request, out, ended| Box::pin(host::logs::stream(request, out, ended)));
+        Box::pin(async move {
+            let stopping = async move {
+                let mut stopped = stopped;
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            };
+            serve::serve(settings, handle, read, stopping)
+                .await
+                .map_err(|error| base::errors::Chain(&error).to_string())
+        })
     })
 }

@@ -82,8 +82,8 @@ impl Reconciler {
                 entries.map(|entry| value(&self.set_object(now, entry))).collect()
             }
             Kind::Pod => {
-                let host_ip = self.effects.facts.addresses.first().map(String::as_str);
-                let place = Place { node: &self.node.name, host_ip };
+                let host_ip = self.effects.facts.addresses.first().map(ToString::to_string);
+                let place = Place { node: &self.node.name, host_ip: host_ip.as_deref() };
                 self.pods.values().map(|pod| value(&pod.object(place))).collect()
             }
             Kind::Node => vec![value(&self.node_object(self.started))],

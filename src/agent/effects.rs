@@ -1,6 +1,9 @@
 //! Effects: what the pod machine asks for, done to containerd and the host. Each is idempotent and answers once.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use nix::sys::signal;
 use tokio::task;
@@ -107,10 +110,9 @@ impl Effects {
         let run_dir = self.paths.sandbox(&record.uid);
         let plan = sandbox::SandboxPlan {
             spec,
-            namespace: &record.set.namespace,
-            pod_name: &record.name,
             run_dir: &run_dir,
             node_hostname: &self.facts.hostname,
+            host_etc: Path::new("/etc"),
         };
         let facts = sandbox::create(&plan).map_err(|error| failed("FailedCreatePodSandBox", &error))?;
         Ok(Input::SandboxReady { facts, volumes })

@@ -51,7 +51,7 @@ impl Reconciler {
         let addresses = facts
             .addresses
             .iter()
-            .map(|address| ("InternalIP", address.clone()))
+            .map(|address| ("InternalIP", address.to_string()))
             .chain([("Hostname", facts.hostname.clone())])
             .map(|(kind, address)| NodeAddress { type_: kind.into(), address })
             .collect();

@@ -144,7 +144,10 @@ impl Effects {
             user_request(attempt.record.spec(), attempt.container, &attempt.image.config)?;
         let (user, settled) = match &request {
             UserRequest::Known(user) => (user.clone(), true),
-            _ => (User::default(), false),
+            // The record needs a spec before the snapshot is there to look the user up in.
+            UserRequest::Lookup { .. } => {
+                (User { uid: 0, gid: 0, additional_gids: Vec::new() }, false)
+            }
         };
         self.create(attempt, &user).await?;
         let mounts = self.snapshot(attempt).await?;
@@ -165,6 +168,7 @@ impl Effects {
             id: attempt.id.clone(),
             labels: labels(attempt),
             image_ref: attempt.image.reference.clone(),
+            parent_chain_id: attempt.image.chain_id.clone(),
             spec_json: self.spec(attempt, user)?,
         };
         let created = self.daemon.call(async |client| client.create_container(&container).await).await;
