@@ -4,4 +4,5 @@
 //! `tests/tidy.rs` reads it from there.
 
 mod base;
+mod cli;
 mod spec;

@@ -1,0 +1,3 @@
+//! Floor 10: one file per verb.
+
+pub mod validate;
