@@ -38,15 +38,17 @@ pub struct ParseFault {
     pub duplicate: bool,
 }
 
+/// The fault of a file that is too large; callers that know the size need not read it first.
+pub fn too_large(origin: &str, size: u64) -> Fault {
+    let problem = format!("is {size} bytes large; at most {MAX_BYTES} (4 MiB) are read");
+    Fault::of_file(origin, problem, "split it into several files")
+}
+
 /// The text of a file, or why there is none.
 pub fn decode<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str, Fault> {
     let fault = |problem: String, remedy: &str| Err(Fault::of_file(origin, problem, remedy));
     if bytes.len() > MAX_BYTES {
-        let problem = format!(
-            "is {} bytes large; at most {MAX_BYTES} (4 MiB) are read",
-            bytes.len()
-        );
-        return fault(problem, "split it into several files");
+        return Err(too_large(origin, bytes.len() as u64));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return fault("is written in UTF-16".to_owned(), "save it as UTF-8");

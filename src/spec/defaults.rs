@@ -5,9 +5,11 @@ use serde_json::{Map, Value, json};
 /// An object's fields.
 type Fields = Map<String, Value>;
 
-/// Fills in the defaults of a DaemonSet of apps/v1.
+/// Fills in the defaults of a DaemonSet of apps/v1, and drops what only a cluster's API server writes.
 pub fn fill(object: &mut Fields) {
+    object.remove("status");
     if let Some(metadata) = inner(object, "metadata") {
+        keep(metadata, &["name", "namespace", "labels", "annotations"]);
         if metadata
             .get("namespace")
             .is_none_or(|namespace| namespace == "")
@@ -30,9 +32,21 @@ pub fn fill(object: &mut Fields) {
             }
         }
     }
-    if let Some(pod) = inner(spec, "template").and_then(|template| inner(template, "spec")) {
+    let Some(template) = inner(spec, "template") else {
+        return;
+    };
+    if let Some(metadata) = inner(template, "metadata") {
+        // The name of a template means nothing, and should roll no pods.
+        keep(metadata, &["labels", "annotations"]);
+    }
+    if let Some(pod) = inner(template, "spec") {
         fill_pod(pod);
     }
+}
+
+/// Drops all fields but some.
+fn keep(fields: &mut Fields, names: &[&str]) {
+    fields.retain(|name, _| names.contains(&name.as_str()));
 }
 
 /// Fills in the defaults of a pod spec.

@@ -72,6 +72,8 @@ pub struct Document {
     pub api_version: String,
     /// Its `kind`, as far as it is readable.
     pub kind: String,
+    /// The name that it gives itself, for people: with its namespace when it has one.
+    pub name: String,
     /// Which set it describes, readable even when it is at fault.
     pub key: Option<SetKey>,
     /// What became of it.

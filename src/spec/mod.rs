@@ -33,7 +33,8 @@ mod validate_volume;
 #[cfg(test)]
 mod tests;
 
+pub use bytes::{MAX_BYTES, too_large};
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
 pub use markdown::markdown;
-pub use read::{MAX_BYTES, read};
+pub use read::read;
 pub use table::{Support, known_paths};

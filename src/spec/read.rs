@@ -21,8 +21,6 @@ use crate::{
     },
 };
 
-pub use crate::spec::bytes::MAX_BYTES;
-
 /// The most objects that one file may hold.
 const MAX_DOCUMENTS: usize = 5_000;
 
@@ -144,6 +142,7 @@ impl Reader<'_> {
         if let Some((api_version, key)) = guess {
             document.api_version = api_version;
             "DaemonSet".clone_into(&mut document.kind);
+            document.name = key.to_string();
             document.key = Some(key);
         }
         self.reading.documents.push(document);
@@ -156,6 +155,7 @@ impl Reader<'_> {
             line,
             api_version: String::new(),
             kind: String::new(),
+            name: String::new(),
             key: None,
             outcome: Outcome::Rejected,
             draft: None,
@@ -234,14 +234,15 @@ impl Reader<'_> {
                 .to_owned()
         };
         (document.api_version, document.kind) = (word("apiVersion"), word("kind"));
-        document.key = key_of(&object);
+        let key = key_of(&object);
+        document.name = name_of(&object);
+        document.key = key.filter(|_| document.kind == "DaemonSet");
         if identified(&object, &document, &mut report) {
             if document.kind == "DaemonSet" {
                 self.set(object, &mut document, &mut report);
             } else {
                 let reason = kinds::ignored(&document.api_version, &document.kind);
                 document.outcome = Outcome::Ignored { reason };
-                document.key = None;
             }
         }
         document.faults = report.faults;
@@ -375,6 +376,16 @@ fn key_of(object: &Map<String, Value>) -> Option<SetKey> {
         .and_then(Value::as_str)
         .filter(|name| !name.is_empty());
     Some(SetKey::new(namespace.unwrap_or("default"), name))
+}
+
+/// The name of any object, for people: with its namespace when it has one.
+fn name_of(object: &Map<String, Value>) -> String {
+    let word = |field: &str| object.get("metadata")?.get(field)?.as_str();
+    match (word("namespace"), word("name")) {
+        (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
+        (None, Some(name)) => name.to_owned(),
+        (_, None) => String::new(),
+    }
 }
 
 /// Which set a text was meant to describe, by its lines alone.
