@@ -114,7 +114,8 @@ impl Containerd {
     /// Makes a record without image or spec, by which a task without one can be reached again.
     pub(super) async fn record_stray(&self, id: &ContainerId) -> Result<(), Error> {
         let container = Container {
-            labels: [(OURS.to_owned(), String::new())].into(),
+            // containerd keeps no label without a value.
+            labels: [(OURS.to_owned(), "stray".to_owned())].into(),
             spec: Some(spec_any(b"{}".to_vec())),
             ..self.blank(id)
         };
