@@ -17,6 +17,7 @@ pub mod logger {
 #[cfg(feature = "testing")]
 pub mod testing {
     pub use crate::base::ids::{ContainerId, PodUid};
+    pub use crate::base::time;
     pub use crate::host::{logger, logs};
     pub use crate::pod::image;
     pub use crate::runtime::containerd;

@@ -162,16 +162,6 @@ impl Daemon {
         ContainerId::new(format!("{unique}-{name}"))
     }
 
-    /// Our logger's URI for a container's log.
-    pub fn log_uri(&self, log: &Path) -> String {
-        let target = LogTarget {
-            path: log.to_owned(),
-            max_size: 10 << 20,
-            max_files: 5,
-        };
-        uri(Path::new(env!("CARGO_BIN_EXE_podward")), &target)
-    }
-
     /// Nothing of a container is left in containerd.
     pub fn assert_empty(&self) {
         assert_eq!(self.ctr(&["containers", "list", "-q"]), "");
@@ -291,6 +281,16 @@ fn spawn(dir: &Path) -> Child {
 fn processes() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").unwrap();
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Our logger's URI for a container's log.
+pub fn log_uri(log: &Path) -> String {
+    let target = LogTarget {
+        path: log.to_owned(),
+        max_size: 10 << 20,
+        max_files: 5,
+    };
+    uri(Path::new(env!("CARGO_BIN_EXE_podward")), &target)
 }
 
 /// The processes in a container's cgroup.

@@ -1,12 +1,15 @@
 //! Image archives in every form that is taken, made from the host's busybox, and what is said of broken ones.
 
-use std::{fs, io::Write as _, path::PathBuf};
+use std::{fmt::Write as _, fs, io::Write as _, path::PathBuf};
 
 use podward::testing::containerd::{Class, Containerd};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::daemon::{Daemon, daemon};
+
+/// How an archive is compressed.
+type Compress = fn(&[u8]) -> Vec<u8>;
 
 /// A tar archive in memory; the same files give the same bytes.
 #[derive(Default)]
@@ -33,11 +36,12 @@ impl Tar {
 }
 
 pub fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes)
+    Sha256::digest(bytes)
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{hex}")
+        .fold("sha256:".to_owned(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// A layer with busybox; `mark` makes it differ from others.
@@ -165,8 +169,7 @@ pub async fn busybox(daemon: &Daemon, client: &Containerd) -> String {
 async fn archives_of_every_form_are_imported_and_outlive_the_garbage_collector() {
     let Some(daemon) = daemon().await else { return };
     let client = daemon.ready().await;
-    let forms: [(&str, fn(&[u8]) -> Vec<u8>); 3] =
-        [("plain", <[u8]>::to_vec), ("gzip", gzip), ("zstd", zstd)];
+    let forms: [(&str, Compress); 3] = [("plain", <[u8]>::to_vec), ("gzip", gzip), ("zstd", zstd)];
     for (form, compress) in forms {
         let name = format!("docker.io/library/oci-{form}:1");
         let path = write(

@@ -1,4 +1,6 @@
 //! The integration tests: one binary, one module per subject.
+#![expect(clippy::print_stderr, reason = "a skipped test says so loudly")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod containerd;
 mod daemon;

@@ -28,7 +28,6 @@ const OPTIONS_TYPE: &str = "containerd.runc.v1.Options";
 
 /// The runc shim's options, generated from `proto/runc.proto`.
 mod runc {
-    #![expect(clippy::missing_docs_in_private_items, reason = "generated")]
     tonic::include_proto!("containerd.runc.v1");
 }
 
