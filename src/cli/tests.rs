@@ -22,9 +22,9 @@ type Answer<T> = Result<Response<T>, Status>;
 
 fn stream<T>(items: Vec<T>) -> Response<ReceiverStream<Result<T, Status>>> {
     let (sender, receiver) = tokio::sync::mpsc::channel(items.len().max(1));
-    items
-        .into_iter()
-        .for_each(|item| sender.try_send(Ok(item)).unwrap());
+    for item in items {
+        sender.try_send(Ok(item)).unwrap();
+    }
     Response::new(ReceiverStream::new(receiver))
 }
 

@@ -20,13 +20,15 @@ use crate::agent::wire::{
     DeletePodRequest, ListRequest, LogsRequest, SyncRequest, VersionRequest, WhyRequest,
 };
 
+use super::logs::LogRequest;
+use super::socket::bind;
 use super::*;
 
 /// An agent's place: a served socket, the objects that it knows, and how to stop it.
 struct Agent {
     dir: tempfile::TempDir,
     objects: Arc<Mutex<Vec<(Kind, Value)>>>,
-    changed: watch::Sender<u64>,
+    notify: watch::Sender<u64>,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), ServeError>>,
 }
@@ -36,7 +38,7 @@ impl Agent {
         let dir = tempfile::tempdir().unwrap();
         let objects: Arc<Mutex<Vec<(Kind, Value)>>> = Arc::default();
         let (commands, inbox) = mpsc::channel(4);
-        let (changed, changes) = watch::channel(0);
+        let (notify, changes) = watch::channel(0);
         tokio::spawn(answer(inbox, Arc::clone(&objects)));
         let (stop, stopped) = oneshot::channel::<()>();
         let settings = ServeSettings {
@@ -50,7 +52,7 @@ impl Agent {
         Self {
             dir,
             objects,
-            changed,
+            notify,
             stop,
             served,
         }
@@ -58,7 +60,7 @@ impl Agent {
 
     fn put(&self, objects: &[(Kind, Value)]) {
         *self.objects.lock().unwrap() = objects.to_vec();
-        self.changed.send_modify(|count| *count += 1);
+        self.notify.send_modify(|count| *count += 1);
     }
 
     async fn client(&self) -> ControlClient<Channel> {
@@ -371,7 +373,7 @@ async fn the_socket_is_for_its_group_and_goes_with_the_agent() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o660);
     assert_eq!(mode(path.parent().unwrap()) & !0o755, 0);
-    let error = super::socket::bind(&path).unwrap_err();
+    let error = bind(&path).unwrap_err();
     assert!(
         error
             .to_string()
@@ -388,12 +390,12 @@ async fn a_dead_agents_socket_is_replaced_and_other_files_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let (_listener, file) = super::socket::bind(&path).unwrap();
+    let (_listener, file) = bind(&path).unwrap();
     file.remove();
     assert!(!path.exists());
     fs::write(&path, "mine").unwrap();
     assert!(matches!(
-        super::socket::bind(&path),
+        bind(&path),
         Err(ServeError::NotASocket { .. })
     ));
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
