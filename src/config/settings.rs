@@ -172,7 +172,7 @@ impl Default for Settings {
                 max_files: 5,
             },
             field_validation: FieldValidation::Strict,
-            max_container_restart_period: Duration::from_secs(300),
+            max_container_restart_period: Duration::from_mins(5),
             socket: None,
         }
     }
