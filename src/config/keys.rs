@@ -47,9 +47,7 @@ pub struct Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("Key").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -58,16 +56,14 @@ impl Key {
     /// `PODWARD_CONTAINERD_CGROUP_DRIVER`.
     pub fn variable(&self) -> Option<String> {
         self.in_environment.then(|| {
-            self.path
-                .chars()
-                .fold("PODWARD_".to_owned(), |mut name, letter| {
-                    match letter {
-                        '.' => name.push('_'),
-                        upper if upper.is_ascii_uppercase() => name.extend(['_', upper]),
-                        lower => name.push(lower.to_ascii_uppercase()),
-                    }
-                    name
-                })
+            self.path.chars().fold("PODWARD_".to_owned(), |mut name, letter| {
+                match letter {
+                    '.' => name.push('_'),
+                    upper if upper.is_ascii_uppercase() => name.extend(['_', upper]),
+                    lower => name.push(lower.to_ascii_uppercase()),
+                }
+                name
+            })
         })
     }
 }
@@ -126,14 +122,7 @@ pub static KEYS: [Key; 20] = [
         otherwise: "none",
         about: "Taints; the effect is `NoSchedule`, `PreferNoSchedule` or `NoExecute`.",
         read: taints,
-        show: |of| {
-            of.node
-                .taints
-                .iter()
-                .map(shown_taint)
-                .collect::<Vec<_>>()
-                .join(",")
-        },
+        show: |of| of.node.taints.iter().map(shown_taint).collect::<Vec<_>>().join(","),
         ..PLAIN
     },
     Key {
@@ -186,10 +175,7 @@ pub static KEYS: [Key; 20] = [
         sort: "`auto`, `cgroupfs` or `systemd`",
         about: "Who makes cgroups: with `auto` systemd where it runs the host, otherwise the agent.",
         read: |tree, to, notes| {
-            set(
-                &mut to.containerd.cgroup_driver,
-                choice(tree, notes, &CgroupDriver::NAMES),
-            );
+            set(&mut to.containerd.cgroup_driver, choice(tree, notes, &CgroupDriver::NAMES));
         },
         show: |of| name_of(&CgroupDriver::NAMES, of.containerd.cgroup_driver).to_owned(),
         ..PLAIN
@@ -260,10 +246,7 @@ pub static KEYS: [Key; 20] = [
         about: "What happens to a document with fields that Kubernetes does not know: it is \
                 refused, accepted with a warning, or accepted in silence.",
         read: |tree, to, notes| {
-            set(
-                &mut to.field_validation,
-                choice(tree, notes, &VALIDATIONS),
-            );
+            set(&mut to.field_validation, choice(tree, notes, &VALIDATIONS));
         },
         show: |of| of.field_validation.to_string(),
         ..PLAIN

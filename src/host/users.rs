@@ -190,8 +190,10 @@ fn overlay_data(options: &[String]) -> io::Result<String> {
 
 /// The longest directory that all paths lie in.
 fn shared_parent(paths: &[&str]) -> PathBuf {
-    let mut shared = paths.first().and_then(|path| Path::new(path).parent()).unwrap_or(Path::new("/"));
-    while !paths.iter().all(|path| Path::new(path).starts_with(shared) && Path::new(path) != shared) {
+    let mut shared =
+        paths.first().and_then(|path| Path::new(path).parent()).unwrap_or(Path::new("/"));
+    while !paths.iter().all(|path| Path::new(path).starts_with(shared) && Path::new(path) != shared)
+    {
         match shared.parent() {
             Some(parent) => shared = parent,
             None => break,

@@ -71,12 +71,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (listener, socket) = socket::bind(&settings.socket)?;
     let (stopping, stopped) = watch::channel(false);
-    let control = control::Service {
-        handle,
-        logs,
-        pod_logs: settings.pod_logs,
-        stopping: stopped.clone(),
-    };
+    let control =
+        control::Service { handle, logs, pod_logs: settings.pod_logs, stopping: stopped.clone() };
     let control = ControlServer::new(control).max_decoding_message_size(MESSAGE_LIMIT);
     let server = Server::builder()
         .add_service(control)

@@ -63,9 +63,8 @@ impl Layers {
     /// The texts, and whether the kernel was not needed for them.
     fn read(&self) -> (String, String, bool) {
         let layers = layers(&self.overlay()).unwrap();
-        let alone = [PASSWD, GROUP]
-            .iter()
-            .all(|path| matches!(look_up(&layers, path), Ok(Found::Text(_))));
+        let alone =
+            [PASSWD, GROUP].iter().all(|path| matches!(look_up(&layers, path), Ok(Found::Text(_))));
         let (passwd, group) = read_accounts(&self.overlay()).unwrap();
         (passwd, group, alone)
     }
