@@ -104,7 +104,7 @@ fn run_line(socket: &Path, line: &str) -> (String, String, ExitCode) {
     let cli = Cli::try_parse_from(words.chain(line.split_whitespace())).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code =
-        run(&cli, &mut out, &mut err).unwrap_or_else(|error| failure::report(&error, &mut err));
+        run(&cli, no_agent, &mut out, &mut err).unwrap_or_else(|error| failure::report(&error, &mut err));
     (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), code)
 }
 
@@ -187,6 +187,15 @@ fn event(reason: &str, count: i32, last_days_ago: i64) -> Value {
         "firstTimestamp": days_ago(20), "lastTimestamp": days_ago(last_days_ago),
         "source": {"component": "podward", "host": "n1"},
     })
+}
+
+/// The control socket of an agent that these tests never start.
+fn no_agent(
+    _: &crate::config::Settings,
+    _: crate::agent::handle::Handle,
+    _: tokio::sync::watch::Receiver<bool>,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+    Box::pin(async { Err("not here".into()) })
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// The pieces of a sandbox that its containers mount or join.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Default, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxFacts {
     /// The pinned IPC namespace; `None` shares the host's.
     pub ipc: Option<PathBuf>,
