@@ -15,7 +15,7 @@ use crate::base::fault::Fault;
 pub const MAX_BYTES: usize = 4 << 20;
 
 /// The deepest nesting of a document; Kubernetes' own objects stay below forty.
-const MAX_DEPTH: usize = 120;
+const MAX_DEPTH: usize = 64;
 
 /// One document's text.
 pub struct Piece<'a> {
@@ -45,15 +45,16 @@ pub fn too_large(origin: &str, size: u64) -> Fault {
 }
 
 /// The text of a file, or why there is none.
-pub fn decode<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str, Fault> {
-    let fault = |problem: String, remedy: &str| Err(Fault::of_file(origin, problem, remedy));
+pub fn decode<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str, Box<Fault>> {
+    let fault =
+        |problem: String, remedy: &str| Err(Box::new(Fault::of_file(origin, problem, remedy)));
     if bytes.len() > MAX_BYTES {
-        return Err(too_large(origin, bytes.len() as u64));
+        return Err(Box::new(too_large(origin, bytes.len() as u64)));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return fault("is written in UTF-16".to_owned(), "save it as UTF-8");
     }
-    let line_of = |end: usize| 1 + bytes[..end].iter().filter(|byte| **byte == b'\n').count();
+    let line_of = |end: usize| bytes[..end].split(|byte| *byte == b'\n').count();
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
         let problem = format!(
             "line {} holds a NUL byte; this is no text file",
@@ -201,7 +202,11 @@ fn explained(error: &Error, first_line: usize) -> ParseFault {
     let line = error
         .location()
         .and_then(|location| usize::try_from(location.line()).ok());
-    let (problem, remedy) = match error.without_snippet() {
+    let mut cause = error.without_snippet();
+    while let Error::AliasError { error, .. } = cause {
+        cause = error.without_snippet();
+    }
+    let (problem, remedy) = match cause {
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or_default();
             (
@@ -245,7 +250,7 @@ fn explained(error: &Error, first_line: usize) -> ParseFault {
         line: first_line + line.unwrap_or(1).max(1) - 1,
         problem,
         remedy: remedy.to_owned(),
-        duplicate: matches!(error.without_snippet(), Error::DuplicateMappingKey { .. }),
+        duplicate: matches!(cause, Error::DuplicateMappingKey { .. }),
     }
 }
 

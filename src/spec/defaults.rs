@@ -86,7 +86,7 @@ fn fill_container(container: &mut Fields) {
     );
     set(container, "terminationMessagePolicy", json!("File"));
     each(container, "ports", |port| {
-        set(port, "protocol", json!("TCP"))
+        set(port, "protocol", json!("TCP"));
     });
     each(container, "env", |variable| {
         if let Some(field) = inner(variable, "valueFrom").and_then(|from| inner(from, "fieldRef")) {

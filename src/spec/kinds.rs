@@ -51,7 +51,7 @@ pub fn ignored(api_version: &str, kind: &str) -> String {
         }
         ("rbac.authorization.k8s.io", _) => "there is no API server whose access it could rule",
         ("apiextensions.k8s.io", _) => "there is no API server that could serve custom resources",
-        ("admissionregistration.k8s.io", _) | ("apiregistration.k8s.io", _) => {
+        ("admissionregistration.k8s.io" | "apiregistration.k8s.io", _) => {
             "there is no API server that could call it"
         }
         ("networking.k8s.io" | "extensions", "Ingress" | "IngressClass" | "NetworkPolicy") => {

@@ -7,6 +7,7 @@ mod document;
 mod hash;
 mod kinds;
 mod lines;
+#[cfg(test)]
 mod markdown;
 mod names;
 mod read;
@@ -35,6 +36,9 @@ mod tests;
 
 pub use bytes::{MAX_BYTES, too_large};
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
+#[cfg(test)]
 pub use markdown::markdown;
 pub use read::read;
-pub use table::{Support, known_paths};
+pub use table::Support;
+#[cfg(test)]
+pub use table::known_paths;

@@ -30,7 +30,7 @@ pub fn read(origin: &str, bytes: &[u8], validation: FieldValidation) -> Reading 
         Ok(text) => text,
         Err(fault) => {
             return Reading {
-                faults: vec![fault],
+                faults: vec![*fault],
                 documents: Vec::new(),
             };
         }
@@ -86,8 +86,22 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Whether no more is read; says so once.
+    fn full(&mut self) -> bool {
+        let full = self.reading.documents.len() >= MAX_DOCUMENTS;
+        if full && self.reading.faults.is_empty() {
+            let problem = format!("holds more than {MAX_DOCUMENTS} objects; the rest is not read");
+            let fault = Fault::of_file(self.origin, problem, "split it into several files");
+            self.reading.faults.push(fault);
+        }
+        full
+    }
+
     /// Reads one document's text.
     fn piece(&mut self, piece: &Piece<'_>) {
+        if self.full() {
+            return;
+        }
         let source = Source {
             text: Some(piece.text),
             line: piece.line,
@@ -167,13 +181,7 @@ impl Reader<'_> {
 
     /// Takes in a value: an object, a list of them, or something else.
     fn value(&mut self, value: Value, source: &Source<'_>) {
-        if self.reading.documents.len() >= MAX_DOCUMENTS {
-            if self.reading.faults.is_empty() {
-                let problem =
-                    format!("holds more than {MAX_DOCUMENTS} objects; the rest is not read");
-                let fault = Fault::of_file(self.origin, problem, "split it into several files");
-                self.reading.faults.push(fault);
-            }
+        if self.full() {
             return;
         }
         match value {
@@ -216,7 +224,7 @@ impl Reader<'_> {
                     "begin with apiVersion: apps/v1 and kind: DaemonSet",
                 );
                 document.faults = report.faults;
-                self.place(&mut document, source);
+                place(&mut document, source);
                 self.reading.documents.push(document);
             }
         }
@@ -247,7 +255,7 @@ impl Reader<'_> {
         }
         document.faults = report.faults;
         document.warnings = report.warnings;
-        self.place(&mut document, source);
+        place(&mut document, source);
         self.reading.documents.push(document);
     }
 
@@ -315,20 +323,20 @@ impl Reader<'_> {
             hash,
         }))
     }
+}
 
-    /// Gives each fault its line.
-    fn place(&self, document: &mut Document, source: &Source<'_>) {
-        let Some(text) = source.text else { return };
-        if document.faults.is_empty() && document.warnings.is_empty() && source.prefix.is_empty() {
-            return;
-        }
-        let lines = Lines::of(text, source.line);
-        document.line = lines
-            .line(source.prefix.trim_end_matches('.'))
-            .max(source.line);
-        for fault in document.faults.iter_mut().chain(&mut document.warnings) {
-            fault.line = Some(lines.line(&format!("{}{}", source.prefix, fault.path)));
-        }
+/// Gives each fault its line.
+fn place(document: &mut Document, source: &Source<'_>) {
+    let Some(text) = source.text else { return };
+    if document.faults.is_empty() && document.warnings.is_empty() && source.prefix.is_empty() {
+        return;
+    }
+    let lines = Lines::of(text, source.line);
+    document.line = lines
+        .line(source.prefix.trim_end_matches('.'))
+        .max(source.line);
+    for fault in document.faults.iter_mut().chain(&mut document.warnings) {
+        fault.line = Some(lines.line(&format!("{}{}", source.prefix, fault.path)));
     }
 }
 

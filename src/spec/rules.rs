@@ -128,7 +128,7 @@ pub fn confinement(given: &Given) -> Verdict {
     }
 }
 
-/// Annotations of the template: the old form of AppArmor profiles confines, the others are only kept.
+/// Annotations of the template: the old form of `AppArmor` profiles confines, the others are only kept.
 pub fn annotation(given: &Given) -> Verdict {
     let profile = given
         .key

@@ -68,14 +68,12 @@ impl Walker<'_> {
         let mut unreadable = Vec::new();
         for field in of.fields {
             let path = format!("{prefix}{}", field.name);
-            match object.get_mut(field.name) {
-                None if field.needed => self.report.missing(&path, field.kind),
-                None => {}
-                Some(value) => {
-                    if !self.field(field, value, &holder, &path) {
-                        unreadable.push(field.name);
-                    }
+            if let Some(value) = object.get_mut(field.name) {
+                if !self.field(field, value, &holder, &path) {
+                    unreadable.push(field.name);
                 }
+            } else if field.needed {
+                self.report.missing(&path, field.kind);
             }
         }
         for name in unreadable {
@@ -124,9 +122,10 @@ impl Walker<'_> {
                 } else {
                     Kind::Int64
                 };
-                let readable = self.scalars(kind, items, path);
-                self.note(path, &Value::Array(items.clone()), verdict);
-                readable
+                let written = Value::Array(items.clone());
+                self.scalars(kind, items, path);
+                self.note(path, &written, verdict);
+                true
             }
             (kind, value) => {
                 let readable = scalar(kind, value);
@@ -150,22 +149,20 @@ impl Walker<'_> {
                 self.object(inner, object, &format!("{path}."));
             } else {
                 self.report.wrong_type(&path, item, Kind::Object(inner));
-                *item = Value::Object(Map::new());
+                *item = Value::Null;
             }
         }
     }
 
-    /// Walks a list of scalars; false when one cannot be read.
-    fn scalars(&mut self, kind: Kind, items: &mut [Value], path: &str) -> bool {
-        let mut readable = true;
+    /// Walks a list of scalars.
+    fn scalars(&mut self, kind: Kind, items: &mut [Value], path: &str) {
         for (index, item) in items.iter_mut().enumerate() {
             if !scalar(kind, item) {
                 self.report
                     .wrong_type(&format!("{path}[{index}]"), item, kind);
-                readable = false;
+                *item = Value::Null;
             }
         }
-        readable
     }
 
     /// Walks a map, entry by entry.
