@@ -327,10 +327,16 @@ impl Reader<'_> {
 
 /// Gives each fault its line.
 fn place(document: &mut Document, source: &Source<'_>) {
-    let Some(text) = source.text else { return };
-    if document.faults.is_empty() && document.warnings.is_empty() && source.prefix.is_empty() {
+    let silent = document.faults.is_empty() && document.warnings.is_empty();
+    if silent && source.prefix.is_empty() {
         return;
     }
+    let Some(text) = source.text else {
+        for fault in document.faults.iter_mut().chain(&mut document.warnings) {
+            fault.line = Some(source.line);
+        }
+        return;
+    };
     let lines = Lines::of(text, source.line);
     document.line = lines
         .line(source.prefix.trim_end_matches('.'))
@@ -338,6 +344,7 @@ fn place(document: &mut Document, source: &Source<'_>) {
     for fault in document.faults.iter_mut().chain(&mut document.warnings) {
         fault.line = Some(lines.line(&format!("{}{}", source.prefix, fault.path)));
     }
+    document.faults.sort_by_key(|fault| fault.line);
 }
 
 /// Whether a document says what it is; says so if not.

@@ -67,7 +67,7 @@ impl Report {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        if self.warnings.len() >= MOST {
+        if self.warnings.len() >= MOST || self.is_broken(path) {
             return;
         }
         let warning = self.message(path, value, problem.into(), remedy.into());

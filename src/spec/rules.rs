@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::spec::{
-    reasons::LOCAL_IMAGES,
+    reasons::{LOCAL_IMAGES, NO_NETWORK},
     table::{
         Given,
         Support::{Honoured, Ignored, Refused},
@@ -52,10 +52,7 @@ pub fn hostname(given: &Given) -> Verdict {
             "a pod with hostNetwork has the name of the host, as in Kubernetes",
         )
     } else {
-        (
-            Ignored,
-            "pods without hostNetwork do not start in this version",
-        )
+        (Ignored, NO_NETWORK)
     }
 }
 
@@ -108,12 +105,31 @@ pub fn groups_policy(given: &Given) -> Verdict {
     }
 }
 
-/// `runAsNonRoot`.
+/// `runAsNonRoot`: kept where every container that it goes for has a user by number, for then the
+/// user of the image does not count.
 pub fn non_root(given: &Given) -> Verdict {
-    unless_true(
-        given,
-        "the user of the image is not checked in this version; it could be root",
-    )
+    let containers = given.pod.get("containers").and_then(Value::as_array);
+    let kept = containers.into_iter().flatten().all(|container| {
+        let own = |field: &str| {
+            let context = container.get("securityContext").unwrap_or(&Value::Null);
+            let of_pod = given.pod.get("securityContext").unwrap_or(&Value::Null);
+            let found = context.get(field).filter(|value| !value.is_null());
+            found.or_else(|| of_pod.get(field)).cloned()
+        };
+        let asked = own("runAsNonRoot") == Some(Value::Bool(true));
+        !asked
+            || own("runAsUser")
+                .and_then(|user| user.as_i64())
+                .is_some_and(|user| user > 0)
+    });
+    if given.value == &Value::Bool(true) && !kept {
+        (
+            Refused,
+            "the user of the image is not checked in this version; write runAsUser beside it",
+        )
+    } else {
+        FINE
+    }
 }
 
 /// `seccompProfile.type` and `appArmorProfile.type`.
@@ -191,10 +207,7 @@ pub fn host_port(given: &Given) -> Verdict {
     if host_network(given.pod) || given.value == 0 {
         FINE
     } else {
-        (
-            Refused,
-            "no pod network maps ports in this version; use hostNetwork",
-        )
+        (Ignored, NO_NETWORK)
     }
 }
 
@@ -206,10 +219,7 @@ pub fn host_ip(given: &Given) -> Verdict {
             "with hostNetwork the process binds to the address that it likes",
         )
     } else {
-        (
-            Refused,
-            "no pod network maps ports in this version; the port would not be kept to one address",
-        )
+        (Ignored, NO_NETWORK)
     }
 }
 

@@ -787,6 +787,14 @@ fn what_restricts_is_refused_until_it_is_honoured() {
     let context = |text: &str| container(&format!("securityContext: {{{text}}}"));
     for (text, path, expected) in [
         (context("runAsNonRoot: true"), format!("{inner}runAsNonRoot"), Support::Refused),
+        (context("runAsNonRoot: true, runAsUser: 0"), format!("{inner}runAsNonRoot"), Support::Refused),
+        (context("runAsNonRoot: true, runAsUser: 1000"), format!("{inner}runAsNonRoot"), Support::Honoured),
+        (pod("securityContext: {runAsNonRoot: true, runAsUser: 1000}"), format!("{spec}securityContext.runAsNonRoot"), Support::Honoured),
+        (
+            context("runAsUser: 0").replace("#POD", "securityContext: {runAsNonRoot: true, runAsUser: 1000}"),
+            format!("{spec}securityContext.runAsNonRoot"),
+            Support::Refused,
+        ),
         (context("runAsNonRoot: false"), format!("{inner}runAsNonRoot"), Support::Honoured),
         (context("seccompProfile: {type: RuntimeDefault}"), format!("{inner}seccompProfile.type"), Support::Refused),
         (context("seccompProfile: {type: Unconfined}"), format!("{inner}seccompProfile.type"), Support::Honoured),
