@@ -7,7 +7,7 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{Error, Options};
+use serde_saphyr::{Error, Options, budget::BudgetBreach};
 
 use crate::base::fault::Fault;
 
@@ -214,14 +214,14 @@ fn explained(error: &Error, first_line: usize) -> ParseFault {
                 "keep one of them",
             )
         }
-        Error::Budget { breach, .. } => (
-            format!("is nested too deeply or unfolds to too much: {breach:?}"),
-            "write a plainer document, with fewer levels and aliases",
-        ),
-        Error::AliasReplayLimitExceeded { .. } | Error::AliasExpansionLimitExceeded { .. } => (
-            "its aliases unfold to too much".to_owned(),
-            "write a plainer document, with fewer aliases",
-        ),
+        Error::Budget {
+            breach: BudgetBreach::Depth { .. },
+            ..
+        } => too_deep(),
+        Error::Budget { .. } => unfolding(),
+        Error::AliasReplayLimitExceeded { .. } | Error::AliasExpansionLimitExceeded { .. } => {
+            unfolding()
+        }
         Error::RecursiveReferencesRequireWeakTypes { .. } => (
             "an alias stands within its own anchor".to_owned(),
             "write the value out",
@@ -231,20 +231,7 @@ fn explained(error: &Error, first_line: usize) -> ParseFault {
             format!("{value} is a number without end"),
             "write it in quotes if it is a string",
         ),
-        other => {
-            let text = other.to_string();
-            let text = text
-                .rsplit_once(" at line ")
-                .map_or(text.as_str(), |(text, _)| text);
-            let remedy = if text.contains("tab") {
-                "indent with spaces"
-            } else if text.contains("recursion limit") {
-                "write a plainer document, with fewer levels"
-            } else {
-                "mend the YAML on this line or just above it"
-            };
-            (format!("not valid YAML: {text}"), remedy)
-        }
+        other => syntax(&other.to_string()),
     };
     ParseFault {
         line: first_line + line.unwrap_or(1).max(1) - 1,
@@ -252,6 +239,35 @@ fn explained(error: &Error, first_line: usize) -> ParseFault {
         remedy: remedy.to_owned(),
         duplicate: matches!(cause, Error::DuplicateMappingKey { .. }),
     }
+}
+
+/// A problem and its remedy.
+type Explanation = (String, &'static str);
+
+/// What is said of nesting.
+fn too_deep() -> Explanation {
+    let problem = format!("is nested more than {MAX_DEPTH} levels deep");
+    (problem, "write a plainer document, with fewer levels")
+}
+
+/// What is said of documents that grow when they are read.
+fn unfolding() -> Explanation {
+    let problem = "its values and aliases unfold to too much".to_owned();
+    (problem, "write a plainer document, with fewer aliases")
+}
+
+/// What is said of text that is no YAML.
+fn syntax(text: &str) -> Explanation {
+    if text.contains("recursion limit") {
+        return too_deep();
+    }
+    let text = text.split(" at line ").next().unwrap_or_default();
+    let remedy = if text.contains("tab") {
+        "indent with spaces"
+    } else {
+        "mend the YAML on this line or just above it"
+    };
+    (format!("not valid YAML: {text}"), remedy)
 }
 
 /// A JSON value in which no key stands twice.

@@ -191,43 +191,50 @@ impl Reader<'_> {
                     .get("kind")
                     .and_then(Value::as_str)
                     .unwrap_or_default();
-                if kind.ends_with("List") && object.get("items").is_some_and(Value::is_array) {
-                    let Some(Value::Array(items)) = object.remove("items") else {
-                        return;
-                    };
-                    for (index, item) in items.into_iter().enumerate() {
-                        let prefix = format!("{}items[{index}].", source.prefix);
-                        self.value(
-                            item,
-                            &Source {
-                                text: source.text,
-                                line: source.line,
-                                prefix,
-                            },
-                        );
-                    }
+                let listed = object.get("items").is_some_and(Value::is_array);
+                if kind == "List" || (kind.ends_with("List") && listed) {
+                    self.items(&mut object, source);
                 } else {
                     self.object(object, source);
                 }
             }
             other => {
-                let mut document = self.blank(source.line);
-                let mut report = Report::new(self.origin, document.index, self.validation);
                 let problem = format!(
                     "is {}, but a Kubernetes object is a mapping",
                     type_of(&other)
                 );
-                report.fault(
-                    "",
-                    &other,
-                    problem,
-                    "begin with apiVersion: apps/v1 and kind: DaemonSet",
-                );
-                document.faults = report.faults;
-                place(&mut document, source);
-                self.reading.documents.push(document);
+                self.stray("", &other, problem, source);
             }
         }
+    }
+
+    /// Takes in the items of a list.
+    fn items(&mut self, list: &mut Map<String, Value>, source: &Source<'_>) {
+        match list.remove("items") {
+            Some(Value::Array(items)) => {
+                for (index, item) in items.into_iter().enumerate() {
+                    let prefix = format!("{}items[{index}].", source.prefix);
+                    let (text, line) = (source.text, source.line);
+                    self.value(item, &Source { text, line, prefix });
+                }
+            }
+            None | Some(Value::Null) => {}
+            Some(other) => {
+                let problem = format!("is {}, but must be a list of objects", type_of(&other));
+                self.stray("items", &other, problem, source);
+            }
+        }
+    }
+
+    /// Notes something that is no object.
+    fn stray(&mut self, path: &str, value: &Value, problem: String, source: &Source<'_>) {
+        let mut document = self.blank(source.line);
+        let mut report = Report::new(self.origin, document.index, self.validation);
+        let remedy = "begin with apiVersion: apps/v1 and kind: DaemonSet";
+        report.fault(path, value, problem, remedy);
+        document.faults = report.faults;
+        place(&mut document, source);
+        self.reading.documents.push(document);
     }
 
     /// Takes in an object.
@@ -246,11 +253,12 @@ impl Reader<'_> {
         document.name = name_of(&object);
         document.key = key.filter(|_| document.kind == "DaemonSet");
         if identified(&object, &document, &mut report) {
-            if document.kind == "DaemonSet" {
+            if document.kind == "DaemonSet" && kinds::holds_sets(&document.api_version) {
                 self.set(object, &mut document, &mut report);
             } else {
                 let reason = kinds::ignored(&document.api_version, &document.kind);
                 document.outcome = Outcome::Ignored { reason };
+                document.key = None;
             }
         }
         document.faults = report.faults;
@@ -368,7 +376,7 @@ fn identified(object: &Map<String, Value>, document: &Document, report: &mut Rep
         }
     }
     let (version, kind) = (document.api_version.as_str(), document.kind.as_str());
-    if kind == "DaemonSet" && !version.is_empty() && !kinds::holds_sets(version) {
+    if kind == "DaemonSet" && kinds::mistaken(version) {
         let version = Value::String(version.to_owned());
         report.fault("apiVersion", &version, "has no DaemonSet", "write apps/v1");
     }

@@ -330,6 +330,11 @@ fn other_kinds_are_ignored_each_with_its_reason() {
         ),
         ("policy/v1beta1", "PodSecurityPolicy", "retired"),
         (
+            "apps.kruise.io/v1alpha1",
+            "DaemonSet",
+            "knows nothing of apps.kruise.io",
+        ),
+        (
             "example.com/v1",
             "Thing",
             "knows nothing of example.com/v1 Thing",
@@ -349,6 +354,22 @@ fn other_kinds_are_ignored_each_with_its_reason() {
 #[test]
 fn what_is_no_object_is_a_fault() {
     for (text, fault) in [
+        (
+            "apiVersion: app/v1\nkind: DaemonSet",
+            "apiVersion: has no DaemonSet",
+        ),
+        (
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: a}",
+            "spec: required field is missing",
+        ),
+        (
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: a}\nspec: [x]",
+            "spec: is a list, but must be a mapping",
+        ),
+        (
+            "apiVersion: v1\nkind: List\nitems: {a: b}",
+            "items: is a mapping, but must be a list of objects",
+        ),
         (
             "just words",
             ": is a string, but a Kubernetes object is a mapping",
