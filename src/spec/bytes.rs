@@ -7,7 +7,7 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{Error, Options};
+use serde_saphyr::{Error, Options, budget::BudgetBreach};
 
 use crate::base::fault::Fault;
 
@@ -15,7 +15,7 @@ use crate::base::fault::Fault;
 pub const MAX_BYTES: usize = 4 << 20;
 
 /// The deepest nesting of a document; Kubernetes' own objects stay below forty.
-const MAX_DEPTH: usize = 120;
+const MAX_DEPTH: usize = 64;
 
 /// One document's text.
 pub struct Piece<'a> {
@@ -45,17 +45,21 @@ pub fn too_large(origin: &str, size: u64) -> Fault {
 }
 
 /// The text of a file, or why there is none.
-pub fn decode<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str, Fault> {
-    let fault = |problem: String, remedy: &str| Err(Fault::of_file(origin, problem, remedy));
+pub fn decode<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str, Box<Fault>> {
+    let fault =
+        |problem: String, remedy: &str| Err(Box::new(Fault::of_file(origin, problem, remedy)));
     if bytes.len() > MAX_BYTES {
-        return Err(too_large(origin, bytes.len() as u64));
+        return Err(Box::new(too_large(origin, bytes.len() as u64)));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return fault("is written in UTF-16".to_owned(), "save it as UTF-8");
     }
-    let line_of = |end: usize| 1 + bytes[..end].iter().filter(|byte| **byte == b'\n').count();
+    let line_of = |end: usize| bytes[..end].split(|byte| *byte == b'\n').count();
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        let problem = format!("line {} holds a NUL byte; this is no text file", line_of(at));
+        let problem = format!(
+            "line {} holds a NUL byte; this is no text file",
+            line_of(at)
+        );
         return fault(problem, "give a YAML or JSON file");
     }
     match str::from_utf8(bytes) {
@@ -101,20 +105,34 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
                 let mut before = text[start..offset].lines().filter(|line| !is_blank(line));
                 let directives = text[start..offset].contains('%');
                 if !(directives && before.all(|line| line.starts_with('%'))) {
-                    pieces.push(Piece { line: start_line, text: &text[start..offset] });
+                    pieces.push(Piece {
+                        line: start_line,
+                        text: &text[start..offset],
+                    });
                     (start, start_line) = (offset, number + 1);
                 }
             }
             Some(_) => {
-                pieces.push(Piece { line: start_line, text: &text[start..offset] });
+                pieces.push(Piece {
+                    line: start_line,
+                    text: &text[start..offset],
+                });
                 (start, start_line) = (end, number + 2);
             }
             None => {}
         }
         offset = end;
     }
-    pieces.push(Piece { line: start_line, text: &text[start..] });
-    pieces.retain(|piece| !piece.text.lines().all(|line| is_blank(line) || is_bare_marker(line)));
+    pieces.push(Piece {
+        line: start_line,
+        text: &text[start..],
+    });
+    pieces.retain(|piece| {
+        !piece
+            .text
+            .lines()
+            .all(|line| is_blank(line) || is_bare_marker(line))
+    });
     for piece in &mut pieces {
         piece.skip_blank();
     }
@@ -181,46 +199,75 @@ pub fn options(lenient: bool) -> Options {
 
 /// A parser's error in our words.
 fn explained(error: &Error, first_line: usize) -> ParseFault {
-    let line = error.location().and_then(|location| usize::try_from(location.line()).ok());
-    let (problem, remedy) = match error.without_snippet() {
+    let line = error
+        .location()
+        .and_then(|location| usize::try_from(location.line()).ok());
+    let mut cause = error.without_snippet();
+    while let Error::AliasError { error, .. } = cause {
+        cause = error.without_snippet();
+    }
+    let (problem, remedy) = match cause {
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or_default();
-            (format!("the key {key} stands twice in one mapping"), "keep one of them")
+            (
+                format!("the key {key} stands twice in one mapping"),
+                "keep one of them",
+            )
         }
-        Error::Budget { breach, .. } => (
-            format!("is nested too deeply or unfolds to too much: {breach:?}"),
-            "write a plainer document, with fewer levels and aliases",
-        ),
-        Error::AliasReplayLimitExceeded { .. } | Error::AliasExpansionLimitExceeded { .. } => (
-            "its aliases unfold to too much".to_owned(),
-            "write a plainer document, with fewer aliases",
-        ),
-        Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            ("an alias stands within its own anchor".to_owned(), "write the value out")
+        Error::Budget {
+            breach: BudgetBreach::Depth { .. },
+            ..
+        } => too_deep(),
+        Error::Budget { .. } => unfolding(),
+        Error::AliasReplayLimitExceeded { .. } | Error::AliasExpansionLimitExceeded { .. } => {
+            unfolding()
         }
+        Error::RecursiveReferencesRequireWeakTypes { .. } => (
+            "an alias stands within its own anchor".to_owned(),
+            "write the value out",
+        ),
         Error::NullIntoString { .. } => ("a key is empty".to_owned(), "give each key a name"),
-        Error::NonFiniteFloat { value, .. } => {
-            (format!("{value} is a number without end"), "write it in quotes if it is a string")
-        }
-        other => {
-            let text = other.to_string();
-            let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-            let remedy = if text.contains("tab") {
-                "indent with spaces"
-            } else if text.contains("recursion limit") {
-                "write a plainer document, with fewer levels"
-            } else {
-                "mend the YAML on this line or just above it"
-            };
-            (format!("not valid YAML: {text}"), remedy)
-        }
+        Error::NonFiniteFloat { value, .. } => (
+            format!("{value} is a number without end"),
+            "write it in quotes if it is a string",
+        ),
+        other => syntax(&other.to_string()),
     };
     ParseFault {
         line: first_line + line.unwrap_or(1).max(1) - 1,
         problem,
         remedy: remedy.to_owned(),
-        duplicate: matches!(error.without_snippet(), Error::DuplicateMappingKey { .. }),
+        duplicate: matches!(cause, Error::DuplicateMappingKey { .. }),
     }
+}
+
+/// A problem and its remedy.
+type Explanation = (String, &'static str);
+
+/// What is said of nesting.
+fn too_deep() -> Explanation {
+    let problem = format!("is nested more than {MAX_DEPTH} levels deep");
+    (problem, "write a plainer document, with fewer levels")
+}
+
+/// What is said of documents that grow when they are read.
+fn unfolding() -> Explanation {
+    let problem = "its values and aliases unfold to too much".to_owned();
+    (problem, "write a plainer document, with fewer aliases")
+}
+
+/// What is said of text that is no YAML.
+fn syntax(text: &str) -> Explanation {
+    if text.contains("recursion limit") {
+        return too_deep();
+    }
+    let text = text.split(" at line ").next().unwrap_or_default();
+    let remedy = if text.contains("tab") {
+        "indent with spaces"
+    } else {
+        "mend the YAML on this line or just above it"
+    };
+    (format!("not valid YAML: {text}"), remedy)
 }
 
 /// A JSON value in which no key stands twice.

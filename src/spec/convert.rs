@@ -17,10 +17,10 @@ pub fn to_apps_v1(object: &mut Map<String, Value>, report: &mut Report) {
         "write apiVersion: apps/v1",
     );
     object.insert("apiVersion".to_owned(), json!("apps/v1"));
-    if version == "extensions/v1beta1" {
-        if let Some(Value::Object(spec)) = object.get_mut("spec") {
-            old_defaults(spec);
-        }
+    if version == "extensions/v1beta1"
+        && let Some(Value::Object(spec)) = object.get_mut("spec")
+    {
+        old_defaults(spec);
     }
 }
 

@@ -7,6 +7,14 @@ pub fn holds_sets(api_version: &str) -> bool {
     matches!(api_version, "apps/v1" | "apps/v1beta2" | "extensions/v1beta1")
 }
 
+/// Whether an apiVersion beside `kind: DaemonSet` is a mistake, not another project's kind of that name.
+pub fn mistaken(api_version: &str) -> bool {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    !holds_sets(api_version)
+        && (matches!(group, "" | "apps" | "extensions")
+            || nearest(api_version, ["apps/v1"]).is_some())
+}
+
 /// Whether a kind is a DaemonSet mistyped, such as `Daemonset`.
 pub fn mistyped(api_version: &str, kind: &str) -> bool {
     let group = api_version.split('/').next().unwrap_or_default();
@@ -42,7 +50,7 @@ pub fn ignored(api_version: &str, kind: &str) -> String {
         }
         ("rbac.authorization.k8s.io", _) => "there is no API server whose access it could rule",
         ("apiextensions.k8s.io", _) => "there is no API server that could serve custom resources",
-        ("admissionregistration.k8s.io", _) | ("apiregistration.k8s.io", _) => {
+        ("admissionregistration.k8s.io" | "apiregistration.k8s.io", _) => {
             "there is no API server that could call it"
         }
         ("networking.k8s.io" | "extensions", "Ingress" | "IngressClass" | "NetworkPolicy") => {

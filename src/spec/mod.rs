@@ -7,6 +7,7 @@ mod document;
 mod hash;
 mod kinds;
 mod lines;
+#[cfg(test)]
 mod markdown;
 mod names;
 mod read;
@@ -19,7 +20,9 @@ mod table;
 mod table_affinity;
 mod table_cloud;
 mod table_container;
+mod table_env;
 mod table_pod;
+mod table_probe;
 mod table_set;
 mod table_volume;
 mod validate;
@@ -35,6 +38,9 @@ mod tests;
 
 pub use bytes::{MAX_BYTES, too_large};
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
+#[cfg(test)]
 pub use markdown::markdown;
 pub use read::read;
-pub use table::{Support, known_paths};
+pub use table::Support;
+#[cfg(test)]
+pub use table::known_paths;

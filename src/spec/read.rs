@@ -29,17 +29,31 @@ pub fn read(origin: &str, bytes: &[u8], validation: FieldValidation) -> Reading 
     let text = match bytes::decode(origin, bytes) {
         Ok(text) => text,
         Err(fault) => {
-            return Reading { faults: vec![fault], documents: Vec::new() };
+            return Reading {
+                faults: vec![*fault],
+                documents: Vec::new(),
+            };
         }
     };
-    let mut reader =
-        Reader { origin, validation, reading: Reading::default(), seen: BTreeMap::new() };
+    let mut reader = Reader {
+        origin,
+        validation,
+        reading: Reading::default(),
+        seen: BTreeMap::new(),
+    };
     if let Some(values) = bytes::json(text) {
         let single = values.len() == 1;
         for (line, value) in values {
             // Of several JSON objects in one file only the beginnings are known, not the lines within.
             let source = if single { Some(text) } else { None };
-            reader.value(value, &Source { text: source, line, prefix: String::new() });
+            reader.value(
+                value,
+                &Source {
+                    text: source,
+                    line,
+                    prefix: String::new(),
+                },
+            );
         }
     } else {
         for piece in bytes::pieces(text) {
@@ -72,9 +86,27 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Whether no more is read; says so once.
+    fn full(&mut self) -> bool {
+        let full = self.reading.documents.len() >= MAX_DOCUMENTS;
+        if full && self.reading.faults.is_empty() {
+            let problem = format!("holds more than {MAX_DOCUMENTS} objects; the rest is not read");
+            let fault = Fault::of_file(self.origin, problem, "split it into several files");
+            self.reading.faults.push(fault);
+        }
+        full
+    }
+
     /// Reads one document's text.
     fn piece(&mut self, piece: &Piece<'_>) {
-        let source = Source { text: Some(piece.text), line: piece.line, prefix: String::new() };
+        if self.full() {
+            return;
+        }
+        let source = Source {
+            text: Some(piece.text),
+            line: piece.line,
+            prefix: String::new(),
+        };
         match bytes::yaml(piece, false) {
             Ok(value) => self.value(value, &source),
             Err(fault) if fault.duplicate && self.validation != FieldValidation::Strict => {
@@ -149,70 +181,89 @@ impl Reader<'_> {
 
     /// Takes in a value: an object, a list of them, or something else.
     fn value(&mut self, value: Value, source: &Source<'_>) {
-        if self.reading.documents.len() >= MAX_DOCUMENTS {
-            if self.reading.faults.is_empty() {
-                let problem =
-                    format!("holds more than {MAX_DOCUMENTS} objects; the rest is not read");
-                let fault = Fault::of_file(self.origin, problem, "split it into several files");
-                self.reading.faults.push(fault);
-            }
+        if self.full() {
             return;
         }
         match value {
             Value::Null => {}
             Value::Object(mut object) => {
-                let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
-                if kind.ends_with("List") && object.get("items").is_some_and(Value::is_array) {
-                    let Some(Value::Array(items)) = object.remove("items") else {
-                        return;
-                    };
-                    for (index, item) in items.into_iter().enumerate() {
-                        let prefix = format!("{}items[{index}].", source.prefix);
-                        self.value(item, &Source { text: source.text, line: source.line, prefix });
-                    }
+                let kind = object
+                    .get("kind")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                let listed = object.get("items").is_some_and(Value::is_array);
+                if kind == "List" || (kind.ends_with("List") && listed) {
+                    self.items(&mut object, source);
                 } else {
                     self.object(object, source);
                 }
             }
             other => {
-                let mut document = self.blank(source.line);
-                let mut report = Report::new(self.origin, document.index, self.validation);
-                let problem =
-                    format!("is {}, but a Kubernetes object is a mapping", type_of(&other));
-                report.fault(
-                    "",
-                    &other,
-                    problem,
-                    "begin with apiVersion: apps/v1 and kind: DaemonSet",
+                let problem = format!(
+                    "is {}, but a Kubernetes object is a mapping",
+                    type_of(&other)
                 );
-                document.faults = report.faults;
-                self.place(&mut document, source);
-                self.reading.documents.push(document);
+                self.stray("", &other, problem, source);
             }
         }
+    }
+
+    /// Takes in the items of a list.
+    fn items(&mut self, list: &mut Map<String, Value>, source: &Source<'_>) {
+        match list.remove("items") {
+            Some(Value::Array(items)) => {
+                for (index, item) in items.into_iter().enumerate() {
+                    let prefix = format!("{}items[{index}].", source.prefix);
+                    let (text, line) = (source.text, source.line);
+                    self.value(item, &Source { text, line, prefix });
+                }
+            }
+            None | Some(Value::Null) => {}
+            Some(other) => {
+                let problem = format!("is {}, but must be a list of objects", type_of(&other));
+                self.stray("items", &other, problem, source);
+            }
+        }
+    }
+
+    /// Notes something that is no object.
+    fn stray(&mut self, path: &str, value: &Value, problem: String, source: &Source<'_>) {
+        let mut document = self.blank(source.line);
+        let mut report = Report::new(self.origin, document.index, self.validation);
+        let remedy = "begin with apiVersion: apps/v1 and kind: DaemonSet";
+        report.fault(path, value, problem, remedy);
+        document.faults = report.faults;
+        place(&mut document, source);
+        self.reading.documents.push(document);
     }
 
     /// Takes in an object.
     fn object(&mut self, object: Map<String, Value>, source: &Source<'_>) {
         let mut document = self.blank(source.line);
         let mut report = Report::new(self.origin, document.index, self.validation);
-        let word =
-            |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let word = |name: &str| {
+            object
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         (document.api_version, document.kind) = (word("apiVersion"), word("kind"));
         let key = key_of(&object);
         document.name = name_of(&object);
         document.key = key.filter(|_| document.kind == "DaemonSet");
         if identified(&object, &document, &mut report) {
-            if document.kind == "DaemonSet" {
+            if document.kind == "DaemonSet" && kinds::holds_sets(&document.api_version) {
                 self.set(object, &mut document, &mut report);
             } else {
                 let reason = kinds::ignored(&document.api_version, &document.kind);
                 document.outcome = Outcome::Ignored { reason };
+                document.key = None;
             }
         }
         document.faults = report.faults;
         document.warnings = report.warnings;
-        self.place(&mut document, source);
+        place(&mut document, source);
         self.reading.documents.push(document);
     }
 
@@ -227,7 +278,12 @@ impl Reader<'_> {
             if let Some(first) = self.seen.get(key) {
                 let problem = format!("document {first} of this file describes {key} already");
                 let name = Value::String(key.name.clone());
-                report.fault("metadata.name", &name, problem, "rename one of them or remove it");
+                report.fault(
+                    "metadata.name",
+                    &name,
+                    problem,
+                    "rename one of them or remove it",
+                );
             } else {
                 self.seen.insert(key.clone(), document.index);
             }
@@ -238,12 +294,24 @@ impl Reader<'_> {
         let object = Value::Object(object);
         validate(&object, report);
         document.draft = self.draft(object, document);
-        let refused = document.fields.iter().any(|field| field.support == Support::Refused);
-        if let Some(set) = document.draft.clone().filter(|_| !refused && report.faults.is_empty()) {
+        let refused = document
+            .fields
+            .iter()
+            .any(|field| field.support == Support::Refused);
+        if let Some(set) = document
+            .draft
+            .clone()
+            .filter(|_| !refused && report.faults.is_empty())
+        {
             document.outcome = Outcome::Set(set);
         } else if !refused && report.faults.is_empty() {
             let remedy = "report this to podward's authors with the document";
-            report.fault("", &Value::Null, "passes all checks but is no DaemonSet", remedy);
+            report.fault(
+                "",
+                &Value::Null,
+                "passes all checks but is no DaemonSet",
+                remedy,
+            );
         }
     }
 
@@ -255,21 +323,36 @@ impl Reader<'_> {
         template.spec.as_ref()?;
         let hash = template_hash(template);
         let origin = self.origin.to_owned();
-        Some(Arc::new(Set { key, origin, document: document.index, object, hash }))
+        Some(Arc::new(Set {
+            key,
+            origin,
+            document: document.index,
+            object,
+            hash,
+        }))
     }
+}
 
-    /// Gives each fault its line.
-    fn place(&self, document: &mut Document, source: &Source<'_>) {
-        let Some(text) = source.text else { return };
-        if document.faults.is_empty() && document.warnings.is_empty() && source.prefix.is_empty() {
-            return;
-        }
-        let lines = Lines::of(text, source.line);
-        document.line = lines.line(source.prefix.trim_end_matches('.')).max(source.line);
-        for fault in document.faults.iter_mut().chain(&mut document.warnings) {
-            fault.line = Some(lines.line(&format!("{}{}", source.prefix, fault.path)));
-        }
+/// Gives each fault its line.
+fn place(document: &mut Document, source: &Source<'_>) {
+    let silent = document.faults.is_empty() && document.warnings.is_empty();
+    if silent && source.prefix.is_empty() {
+        return;
     }
+    let Some(text) = source.text else {
+        for fault in document.faults.iter_mut().chain(&mut document.warnings) {
+            fault.line = Some(source.line);
+        }
+        return;
+    };
+    let lines = Lines::of(text, source.line);
+    document.line = lines
+        .line(source.prefix.trim_end_matches('.'))
+        .max(source.line);
+    for fault in document.faults.iter_mut().chain(&mut document.warnings) {
+        fault.line = Some(lines.line(&format!("{}{}", source.prefix, fault.path)));
+    }
+    document.faults.sort_by_key(|fault| fault.line);
 }
 
 /// Whether a document says what it is; says so if not.
@@ -293,7 +376,7 @@ fn identified(object: &Map<String, Value>, document: &Document, report: &mut Rep
         }
     }
     let (version, kind) = (document.api_version.as_str(), document.kind.as_str());
-    if kind == "DaemonSet" && !version.is_empty() && !kinds::holds_sets(version) {
+    if kind == "DaemonSet" && kinds::mistaken(version) {
         let version = Value::String(version.to_owned());
         report.fault("apiVersion", &version, "has no DaemonSet", "write apps/v1");
     }
@@ -307,9 +390,14 @@ fn identified(object: &Map<String, Value>, document: &Document, report: &mut Rep
 /// Which set an object describes.
 fn key_of(object: &Map<String, Value>) -> Option<SetKey> {
     let metadata = object.get("metadata")?;
-    let name = metadata.get("name")?.as_str().filter(|name| !name.is_empty())?;
-    let namespace =
-        metadata.get("namespace").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let name = metadata
+        .get("name")?
+        .as_str()
+        .filter(|name| !name.is_empty())?;
+    let namespace = metadata
+        .get("namespace")
+        .and_then(Value::as_str)
+        .filter(|name| !name.is_empty());
     Some(SetKey::new(namespace.unwrap_or("default"), name))
 }
 
@@ -339,7 +427,10 @@ fn guess(text: &str) -> Option<(String, SetKey)> {
     if top("kind")? != "DaemonSet" {
         return None;
     }
-    let metadata = text.lines().skip_while(|line| line.trim_end() != "metadata:").skip(1);
+    let metadata = text
+        .lines()
+        .skip_while(|line| line.trim_end() != "metadata:")
+        .skip(1);
     let block: Vec<&str> = metadata
         .take_while(|line| line.starts_with([' ', '\t']) || line.trim().is_empty())
         .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
@@ -347,8 +438,14 @@ fn guess(text: &str) -> Option<(String, SetKey)> {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let first = indent(block.first()?);
     let own = |field: &str| {
-        block.iter().filter(|line| indent(line) == first).find_map(|line| scalar(line, field))
+        block
+            .iter()
+            .filter(|line| indent(line) == first)
+            .find_map(|line| scalar(line, field))
     };
     let namespace = own("namespace").unwrap_or_else(|| "default".to_owned());
-    Some((top("apiVersion").unwrap_or_default(), SetKey::new(namespace, own("name")?)))
+    Some((
+        top("apiVersion").unwrap_or_default(),
+        SetKey::new(namespace, own("name")?),
+    ))
 }

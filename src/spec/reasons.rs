@@ -19,6 +19,8 @@ pub const PROBES: &str =
     "probes are not run in this version; a container counts as ready while it runs";
 /// Termination messages.
 pub const MESSAGES: &str = "termination messages are not collected in this version";
+/// What a pod with a network of its own would have.
+pub const NO_NETWORK: &str = "pods without hostNetwork do not start in this version";
 /// Volume claims.
 pub const CLAIMS: &str = "there are no volume claims without a cluster";
 /// File systems of other machines.

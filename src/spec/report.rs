@@ -21,6 +21,8 @@ pub struct Report {
     pub document: usize,
     /// How unknown fields are taken.
     pub validation: FieldValidation,
+    /// Paths of values of the wrong type, about which nothing else is worth saying.
+    broken: Vec<String>,
     /// Why it is rejected.
     pub faults: Vec<Fault>,
     /// What its author should know.
@@ -34,6 +36,7 @@ impl Report {
             origin: origin.to_owned(),
             document,
             validation,
+            broken: Vec::new(),
             faults: Vec::new(),
             warnings: Vec::new(),
         }
@@ -47,7 +50,7 @@ impl Report {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        if self.faults.len() >= MOST {
+        if self.faults.len() >= MOST || self.is_broken(path) {
             return;
         }
         let fault = self.message(path, value, problem.into(), remedy.into());
@@ -64,7 +67,7 @@ impl Report {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        if self.warnings.len() >= MOST {
+        if self.warnings.len() >= MOST || self.is_broken(path) {
             return;
         }
         let warning = self.message(path, value, problem.into(), remedy.into());
@@ -90,6 +93,14 @@ impl Report {
         );
     }
 
+    /// Whether a path is, or lies within, something of the wrong type.
+    fn is_broken(&self, path: &str) -> bool {
+        self.broken.iter().any(|broken| {
+            let rest = path.strip_prefix(broken.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    }
+
     /// Reports a value of the wrong type.
     pub fn wrong_type(&mut self, path: &str, value: &Value, kind: Kind) {
         let problem = format!("is {}, but must be {}", type_of(value), kind.noun());
@@ -112,6 +123,9 @@ impl Report {
             _ => format!("write {}", kind.noun()),
         };
         self.fault(path, value, problem, remedy);
+        if self.broken.len() < MOST {
+            self.broken.push(path.to_owned());
+        }
     }
 
     /// A fault at a path of this document.

@@ -40,10 +40,13 @@ impl<'a> Spot<'a> {
         self.value.get(name).is_some_and(|value| !value.is_null()).then(|| self.at(name))
     }
 
-    /// The items of this list.
+    /// The items of this list, but for those of the wrong type.
     pub fn items(&self) -> Vec<Self> {
         let items = self.value.as_array().map_or(&[][..], Vec::as_slice);
-        let spots = items.iter().enumerate();
+        let spots = items
+            .iter()
+            .enumerate()
+            .filter(|(_, value)| !value.is_null());
         spots
             .map(|(index, value)| Self { path: format!("{}[{index}]", self.path), value })
             .collect()

@@ -125,6 +125,7 @@ pub const fn needed(name: &'static str, kind: Kind, rule: Rule) -> Field {
 }
 
 /// Every path of the table, such as `spec.template.spec.containers[].image`; keys of maps stand as `{}`.
+#[cfg(test)]
 pub fn known_paths() -> Vec<String> {
     let mut paths = Vec::new();
     collect_paths(&crate::spec::table_set::SET, "", &mut paths);
@@ -132,6 +133,7 @@ pub fn known_paths() -> Vec<String> {
 }
 
 /// Adds the paths below one type.
+#[cfg(test)]
 fn collect_paths(of: &Type, prefix: &str, paths: &mut Vec<String>) {
     for field in of.fields {
         let path = format!("{prefix}{}{}", field.name, field.kind.suffix());
@@ -144,6 +146,7 @@ fn collect_paths(of: &Type, prefix: &str, paths: &mut Vec<String>) {
 
 impl Kind {
     /// What the path of such a field ends in.
+    #[cfg(test)]
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Texts | Self::Ints | Self::List(_) => "[]",

@@ -1,12 +1,14 @@
 //! The fields that choose nodes.
 
-use crate::spec::reasons::OTHER_PODS;
-use crate::spec::table::{
-    Kind::{Int32, Int64, List, Object, Text, Texts},
-    Rule::{Honoured, Ignored},
-    Type, field, needed,
+use crate::spec::{
+    reasons::OTHER_PODS,
+    table::{
+        Kind::{Int32, Int64, List, Object, Text, Texts},
+        Rule::{Honoured, Ignored},
+        Type, field, needed,
+    },
+    table_set::LABEL_SELECTOR,
 };
-use crate::spec::table_set::LABEL_SELECTOR;
 
 /// The fields of `Affinity`.
 pub static AFFINITY: Type = Type {

@@ -1,11 +1,13 @@
 //! Volume sources on networks and in clouds: all refused, yet known by name.
 
-use crate::spec::table::{
-    Kind::{Flag, Int32, Object, Text, TextMap, Texts},
-    Rule::Honoured,
-    Type, field, needed,
+use crate::spec::{
+    table::{
+        Kind::{Flag, Int32, Object, Text, TextMap, Texts},
+        Rule::Honoured,
+        Type, field, needed,
+    },
+    table_pod::LOCAL_OBJECT_REFERENCE,
 };
-use crate::spec::table_pod::LOCAL_OBJECT_REFERENCE;
 
 /// The fields of `NFSVolumeSource`.
 pub static NFS: Type = Type {

@@ -1,16 +1,18 @@
 //! The fields of a pod template and a pod.
 
-use crate::spec::reasons::{LOCAL_IMAGES, NO_SCHEDULER, NO_TOKEN};
-use crate::spec::rules;
-use crate::spec::table::{
-    Kind::{AmountMap, Flag, Int32, Int64, Ints, List, Object, Text, TextMap, Texts},
-    Rule::{Depends, Honoured, Ignored, Refused},
-    Type, field, needed,
+use crate::spec::{
+    reasons::{LOCAL_IMAGES, NO_SCHEDULER, NO_TOKEN},
+    rules,
+    table::{
+        Kind::{AmountMap, Flag, Int32, Int64, Ints, List, Object, Text, TextMap, Texts},
+        Rule::{Depends, Honoured, Ignored, Refused},
+        Type, field, needed,
+    },
+    table_affinity::{AFFINITY, TOLERATION, TOPOLOGY_SPREAD_CONSTRAINT},
+    table_container::{CONTAINER, EPHEMERAL_CONTAINER, RESOURCE_REQUIREMENTS},
+    table_set::POD_META,
+    table_volume::VOLUME,
 };
-use crate::spec::table_affinity::{AFFINITY, TOLERATION, TOPOLOGY_SPREAD_CONSTRAINT};
-use crate::spec::table_container::{CONTAINER, EPHEMERAL_CONTAINER, RESOURCE_REQUIREMENTS};
-use crate::spec::table_set::POD_META;
-use crate::spec::table_volume::VOLUME;
 
 /// The fields of `PodTemplateSpec`.
 pub static POD_TEMPLATE_SPEC: Type = Type {
@@ -255,7 +257,7 @@ pub static POD_SECURITY_CONTEXT: Type = Type {
             Flag,
             Depends(
                 rules::non_root,
-                "`false` is honoured; `true` is refused: the user of the image is not checked in this version",
+                "`false` is honoured, and `true` where runAsUser gives every container concerned a number above 0; otherwise it is refused: the user of the image is not checked in this version",
             ),
         ),
         field("runAsUser", Int64, Honoured),

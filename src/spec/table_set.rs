@@ -1,13 +1,15 @@
 //! The fields of a DaemonSet around its pods: metadata, selector, update strategy.
 
-use crate::spec::reasons::{CLUSTER, POD_NAME};
-use crate::spec::rules;
-use crate::spec::table::{
-    Kind::{Any, Flag, Int32, Int64, IntOrText, List, Object, Text, TextMap, Texts, Time},
-    Rule::{Depends, Honoured, Ignored, Refused},
-    Type, field, needed,
+use crate::spec::{
+    reasons::{CLUSTER, POD_NAME},
+    rules,
+    table::{
+        Kind::{Any, Flag, Int32, Int64, IntOrText, List, Object, Text, TextMap, Texts, Time},
+        Rule::{Depends, Honoured, Ignored, Refused},
+        Type, field, needed,
+    },
+    table_pod::POD_TEMPLATE_SPEC,
 };
-use crate::spec::table_pod::POD_TEMPLATE_SPEC;
 
 /// The fields of `DaemonSet`.
 pub static SET: Type = Type {

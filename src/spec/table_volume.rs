@@ -1,20 +1,22 @@
 //! The volume sources: two are honoured, the others are known so that each can be refused by name.
 
-use crate::spec::reasons::{CLAIMS, CLOUD, NETWORK, OBJECTS};
-use crate::spec::rules;
-use crate::spec::table::{
-    Kind::{Amount, AmountMap, Flag, Int32, Int64, List, Object, Text, TextMap, Texts},
-    Rule::{Depends, Honoured, Refused},
-    Type, field, needed,
+use crate::spec::{
+    reasons::{CLAIMS, CLOUD, NETWORK, OBJECTS},
+    rules,
+    table::{
+        Kind::{Amount, AmountMap, Flag, Int32, Int64, List, Object, Text, TextMap, Texts},
+        Rule::{Depends, Honoured, Refused},
+        Type, field, needed,
+    },
+    table_cloud::{
+        AWS_ELASTIC_BLOCK_STORE, AZURE_DISK, AZURE_FILE, CEPH_FS, CINDER, FC, FLEX, FLOCKER,
+        GCE_PERSISTENT_DISK, GIT_REPO, GLUSTERFS, ISCSI, NFS, PHOTON_PERSISTENT_DISK, PORTWORX,
+        QUOBYTE, RBD, SCALE_IO, STORAGE_OS, VSPHERE_VIRTUAL_DISK,
+    },
+    table_env::{OBJECT_FIELD_SELECTOR, RESOURCE_FIELD_SELECTOR},
+    table_pod::LOCAL_OBJECT_REFERENCE,
+    table_set::{LABEL_SELECTOR, OBJECT_META},
 };
-use crate::spec::table_cloud::{
-    AWS_ELASTIC_BLOCK_STORE, AZURE_DISK, AZURE_FILE, CEPH_FS, CINDER, FC, FLEX, FLOCKER,
-    GCE_PERSISTENT_DISK, GIT_REPO, GLUSTERFS, ISCSI, NFS, PHOTON_PERSISTENT_DISK, PORTWORX,
-    QUOBYTE, RBD, SCALE_IO, STORAGE_OS, VSPHERE_VIRTUAL_DISK,
-};
-use crate::spec::table_container::{OBJECT_FIELD_SELECTOR, RESOURCE_FIELD_SELECTOR};
-use crate::spec::table_pod::LOCAL_OBJECT_REFERENCE;
-use crate::spec::table_set::{LABEL_SELECTOR, OBJECT_META};
 
 /// The fields of `Volume`.
 pub static VOLUME: Type = Type {

@@ -12,6 +12,8 @@ pub fn validate(object: &Value, report: &mut Report) {
     metadata(&root.at("metadata"), report);
     let spec = root.at("spec");
     if spec.value.is_null() {
+        let remedy = "describe the set with a selector and a template";
+        spec.fault(report, "required field is missing", remedy);
         return;
     }
     spec.at("minReadySeconds").within(report, 0, i64::from(i32::MAX));

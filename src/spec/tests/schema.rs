@@ -6,8 +6,8 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use serde_json::Value;
 
 use crate::spec::{
-    markdown,
-    table::{Field, Kind, Type, known_paths},
+    known_paths, markdown,
+    table::{Field, Kind, Type},
     table_set::SET,
 };
 
