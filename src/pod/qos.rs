@@ -45,7 +45,11 @@ pub fn qos_class(spec: &PodSpec) -> Qos {
     let mut limited_throughout = true;
     for container in all_containers(spec) {
         for name in COUNTED {
-            add(&mut requests, name, declared(container, Side::Requests, name));
+            add(
+                &mut requests,
+                name,
+                declared(container, Side::Requests, name),
+            );
             limited_throughout &= add(&mut limits, name, declared(container, Side::Limits, name));
         }
     }
@@ -59,7 +63,11 @@ pub fn qos_class(spec: &PodSpec) -> Qos {
 }
 
 /// Adds a positive amount to a sum, in thousandths; says whether there was one.
-fn add(sums: &mut BTreeMap<&'static str, i128>, name: &'static str, amount: Option<Amount>) -> bool {
+fn add(
+    sums: &mut BTreeMap<&'static str, i128>,
+    name: &'static str,
+    amount: Option<Amount>,
+) -> bool {
     let milli = amount.map_or(0, Amount::milli);
     if milli > 0 {
         *sums.entry(name).or_default() += i128::from(milli);
@@ -80,7 +88,8 @@ pub fn oom_score_adj(spec: &PodSpec, container: &Container, memory_capacity: u64
             let request = declared(container, Side::Requests, "memory").map_or(0, Amount::value);
             let share = 1000 * i128::from(request.max(0)) / i128::from(memory_capacity.max(1));
             // Above every guaranteed pod, below every best-effort one.
-            let score = (1000 - share).clamp(i128::from(1000 + SPARED), i128::from(FIRST_TO_GO - 1));
+            let score =
+                (1000 - share).clamp(i128::from(1000 + SPARED), i128::from(FIRST_TO_GO - 1));
             i32::try_from(score).unwrap_or(FIRST_TO_GO - 1)
         }
     }
@@ -100,7 +109,10 @@ mod tests {
     use super::*;
 
     fn pod(containers: Vec<Container>) -> PodSpec {
-        PodSpec { containers, ..PodSpec::default() }
+        PodSpec {
+            containers,
+            ..PodSpec::default()
+        }
     }
 
     #[test]
@@ -109,14 +121,35 @@ mod tests {
         for (class, containers) in [
             (Qos::BestEffort, vec![container("a", &[])]),
             (Qos::BestEffort, vec![container("a", &[("cpu", "0", "0")])]),
-            (Qos::BestEffort, vec![container("a", &[("ephemeral-storage", "1Gi", "1Gi")])]),
+            (
+                Qos::BestEffort,
+                vec![container("a", &[("ephemeral-storage", "1Gi", "1Gi")])],
+            ),
             (Qos::Guaranteed, vec![full()]),
-            (Qos::Guaranteed, vec![container("a", &[("cpu", "", "1"), ("memory", "", "1Gi")])]),
-            (Qos::Guaranteed, vec![container("a", &[("cpu", "1000m", "1"), ("memory", "", "1Gi")])]),
+            (
+                Qos::Guaranteed,
+                vec![container("a", &[("cpu", "", "1"), ("memory", "", "1Gi")])],
+            ),
+            (
+                Qos::Guaranteed,
+                vec![container(
+                    "a",
+                    &[("cpu", "1000m", "1"), ("memory", "", "1Gi")],
+                )],
+            ),
             (Qos::Burstable, vec![full(), container("b", &[])]),
             (Qos::Burstable, vec![container("a", &[("cpu", "1", "1")])]),
-            (Qos::Burstable, vec![container("a", &[("memory", "1Mi", "")])]),
-            (Qos::Burstable, vec![container("a", &[("cpu", "1", "2"), ("memory", "1Gi", "1Gi")])]),
+            (
+                Qos::Burstable,
+                vec![container("a", &[("memory", "1Mi", "")])],
+            ),
+            (
+                Qos::Burstable,
+                vec![container(
+                    "a",
+                    &[("cpu", "1", "2"), ("memory", "1Gi", "1Gi")],
+                )],
+            ),
         ] {
             assert_eq!(qos_class(&pod(containers.clone())), class, "{containers:?}");
         }
@@ -124,7 +157,10 @@ mod tests {
 
     #[test]
     fn init_containers_count_for_the_class() {
-        let mut spec = pod(vec![container("a", &[("cpu", "1", "1"), ("memory", "1Gi", "1Gi")])]);
+        let mut spec = pod(vec![container(
+            "a",
+            &[("cpu", "1", "1"), ("memory", "1Gi", "1Gi")],
+        )]);
         spec.init_containers = Some(vec![container("init", &[])]);
         assert_eq!(qos_class(&spec), Qos::Burstable);
     }
@@ -142,7 +178,11 @@ mod tests {
             (3, vec![("memory", "16Gi", "")]),
         ] {
             let spec = pod(vec![container("a", &amounts)]);
-            assert_eq!(oom_score_adj(&spec, &spec.containers[0], CAPACITY), score, "{amounts:?}");
+            assert_eq!(
+                oom_score_adj(&spec, &spec.containers[0], CAPACITY),
+                score,
+                "{amounts:?}"
+            );
         }
     }
 

@@ -42,11 +42,11 @@ pub enum Side {
 pub fn declared(container: &Container, side: Side, name: &str) -> Option<Amount> {
     let resources = container.resources.as_ref()?;
     let find = |list: &Option<std::collections::BTreeMap<_, _>>| {
-        list.as_ref()
-            .and_then(|list| list.get(name))
-            .and_then(|quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity| {
+        list.as_ref().and_then(|list| list.get(name)).and_then(
+            |quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity| {
                 Amount::parse(&quantity.0).ok()
-            })
+            },
+        )
     };
     match side {
         Side::Requests => find(&resources.requests).or_else(|| find(&resources.limits)),
@@ -85,7 +85,11 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
     });
     Resources {
         cpu_shares: shares(requests),
-        cpu_quota: if everywhere("cpu") { quota(cpu_limit) } else { None },
+        cpu_quota: if everywhere("cpu") {
+            quota(cpu_limit)
+        } else {
+            None
+        },
         cpu_period: CPU_PERIOD,
         memory_limit: (memory_limit > 0 && everywhere("memory")).then_some(memory_limit),
     }
@@ -93,7 +97,10 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
 
 /// Every container that ever runs in the pod.
 pub fn all_containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers.iter().flatten().chain(&spec.containers)
+    spec.init_containers
+        .iter()
+        .flatten()
+        .chain(&spec.containers)
 }
 
 /// What the pod needs at its hungriest moment: an init container runs alone, a restartable one stays.
@@ -109,13 +116,18 @@ fn pod_total(spec: &PodSpec, amount: impl Fn(&Container) -> i64) -> i64 {
             initialising = initialising.max(staying.saturating_add(own));
         }
     }
-    let regular = spec.containers.iter().fold(0i64, |sum, c| sum.saturating_add(amount(c)));
+    let regular = spec
+        .containers
+        .iter()
+        .fold(0i64, |sum, c| sum.saturating_add(amount(c)));
     regular.saturating_add(staying).max(initialising)
 }
 
 /// Thousandths of a processor as CPU shares.
 fn shares(milli: i64) -> u64 {
-    u64::try_from(milli.saturating_mul(1024) / 1000).unwrap_or(0).clamp(MIN_SHARES, MAX_SHARES)
+    u64::try_from(milli.saturating_mul(1024) / 1000)
+        .unwrap_or(0)
+        .clamp(MIN_SHARES, MAX_SHARES)
 }
 
 /// Thousandths of a processor as CPU time per period.
@@ -199,7 +211,10 @@ pub mod tests {
     fn a_pod_has_a_limit_only_where_every_container_has_one() {
         let both = container("a", &[("cpu", "100m", "200m"), ("memory", "", "1Mi")]);
         let memory_only = container("b", &[("cpu", "150m", ""), ("memory", "", "2Mi")]);
-        let spec = PodSpec { containers: vec![both, memory_only], ..PodSpec::default() };
+        let spec = PodSpec {
+            containers: vec![both, memory_only],
+            ..PodSpec::default()
+        };
         assert_eq!(
             pod_resources(&spec),
             Resources {
@@ -225,9 +240,15 @@ pub mod tests {
 
     #[test]
     fn shares_become_weights_on_the_newer_curve() {
-        for (shares, weight) in
-            [(0, 1), (2, 1), (102, 17), (512, 59), (1024, 100), (262_144, 10_000), (u64::MAX, 10_000)]
-        {
+        for (shares, weight) in [
+            (0, 1),
+            (2, 1),
+            (102, 17),
+            (512, 59),
+            (1024, 100),
+            (262_144, 10_000),
+            (u64::MAX, 10_000),
+        ] {
             assert_eq!(cpu_weight(shares), weight, "{shares}");
         }
     }
