@@ -18,15 +18,4 @@ pub mod users;
 pub mod volumes;
 
 #[cfg(test)]
-pub mod tests {
-    //! What the tests of this floor share.
-
-    /// Whether this test may use the kernel as root; says aloud when it is skipped.
-    pub fn as_root(test: &str) -> bool {
-        let root = nix::unistd::geteuid().is_root();
-        if !root {
-            eprintln!("SKIPPED {test}: needs root");
-        }
-        root
-    }
-}
+pub mod tests;

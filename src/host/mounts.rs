@@ -33,7 +33,9 @@ pub fn table() -> io::Result<Vec<MountEntry>> {
 
 /// Reads the lines of a mountinfo file.
 fn parse(text: &[u8]) -> Vec<MountEntry> {
-    text.split(|byte| *byte == b'\n').filter_map(entry).collect()
+    text.split(|byte| *byte == b'\n')
+        .filter_map(entry)
+        .collect()
 }
 
 /// Reads one line: ids, root, mount point, options, optional fields, a dash, type, source, options.
@@ -62,15 +64,12 @@ fn unescape(field: &[u8]) -> Vec<u8> {
             let digits = std::str::from_utf8(digits).ok()?;
             u8::from_str_radix(digits, 8).ok()
         });
-        match code {
-            Some(byte) => {
-                out.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                out.push(first);
-                rest = tail;
-            }
+        if let Some(byte) = code {
+            out.push(byte);
+            rest = &tail[3..];
+        } else {
+            out.push(first);
+            rest = tail;
         }
     }
     out
@@ -80,7 +79,9 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 /// reach it, and it ends with its last user. The path must be free of symlinks, as the kernel's table is.
 pub fn unmount_below(dir: &Path, errors: &mut Errors) {
     for round in 0..ROUNDS {
-        let Some(mut found) = errors.note("read the table of mounts", table()) else { return };
+        let Some(mut found) = errors.note("read the table of mounts", table()) else {
+            return;
+        };
         found.retain(|entry| entry.point.starts_with(dir));
         if found.is_empty() {
             return;
@@ -132,7 +133,10 @@ mod tests {
             table.iter().map(|entry| entry.shared).collect::<Vec<_>>(),
             [true, true, false, false]
         );
-        assert_eq!((table[2].kind.as_str(), table[2].options[1].as_str()), ("cgroup", "cpu"));
+        assert_eq!(
+            (table[2].kind.as_str(), table[2].options[1].as_str()),
+            ("cgroup", "cpu")
+        );
     }
 
     #[test]
@@ -145,7 +149,11 @@ mod tests {
             ("/mnt/with space\\x/y", "tmpfs"),
             ("/mntx", "ext4"),
         ] {
-            assert_eq!(mount_of(&table, Path::new(path)).unwrap().kind, kind, "{path}");
+            assert_eq!(
+                mount_of(&table, Path::new(path)).unwrap().kind,
+                kind,
+                "{path}"
+            );
         }
     }
 }

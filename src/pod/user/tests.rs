@@ -48,7 +48,10 @@ impl Case {
             }),
             ..Container::default()
         };
-        let image = ImageConfig { user: self.image.into(), ..ImageConfig::default() };
+        let image = ImageConfig {
+            user: self.image.into(),
+            ..ImageConfig::default()
+        };
         user_request(&spec, &container, &image)
     }
 
@@ -62,23 +65,43 @@ impl Case {
 
 #[test]
 fn users_and_groups_come_from_the_spec_then_the_image() {
-    let none = Case::default;
-    for (case, expected) in [
-        (none(), (0, 0, vec![0, 10, 6])),
-        (Case { image: "app", ..none() }, (1000, 1001, vec![1001, 10, 6])),
-        (Case { image: "1000", ..none() }, (1000, 1001, vec![1001, 10, 6])),
+    // The pod's runAsUser, the container's, its runAsGroup, the image's USER: uid, gid, groups.
+    for (pod_user, user, group, image, expected) in [
+        (None, None, None, "", (0, 0, vec![0, 10, 6])),
+        (None, None, None, "app", (1000, 1001, vec![1001, 10, 6])),
+        (None, None, None, "1000", (1000, 1001, vec![1001, 10, 6])),
         // The image's group part counts for nothing, as in Kubernetes.
-        (Case { image: "1000:7", ..none() }, (1000, 1001, vec![1001, 10, 6])),
-        (Case { image: "4242:7", ..none() }, (4242, 0, vec![0])),
-        (Case { image: "app", user: Some(65534), ..none() }, (65534, 65534, vec![65534])),
-        (Case { pod_user: Some(1000), user: Some(4242), ..none() }, (4242, 0, vec![0])),
-        (Case { pod_user: Some(1000), ..none() }, (1000, 1001, vec![1001, 10, 6])),
-        (Case { group: Some(5), ..none() }, (0, 5, vec![5, 10, 6])),
-        (Case { user: Some(4242), group: Some(5), ..none() }, (4242, 5, vec![5])),
-        (Case { image: "app", group: Some(10), ..none() }, (1000, 10, vec![10, 6])),
-        (Case { supplemental: &[6, 99], ..none() }, (0, 0, vec![0, 10, 6, 99])),
-        (Case { supplemental: &[99], strict: true, ..none() }, (0, 0, vec![0, 99])),
+        (None, None, None, "1000:7", (1000, 1001, vec![1001, 10, 6])),
+        (None, None, None, "4242:7", (4242, 0, vec![0])),
+        (None, Some(65534), None, "app", (65534, 65534, vec![65534])),
+        (Some(1000), Some(4242), None, "", (4242, 0, vec![0])),
+        (Some(1000), None, None, "", (1000, 1001, vec![1001, 10, 6])),
+        (None, None, Some(5), "", (0, 5, vec![5, 10, 6])),
+        (None, Some(4242), Some(5), "", (4242, 5, vec![5])),
+        (None, None, Some(10), "app", (1000, 10, vec![10, 6])),
     ] {
+        let case = Case {
+            pod_user,
+            user,
+            group,
+            image,
+            ..Case::default()
+        };
+        assert_eq!(case.resolve(PASSWD, GROUP), Ok(expected));
+    }
+}
+
+#[test]
+fn the_pods_groups_join_the_images_unless_it_is_strict() {
+    for (supplemental, strict, expected) in [
+        (&[6, 99][..], false, (0, 0, vec![0, 10, 6, 99])),
+        (&[99], true, (0, 0, vec![0, 99])),
+    ] {
+        let case = Case {
+            supplemental,
+            strict,
+            ..Case::default()
+        };
         assert_eq!(case.resolve(PASSWD, GROUP), Ok(expected));
     }
 }
@@ -86,45 +109,83 @@ fn users_and_groups_come_from_the_spec_then_the_image() {
 #[test]
 fn an_image_without_accounts_runs_numbers_only() {
     assert_eq!(Case::default().resolve("", ""), Ok((0, 0, vec![0])));
-    let named = Case { image: "app", ..Case::default() };
-    assert!(named.resolve("", "").unwrap_err().contains("unable to find user app"));
+    let named = Case {
+        image: "app",
+        ..Case::default()
+    };
+    assert!(
+        named
+            .resolve("", "")
+            .unwrap_err()
+            .contains("unable to find user app")
+    );
 }
 
 #[test]
 fn numbers_alone_need_no_lookup() {
-    let case =
-        Case { user: Some(7), group: Some(8), supplemental: &[9], strict: true, ..Case::default() };
+    let case = Case {
+        user: Some(7),
+        group: Some(8),
+        supplemental: &[9],
+        strict: true,
+        ..Case::default()
+    };
     assert_eq!(
         case.request(),
-        Ok(UserRequest::Known(User { uid: 7, gid: 8, additional_gids: vec![8, 9] }))
+        Ok(UserRequest::Known(User {
+            uid: 7,
+            gid: 8,
+            additional_gids: vec![8, 9]
+        }))
     );
 }
 
 #[test]
 fn non_root_is_held_before_anything_runs() {
-    let case = || Case { non_root: true, ..Case::default() };
-    for (case, message) in [
-        (Case { user: Some(0), ..case() }, "container's runAsUser breaks non-root policy"),
-        (case(), "container has runAsNonRoot and image will run as root"),
-        (Case { image: "0:5", ..case() }, "container has runAsNonRoot and image will run as root"),
+    let as_root = "container has runAsNonRoot and image will run as root";
+    for (user, image, expected) in [
         (
-            Case { image: "app", ..case() },
-            "container has runAsNonRoot and image has non-numeric user (app), cannot verify user \
-             is non-root",
+            Some(0),
+            "",
+            Some("container's runAsUser breaks non-root policy"),
         ),
+        (None, "", Some(as_root)),
+        (None, "0:5", Some(as_root)),
+        (
+            None,
+            "app",
+            Some(
+                "container has runAsNonRoot and image has non-numeric user (app), cannot verify \
+                 user is non-root",
+            ),
+        ),
+        (None, "1000", None),
+        (Some(1), "0", None),
     ] {
-        let fault = case.request().unwrap_err();
-        assert_eq!((fault.reason, fault.message.as_str()), ("CreateContainerConfigError", message));
-    }
-    for case in [Case { image: "1000", ..case() }, Case { user: Some(1), image: "0", ..case() }] {
-        assert!(case.request().is_ok());
+        let case = Case {
+            user,
+            image,
+            non_root: true,
+            ..Case::default()
+        };
+        let fault = case
+            .request()
+            .err()
+            .map(|fault| (fault.reason, fault.message));
+        let expected = expected.map(|text| ("CreateContainerConfigError", text.to_owned()));
+        assert_eq!(fault, expected, "{image}");
     }
 }
 
 #[test]
 fn ids_beyond_the_kernels_are_refused() {
     for id in [-1, 1 << 31, i64::MAX] {
-        let fault = Case { user: Some(id), ..Case::default() }.request().unwrap_err();
+        let fault = Case {
+            user: Some(id),
+            ..Case::default()
+        }
+        .request()
+        .unwrap_err();
         assert!(fault.message.contains(&id.to_string()), "{fault}");
     }
 }
