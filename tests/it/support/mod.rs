@@ -248,7 +248,6 @@ impl Host {
         if self.agent.is_some() {
             self.kill_agent()?;
         }
-        let ids = self.containerd.containers()?;
         self.containerd.fell();
         let containerd = &self.containerd;
         patiently("the shims to end", Duration::from_secs(10), || {
@@ -258,10 +257,6 @@ impl Host {
         for folder in [self.path("run"), self.containerd.state()] {
             fs::remove_dir_all(&folder)?;
             fs::create_dir_all(&folder)?;
-        }
-        // runc's own records lie at one place for all; these are this host's.
-        for id in ids {
-            let _ = fs::remove_dir_all(Path::new("/run/containerd/runc/podward").join(id));
         }
         leaks::remove_cgroups(&self.cgroup);
         self.containerd.start()?;
