@@ -120,8 +120,8 @@ impl Host {
             "containerd": {
                 "address": at("containerd/containerd.sock"),
                 "cgroupDriver": "cgroupfs",
-                "cgroupParent": cgroup,
             },
+            "cgroupParent": cgroup,
             "paths": {
                 "state": at("state"),
                 "run": at("run"),
