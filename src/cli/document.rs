@@ -25,7 +25,7 @@ pub enum Format {
 }
 
 /// Objects under one `v1` List, as kubectl prints several.
-pub fn list(objects: Vec<Value>) -> Value {
+pub fn list(objects: &[Value]) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": objects})
 }
 
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn json_is_indented_by_four() {
         let mut out = Vec::new();
-        json(&list(vec![]), &mut out).unwrap();
+        json(&list(&[]), &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\n    \"apiVersion\": \"v1\",\n    \"items\": [],\n    \"kind\": \"List\",\n    \

@@ -210,7 +210,7 @@ impl<'a> Query<'a> {
             let value = if one {
                 objects.remove(0)
             } else {
-                document::list(objects)
+                document::list(&objects)
             };
             return document::print(format, Kind::Pod, &value, out);
         }

@@ -55,13 +55,11 @@ pub fn cells(node: &Node, now: Timestamp) -> Vec<String> {
 
 /// Whether the node is ready, and whether it takes pods.
 fn condition(node: &Node) -> String {
-    let conditions = node
+    let mut conditions = node
         .status
         .iter()
         .flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions
-        .filter(|condition| condition.type_ == "Ready")
-        .next_back();
+    let ready = conditions.rfind(|condition| condition.type_ == "Ready");
     let mut text = match ready.map(|ready| ready.status.as_str()) {
         Some("True") => "Ready".to_owned(),
         Some(_) => "NotReady".to_owned(),

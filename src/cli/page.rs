@@ -1,6 +1,6 @@
 //! The page that `describe` fills: `Label:  value` lines, aligned as kubectl aligns them.
 
-use std::{collections::BTreeMap, fmt::Display, io};
+use std::{collections::BTreeMap, fmt::Display, io, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Taint, Toleration};
@@ -19,7 +19,8 @@ pub struct Page(String);
 impl Page {
     /// Adds a line.
     pub fn line(&mut self, line: impl Display) {
-        self.0.push_str(&format!("{line}\n"));
+        self.0.push_str(&line.to_string());
+        self.0.push('\n');
     }
 
     /// Adds `label:` and a value, indented by levels of two blanks.
@@ -132,31 +133,20 @@ pub fn truth(holds: bool) -> &'static str {
 
 /// A toleration in one line.
 fn toleration(toleration: &Toleration) -> String {
-    let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    let (key, value, effect) = (
-        part(&toleration.key),
-        part(&toleration.value),
-        part(&toleration.effect),
-    );
-    let mut text = key;
-    if !value.is_empty() {
-        text += &format!("={value}");
-    }
-    if !effect.is_empty() {
-        text += &format!(":{effect}");
-    }
-    if toleration.operator.as_deref() == Some("Exists") && value.is_empty() {
-        text += if text.is_empty() {
-            "op=Exists"
-        } else {
-            " op=Exists"
-        };
-    }
-    if let Some(seconds) = toleration.toleration_seconds {
-        let seconds = std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        text += &format!(" for {}", time::age(seconds));
-    }
-    text
+    let part = |sign: &str, part: &Option<String>| match part.as_deref() {
+        None | Some("") => String::new(),
+        Some(part) => format!("{sign}{part}"),
+    };
+    let key = part("", &toleration.key);
+    let (value, effect) = (part("=", &toleration.value), part(":", &toleration.effect));
+    let exists = toleration.operator.as_deref() == Some("Exists") && value.is_empty();
+    let exists = if exists { "op=Exists" } else { "" };
+    let lasting = toleration.toleration_seconds.map(|seconds| {
+        let seconds = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        format!("for {}", time::age(seconds))
+    });
+    let words = [format!("{key}{value}{effect}"), exists.to_owned(), lasting.unwrap_or_default()];
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// A taint in one line.

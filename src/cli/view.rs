@@ -12,6 +12,7 @@ use super::rows;
 use super::table::{Table, or_none, pairs};
 
 /// What a table of one kind looks like.
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the command line")]
 #[derive(Debug, Clone, Default)]
 pub struct Look {
     /// Whether the wide columns are shown.

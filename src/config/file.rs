@@ -9,11 +9,11 @@ use serde_saphyr::Spanned;
 use crate::base::fault::Fault;
 
 /// The text of the file; `None` when it is missing and nobody named it.
-pub fn text(path: &Path, named: bool) -> Result<Option<String>, Fault> {
+pub fn text(path: &Path, named: bool) -> Result<Option<String>, Box<Fault>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !named => Ok(None),
-        Err(error) => Err(Fault::of_file(
+        Err(error) => Err(Box::new(Fault::of_file(
             path.display().to_string(),
             format!("cannot be read: {error}"),
             match error.kind() {
@@ -22,7 +22,7 @@ pub fn text(path: &Path, named: bool) -> Result<Option<String>, Fault> {
                 io::ErrorKind::InvalidData => "save it as UTF-8",
                 _ => "name a readable file with --config",
             },
-        )),
+        ))),
     }
 }
 
@@ -56,7 +56,7 @@ impl Tree {
     }
 
     /// Reads YAML (or JSON, which is YAML).
-    pub fn parse(origin: &str, text: &str) -> Result<Self, Fault> {
+    pub fn parse(origin: &str, text: &str) -> Result<Self, Box<Fault>> {
         // A key written twice means that its author sees one of the values and gets the other.
         serde_saphyr::from_str::<Spanned<Branch>>(text)
             .map(Self::of)
@@ -78,10 +78,10 @@ impl Tree {
                     problem,
                     "write one YAML mapping; docs/config.md has all keys",
                 );
-                Fault {
+                Box::new(Fault {
                     line: line.flatten(),
                     ..fault
-                }
+                })
             })
     }
 

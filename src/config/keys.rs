@@ -6,11 +6,20 @@ use crate::base::time::go_duration;
 
 use super::file::Tree;
 use super::read::Notes;
-use super::settings::{CgroupDriver, FieldValidation, Settings, SourceSettings, name_of};
+use crate::spec::FieldValidation;
+
+use super::settings::{CgroupDriver, Settings, SourceSettings, name_of};
 use super::values::{
     bytes, cgroup, choice, files, labels, node_name, path, period, set, shown, shown_taint,
     sources, taints, word,
 };
+
+/// The ways to meet unknown fields, by name.
+const VALIDATIONS: [(&str, FieldValidation); 3] = [
+    ("Strict", FieldValidation::Strict),
+    ("Warn", FieldValidation::Warn),
+    ("Ignore", FieldValidation::Ignore),
+];
 
 /// One key.
 pub struct Key {
@@ -253,7 +262,7 @@ pub static KEYS: [Key; 20] = [
         read: |tree, to, notes| {
             set(
                 &mut to.field_validation,
-                choice(tree, notes, &FieldValidation::NAMES),
+                choice(tree, notes, &VALIDATIONS),
             );
         },
         show: |of| of.field_validation.to_string(),

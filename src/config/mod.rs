@@ -5,17 +5,14 @@ mod keys;
 mod overrides;
 mod read;
 mod reference;
-mod settings;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use keys::KEYS;
 pub use overrides::Overrides;
-pub use settings::{
-    CgroupDriver, ContainerdSettings, FieldValidation, LogSettings, NodeSettings, Paths, Settings,
-    SourceSettings,
-};
+pub use settings::Settings;
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -40,7 +37,7 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<
             &mut faults,
         ),
         Ok(None) => {}
-        Err(fault) => faults.push(fault),
+        Err(fault) => faults.push(*fault),
     }
     overrides.apply(&mut settings, &mut faults);
     if faults.is_empty() {

@@ -102,7 +102,7 @@ impl<'a> Notes<'a> {
 pub fn file(origin: &str, text: &str, settings: &mut Settings, faults: &mut Vec<Fault>) {
     match Tree::parse(origin, text) {
         Ok(tree) => section(&tree, "", settings, &mut Notes::new(origin, "", faults)),
-        Err(fault) => faults.push(fault),
+        Err(fault) => faults.push(*fault),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The settings as the agent uses them, and their defaults.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use k8s_openapi::api::core::v1::Taint;
+
+use crate::spec::FieldValidation;
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,44 +87,6 @@ impl CgroupDriver {
     ];
 }
 
-/// What happens to fields that Kubernetes does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FieldValidation {
-    /// The document is refused.
-    Strict,
-    /// A warning.
-    Warn,
-    /// Nothing.
-    Ignore,
-}
-
-impl FieldValidation {
-    /// Every way by its name.
-    pub const NAMES: [(&'static str, Self); 3] = [
-        ("Strict", Self::Strict),
-        ("Warn", Self::Warn),
-        ("Ignore", Self::Ignore),
-    ];
-}
-
-impl fmt::Display for FieldValidation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(name_of(&Self::NAMES, *self))
-    }
-}
-
-impl FromStr for FieldValidation {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::NAMES
-            .iter()
-            .find(|(name, _)| *name == text)
-            .map(|(_, value)| *value)
-            .ok_or(())
-    }
-}
-
 /// Where things are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -172,7 +136,7 @@ impl Default for Settings {
                 max_files: 5,
             },
             field_validation: FieldValidation::Strict,
-            max_container_restart_period: Duration::from_secs(300),
+            max_container_restart_period: Duration::from_mins(5),
             socket: None,
         }
     }

@@ -164,7 +164,7 @@ pub fn files(tree: &Tree, notes: &mut Notes<'_>) -> Option<u32> {
 /// A duration within Kubernetes' bounds for this key.
 pub fn period(tree: &Tree, notes: &mut Notes<'_>) -> Option<Duration> {
     let text = text(tree, notes)?;
-    let bounds = Duration::from_secs(1)..=Duration::from_secs(300);
+    let bounds = Duration::from_secs(1)..=Duration::from_mins(5);
     let fitting = duration(text).filter(|duration| bounds.contains(duration));
     if fitting.is_none() {
         notes.fault(
@@ -186,8 +186,8 @@ fn duration(text: &str) -> Option<Duration> {
         let unit = rest[digits..].find(|letter: char| letter.is_ascii_digit());
         let (unit, after) = rest[digits..].split_at(unit.unwrap_or(rest.len() - digits));
         let one = match unit {
-            "h" => Duration::from_secs(3600),
-            "m" => Duration::from_secs(60),
+            "h" => Duration::from_hours(1),
+            "m" => Duration::from_mins(1),
             "s" => Duration::from_secs(1),
             "ms" => Duration::from_millis(1),
             _ => return None,

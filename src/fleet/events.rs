@@ -16,7 +16,7 @@ use crate::base::time::Now;
 /// How many different events are kept.
 const CAPACITY: usize = 512;
 /// How long an event is kept after it was last seen.
-const KEPT: Duration = Duration::from_secs(60 * 60);
+const KEPT: Duration = Duration::from_hours(1);
 /// Who reports.
 const COMPONENT: &str = "podward";
 

@@ -85,13 +85,14 @@ fn container(pod: &Pod, asked: &str) -> Result<String, Status> {
         (Some(preferred), _) if known(preferred) => Ok(preferred.clone()),
         (_, [only]) if first.is_empty() => Ok(only.clone()),
         _ => {
-            let mut message = format!(
-                "a container name must be specified for pod {name}, choose one of: [{}]",
+            let first = match first.as_slice() {
+                [] => String::new(),
+                names => format!(" or one of the init containers: [{}]", names.join(" ")),
+            };
+            let message = format!(
+                "a container name must be specified for pod {name}, choose one of: [{}]{first}",
                 regular.join(" ")
             );
-            if !first.is_empty() {
-                message += &format!(" or one of the init containers: [{}]", first.join(" "));
-            }
             Err(Status::invalid_argument(message))
         }
     }

@@ -2,7 +2,7 @@
 
 mod control;
 mod driven;
-mod logs;
+pub mod logs;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,7 @@ use crate::agent::handle::Handle;
 use crate::agent::wire::MESSAGE_LIMIT;
 use crate::agent::wire::control_server::ControlServer;
 
-pub use logs::{Ended, LogRead, LogRequest, LogStream};
+pub use logs::LogStream;
 
 /// How long open answers may take to end once the agent stops.
 const DRAIN: Duration = Duration::from_secs(1);
