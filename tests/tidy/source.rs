@@ -132,6 +132,18 @@ impl Source {
     }
 }
 
+/// Whether a line of code holds this text as whole words.
+pub(crate) fn says(code: &str, text: &str) -> bool {
+    let joined = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let opens = joined(text.chars().next());
+    let closes = joined(text.chars().next_back());
+    code.match_indices(text).any(|(at, _)| {
+        let before = opens && joined(code[..at].chars().next_back());
+        let after = closes && joined(code[at + text.len()..].chars().next());
+        !before && !after
+    })
+}
+
 /// The line on which the block closes that the first `{` opens; none when a `;` comes before it.
 fn end_of_block(lines: &[&str]) -> Option<usize> {
     let (mut braces, mut brackets) = (0_usize, 0_usize);

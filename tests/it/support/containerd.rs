@@ -171,7 +171,10 @@ level = "warn"
 
     /// Ends every container and the daemon, for a wiped `/run` or for good.
     pub(crate) fn fell(&mut self) {
+        let sockets = shim_sockets(&self.state());
+        let mut ids = vec![];
         if self.child.is_some() {
+            ids = self.containers().unwrap_or_default();
             for task in self.tasks().unwrap_or_default() {
                 let _ = kill(Pid::from_raw(task.pid), Signal::SIGKILL);
             }
@@ -184,6 +187,14 @@ level = "warn"
             }
             let _ = kill(Pid::from_raw(shim), Signal::SIGKILL);
         }
+        // runc's records lie at one place for all; these were this daemon's.
+        for id in ids {
+            let _ = fs::remove_dir_all(Path::new("/run/containerd/runc/podward").join(id));
+        }
+        // And a killed shim leaves its socket.
+        for socket in sockets {
+            let _ = fs::remove_file(socket);
+        }
     }
 }
 
@@ -191,6 +202,21 @@ impl Drop for Containerd {
     fn drop(&mut self) {
         self.fell();
     }
+}
+
+/// The sockets of the shims that a daemon keeps note of below its state directory.
+fn shim_sockets(state: &Path) -> Vec<PathBuf> {
+    let bundles = state.join("io.containerd.runtime.v2.task/podward");
+    let mut found = vec![];
+    for bundle in fs::read_dir(bundles).into_iter().flatten().flatten() {
+        for name in ["address", "bootstrap.json"] {
+            let note = fs::read_to_string(bundle.path().join(name)).unwrap_or_default();
+            let address = note.split_once("unix://").map(|(_, rest)| rest);
+            let end = |c: char| c == '"' || c.is_whitespace();
+            found.extend(address.and_then(|rest| rest.split(end).next()).map(PathBuf::from));
+        }
+    }
+    found
 }
 
 /// The processes whose command line satisfies `wanted`.

@@ -106,8 +106,8 @@ impl Host {
             "containerd": {
                 "address": at("containerd/containerd.sock"),
                 "cgroupDriver": "cgroupfs",
-                "cgroupParent": cgroup,
             },
+            "cgroupParent": cgroup,
             "paths": {
                 "state": at("state"),
                 "run": at("run"),
@@ -216,7 +216,6 @@ impl Host {
         if self.agent.is_some() {
             self.kill_agent()?;
         }
-        let ids = self.containerd.containers()?;
         self.containerd.fell();
         let containerd = &self.containerd;
         patiently("the shims to end", Duration::from_secs(10), || {
@@ -226,10 +225,6 @@ impl Host {
         for folder in [self.path("run"), self.containerd.state()] {
             fs::remove_dir_all(&folder)?;
             fs::create_dir_all(&folder)?;
-        }
-        // runc's own records lie at one place for all; these are this host's.
-        for id in ids {
-            let _ = fs::remove_dir_all(Path::new("/run/containerd/runc/podward").join(id));
         }
         leaks::remove_cgroups(&self.cgroup);
         self.containerd.start()?;
