@@ -1,9 +1,11 @@
 //! Floor 10: the command line, one file per verb. A new verb is a `mod` line, a variant of [`Verb`]
 //! and an arm of [`run`].
 
+mod agent;
 mod client;
 mod completion;
 mod daemon_set_row;
+mod decode;
 mod delete;
 mod describe;
 mod describe_container;
@@ -12,6 +14,7 @@ mod describe_pod;
 mod describe_set;
 mod describe_volume;
 mod document;
+mod documents;
 mod duration;
 mod event_row;
 mod failure;
@@ -28,19 +31,23 @@ mod sync;
 mod table;
 #[cfg(test)]
 mod tests;
+mod validate;
 mod version;
 mod view;
+mod why;
 mod why_set;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand};
 
+use crate::agent::app::Serve;
 use crate::config::{self, Overrides, Settings};
+use crate::spec::{self, FieldValidation};
 
 use failure::{Failure, Outcome};
 
@@ -82,6 +89,8 @@ pub struct Globals {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run the supervisor in the foreground, as systemd does
+    Agent(agent::Args),
     /// Show objects as a table, JSON or YAML
     Get(get::Args),
     /// Show one object with all that belongs to it
@@ -91,7 +100,9 @@ enum Verb {
     /// Stop a pod; its set decides whether another takes its place
     Delete(delete::Args),
     /// Explain where a set stands on this node
-    Why(why_set::Args),
+    Why(why::WhyArgs),
+    /// Say of each field of a file whether it is honoured, ignored or refused
+    Validate(validate::ValidateArgs),
     /// Read the sources again and bring the node to what they say
     Sync(sync::Args),
     /// Print the versions of this build and of the agent
@@ -100,11 +111,11 @@ enum Verb {
     Completion(completion::Args),
 }
 
-/// The command line's entry: parses, runs, reports.
-pub fn main() -> ExitCode {
+/// The command line's entry: parses, runs, reports. `serve` is the control socket of the agent.
+pub fn main(serve: Serve) -> ExitCode {
     let (mut out, mut err) = (io::BufWriter::new(io::stdout()), io::stderr());
     let outcome = match Cli::try_parse() {
-        Ok(cli) => run(&cli, &mut out, &mut err),
+        Ok(cli) => run(&cli, serve, &mut out, &mut err),
         Err(error) => return usage(&error),
     };
     // A failed flush is a failed command, unless the reader had enough.
@@ -127,17 +138,40 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// Runs one verb.
-fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
+fn run(cli: &Cli, serve: Serve, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let socket = || cli.globals.control_socket();
     match &cli.verb {
         Verb::Get(args) => get::run(args, &socket(), out, err),
         Verb::Describe(args) => describe::run(args, &socket(), out),
         Verb::Logs(args) => logs::run(args, &socket(), out),
         Verb::Delete(args) => delete::run(args, &socket(), out),
-        Verb::Why(args) => why_set::run(args, &socket(), out),
-        Verb::Sync(args) => sync::run(args, &socket(), out),
+        Verb::Agent(args) => agent::run(args, &cli.globals, serve),
+        Verb::Validate(args) => {
+            let good = validate::run(args, out)?;
+            Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Verb::Why(args) => why(args, &socket(), out, err),
+        Verb::Sync(args) => sync::run(args, &cli.globals, &socket(), out),
         Verb::Version(args) => version::run(args, &socket(), out, err),
         Verb::Completion(args) => completion::run(args, Cli::command(), out),
+    }
+}
+
+/// Answers why from files alone, or asks the agent.
+fn why(args: &why::WhyArgs, socket: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
+    match args.question().map_err(|error| Failure::usage(error, None))? {
+        why::Question::OfAgent(set) => {
+            why_set::run(&set, args.output == why::Output::Json, socket, out)
+        }
+        why::Question::OfFiles { file, node } => {
+            let faults = |origin: &str, bytes: &[u8]| {
+                let reading = spec::read(origin, bytes, FieldValidation::Strict);
+                let documents = reading.documents.into_iter().flat_map(|document| document.faults);
+                reading.faults.into_iter().chain(documents).collect()
+            };
+            let code = why::answer_of_files((file, node), args.output, &faults, out, err)?;
+            Ok(ExitCode::from(code))
+        }
     }
 }
 

@@ -1,33 +1,16 @@
 //! The `Logs` call: which container and which of its runs, and when following ends.
 
-use std::{future::Future, io, path::Path, path::PathBuf, pin::Pin, sync::Arc};
+use std::{future::Future, io, path::Path, pin::Pin, sync::Arc};
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use crate::agent::handle::{Handle, Kind};
 use crate::agent::wire::{LogsRequest, LogsResponse};
+pub use crate::host::logs::LogRequest;
 
 use super::{control, until_true};
-
-/// What to read of one container's log directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogRequest {
-    /// The container's directory.
-    pub dir: PathBuf,
-    /// Which run of the container.
-    pub attempt: u32,
-    /// Only the last lines.
-    pub tail: Option<u64>,
-    /// Only what was written at this time or later.
-    pub since: Option<Timestamp>,
-    /// Whether each line begins with its time.
-    pub timestamps: bool,
-    /// Whether to go on with what is written from now on.
-    pub follow: bool,
-}
 
 /// Ends when nothing more will be written to the log that is followed.
 pub type Ended = Pin<Box<dyn Future<Output = ()> + Send>>;

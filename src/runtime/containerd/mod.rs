@@ -1,0 +1,107 @@
+//! containerd through its native gRPC API, one file per containerd noun.
+//!
+//! Everything here works on containerd 1.6, 1.7 and 2.x. Generated types never leave this folder.
+//!
+//! *Invariant*: a container's record is made before its snapshot. The record names the snapshot's key,
+//! and that protects the snapshot from containerd's garbage collector from its first moment on.
+//! *Invariant*: a record outlives its task, because containerd reaches a task only by its record.
+
+mod archive;
+mod client;
+mod containers;
+mod content;
+mod documents;
+mod error;
+mod events;
+mod images;
+mod import;
+mod layout;
+mod leases;
+mod namespaces;
+mod reference;
+mod remove;
+mod snapshots;
+mod sweep;
+mod tasks;
+mod unpack;
+
+use std::{path::PathBuf, sync::Arc};
+
+pub use containers::{ContainerRecord, NewContainer};
+pub use error::{Class, Error};
+pub use events::TaskEvent;
+pub use images::{Image, ImageSummary};
+pub use tasks::{Exit, Task, TaskStatus};
+
+use client::Client;
+use unpack::ChainLocks;
+
+/// Which containerd to speak to, and how containers run under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The daemon's socket.
+    pub address: PathBuf,
+    /// containerd's namespace for all that podward makes.
+    pub namespace: String,
+    /// The snapshotter, such as `overlayfs`.
+    pub snapshotter: String,
+    /// The runtime, such as `io.containerd.runc.v2`.
+    pub runtime: String,
+    /// Whether runc makes cgroups through systemd.
+    pub systemd_cgroup: bool,
+    /// Where runc keeps its state. The runtime's own default is one directory for all daemons of the
+    /// host, where two containers of one namespace and id collide.
+    pub runc_root: PathBuf,
+}
+
+/// A containerd. Clones share one connection, which is made by the first call and made anew when lost.
+#[derive(Clone, Debug)]
+pub struct Containerd {
+    /// What the clones share.
+    shared: Arc<Shared>,
+}
+
+/// What the clones of one [`Containerd`] share.
+#[derive(Debug)]
+struct Shared {
+    /// The settings.
+    settings: Settings,
+    /// The connection.
+    client: Client,
+    /// Tells this process's leases from those that an earlier one left behind.
+    instance: String,
+    /// One unpacking per layer chain at a time.
+    chains: ChainLocks,
+    /// One import at a time: archives are large, and disks gain nothing from two at once.
+    importing: tokio::sync::Mutex<()>,
+    /// Images read before, by the digest of their top document, which never changes its meaning.
+    known: std::sync::Mutex<images::Known>,
+}
+
+impl Containerd {
+    /// A client of the containerd at the settings' address; nothing is contacted yet. Needs a tokio runtime.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let client = Client::new(&settings)?;
+        let instance = uuid::Uuid::new_v4().simple().to_string();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                settings,
+                client,
+                instance,
+                chains: ChainLocks::default(),
+                importing: tokio::sync::Mutex::default(),
+                known: std::sync::Mutex::default(),
+            }),
+        })
+    }
+
+    /// The settings.
+    fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// The connection.
+    fn client(&self) -> &Client {
+        &self.shared.client
+    }
+}
