@@ -30,9 +30,7 @@ pub fn converse<T>(conversation: impl Future<Output = anyhow::Result<T>>) -> any
 
 /// Connects to the agent.
 pub async fn connect(socket: &Path) -> anyhow::Result<Control> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|error| refused(socket, &error))?;
+    let stream = UnixStream::connect(socket).await.map_err(|error| refused(socket, &error))?;
     // The stream is there already; a second connection is never wanted, since the command ends
     // with its first.
     let stream = Mutex::new(Some(stream));
@@ -102,11 +100,7 @@ pub async fn lists(
         name: wanted.name.unwrap_or_default().to_owned(),
         watch,
     };
-    Ok(control
-        .list(request)
-        .await
-        .map_err(|status| refusal(&status))?
-        .into_inner())
+    Ok(control.list(request).await.map_err(|status| refusal(&status))?.into_inner())
 }
 
 /// The next list of a stream; `None` when the agent has ended it.
@@ -115,10 +109,7 @@ pub async fn next(lists: &mut Streaming<ListResponse>) -> anyhow::Result<Option<
         return Ok(None);
     };
     let objects = list.items.iter().map(|item| serde_json::from_str(item));
-    objects
-        .collect::<Result<_, _>>()
-        .map(Some)
-        .context("read the agent's answer")
+    objects.collect::<Result<_, _>>().map(Some).context("read the agent's answer")
 }
 
 /// Lists objects once.

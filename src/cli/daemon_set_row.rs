@@ -36,39 +36,27 @@ pub fn cells(set: &DaemonSet, now: Timestamp) -> Vec<String> {
         status.desired_number_scheduled.to_string(),
         status.current_number_scheduled.to_string(),
         status.number_ready.to_string(),
-        status
-            .updated_number_scheduled
-            .unwrap_or_default()
-            .to_string(),
+        status.updated_number_scheduled.unwrap_or_default().to_string(),
         status.number_available.unwrap_or_default().to_string(),
         pairs(pod.and_then(|pod| pod.node_selector.as_ref())),
         age(set.metadata.creation_timestamp.as_ref(), now),
         joined(|container| &container.name),
         joined(|container| container.image.as_deref().unwrap_or_default()),
-        spec.map(|spec| selector(&spec.selector))
-            .unwrap_or_default(),
+        spec.map(|spec| selector(&spec.selector)).unwrap_or_default(),
     ]
 }
 
 /// A label selector in one line.
 pub fn selector(selector: &LabelSelector) -> String {
-    let equal = selector
-        .match_labels
-        .iter()
-        .flatten()
-        .map(|(key, value)| format!("{key}={value}"));
-    let others = selector
-        .match_expressions
-        .iter()
-        .flatten()
-        .map(|expression| {
-            let (key, values) = (&expression.key, expression.values.iter().flatten());
-            let values = values.map(String::as_str).collect::<Vec<_>>().join(",");
-            match expression.operator.as_str() {
-                "Exists" => key.clone(),
-                "DoesNotExist" => format!("!{key}"),
-                operator => format!("{key} {} ({values})", operator.to_ascii_lowercase()),
-            }
-        });
+    let equal = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
+    let others = selector.match_expressions.iter().flatten().map(|expression| {
+        let (key, values) = (&expression.key, expression.values.iter().flatten());
+        let values = values.map(String::as_str).collect::<Vec<_>>().join(",");
+        match expression.operator.as_str() {
+            "Exists" => key.clone(),
+            "DoesNotExist" => format!("!{key}"),
+            operator => format!("{key} {} ({values})", operator.to_ascii_lowercase()),
+        }
+    });
     or_none(Some(&equal.chain(others).collect::<Vec<_>>().join(",")))
 }

@@ -47,17 +47,8 @@ pub fn run(args: &Args, socket: &Path, out: &mut dyn Write) -> Outcome {
 /// The pods' names.
 fn names(args: &Args) -> anyhow::Result<Vec<String>> {
     match resource::targets(&args.targets)?.as_slice() {
-        [
-            Target {
-                kind: Kind::Pod,
-                names,
-            },
-        ] if !names.is_empty() => Ok(names.clone()),
-        [
-            Target {
-                kind: Kind::Pod, ..
-            },
-        ] => Err(Failure::usage("name the pod to delete", None)),
+        [Target { kind: Kind::Pod, names }] if !names.is_empty() => Ok(names.clone()),
+        [Target { kind: Kind::Pod, .. }] => Err(Failure::usage("name the pod to delete", None)),
         _ => Err(Failure::usage(
             "only pods are deleted by name",
             Some("a set goes when its document is removed from its source".to_owned()),
@@ -73,11 +64,7 @@ async fn delete(
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let namespace = args.namespace.namespace.as_str();
-    let wanted = Wanted {
-        kind: Kind::Pod,
-        namespace: Some(namespace),
-        name: Some(name),
-    };
+    let wanted = Wanted { kind: Kind::Pod, namespace: Some(namespace), name: Some(name) };
     let uids = uids(&client::list(control, &wanted).await?);
     if uids.is_empty() {
         anyhow::bail!("pods {name:?} not found");
@@ -87,10 +74,7 @@ async fn delete(
         name: name.to_owned(),
         grace_period_seconds: if args.now { 1 } else { args.grace_period },
     };
-    control
-        .delete_pod(request)
-        .await
-        .map_err(|status| refusal(&status))?;
+    control.delete_pod(request).await.map_err(|status| refusal(&status))?;
     writeln!(out, "pod {name:?} deleted from {namespace} namespace")?;
     out.flush()?;
     if args.wait {
@@ -106,8 +90,6 @@ async fn delete(
 
 /// The uids of pods.
 fn uids(pods: &[Value]) -> Vec<String> {
-    let uids = pods
-        .iter()
-        .filter_map(|pod| pod.pointer("/metadata/uid")?.as_str());
+    let uids = pods.iter().filter_map(|pod| pod.pointer("/metadata/uid")?.as_str());
     uids.map(str::to_owned).collect()
 }

@@ -45,11 +45,7 @@ pub struct Surroundings {
 impl Surroundings {
     /// Asks the agent.
     async fn ask(control: &mut Control) -> anyhow::Result<Self> {
-        let everything = |kind| Wanted {
-            kind,
-            namespace: None,
-            name: None,
-        };
+        let everything = |kind| Wanted { kind, namespace: None, name: None };
         let pods = client::list(control, &everything(Kind::Pod)).await?;
         let events = client::list(control, &everything(Kind::Event)).await?;
         Ok(Self {
@@ -75,10 +71,7 @@ pub fn run(args: &Args, socket: &Path, out: &mut dyn Write) -> Outcome {
     let targets = resource::targets(&args.targets)?;
     if targets.iter().any(|target| target.kind == Kind::Event) {
         let hint = "`podward get events -o yaml` shows everything that there is to an event";
-        return Err(Failure::usage(
-            "events have no description",
-            Some(hint.to_owned()),
-        ));
+        return Err(Failure::usage("events have no description", Some(hint.to_owned())));
     }
     let selector = Selector::parse(args.selector.as_deref().unwrap_or_default())?;
     client::converse(async {
@@ -90,16 +83,10 @@ pub fn run(args: &Args, socket: &Path, out: &mut dyn Write) -> Outcome {
             let objects = found(&mut control, args, target).await?;
             for name in &target.names {
                 if !objects.iter().any(|object| is(object, name)) {
-                    missing = Some(format!(
-                        "{} {name:?} not found",
-                        resource::plural(target.kind)
-                    ));
+                    missing = Some(format!("{} {name:?} not found", resource::plural(target.kind)));
                 }
             }
-            for object in objects
-                .iter()
-                .filter(|object| selector.selects(&view::labels(object)))
-            {
+            for object in objects.iter().filter(|object| selector.selects(&view::labels(object))) {
                 pages.push(page(target.kind, object, &around, time::now().wall)?);
             }
         }
@@ -121,17 +108,10 @@ pub fn run(args: &Args, socket: &Path, out: &mut dyn Write) -> Outcome {
 async fn found(control: &mut Control, args: &Args, target: &Target) -> anyhow::Result<Vec<Value>> {
     let namespace = Some(args.namespace.namespace.as_str());
     let namespace = namespace.filter(|_| resource::namespaced(target.kind));
-    let wanted = Wanted {
-        kind: target.kind,
-        namespace,
-        name: None,
-    };
+    let wanted = Wanted { kind: target.kind, namespace, name: None };
     let objects = client::list(control, &wanted).await?;
     let named = |object: &Value| target.names.iter().any(|name| is(object, name));
-    Ok(objects
-        .into_iter()
-        .filter(|object| target.names.is_empty() || named(object))
-        .collect())
+    Ok(objects.into_iter().filter(|object| target.names.is_empty() || named(object)).collect())
 }
 
 /// Whether an object has this name.

@@ -25,10 +25,7 @@ pub fn containers(
     page.line(format_args!("{space}{title}:{none}"));
     for container in containers {
         page.line(format_args!("  {name_space}{}:", container.name));
-        let status = statuses
-            .into_iter()
-            .flatten()
-            .find(|status| status.name == container.name);
+        let status = statuses.into_iter().flatten().find(|status| status.name == container.name);
         basics(page, container, status);
         lines(page, "Command", container.command.as_deref());
         lines(page, "Args", container.args.as_deref());
@@ -53,11 +50,7 @@ pub fn containers(
 /// Image and ports.
 fn basics(page: &mut Page, container: &Container, status: Option<&ContainerStatus>) {
     if let Some(status) = status {
-        page.field(
-            2,
-            "Container ID",
-            status.container_id.as_deref().unwrap_or_default(),
-        );
+        page.field(2, "Container ID", status.container_id.as_deref().unwrap_or_default());
     }
     page.field(2, "Image", container.image.as_deref().unwrap_or_default());
     if let Some(status) = status {
@@ -69,11 +62,7 @@ fn basics(page: &mut Page, container: &Container, status: Option<&ContainerStatu
     let inner = joined(|port| {
         let name = port.name.as_deref().filter(|name| !name.is_empty());
         let name = name.map(|name| format!(" ({name})")).unwrap_or_default();
-        format!(
-            "{}/{}{name}",
-            port.container_port,
-            port.protocol.as_deref().unwrap_or("TCP")
-        )
+        format!("{}/{}{name}", port.container_port, port.protocol.as_deref().unwrap_or("TCP"))
     });
     let outer = joined(|port| {
         let protocol = port.protocol.as_deref().unwrap_or("TCP");
@@ -81,11 +70,7 @@ fn basics(page: &mut Page, container: &Container, status: Option<&ContainerStatu
     });
     for (label, ports) in [("Port", inner), ("Host Port", outer)] {
         let several = if ports.contains(',') { "s" } else { "" };
-        let ports = if ports.is_empty() {
-            "<none>".to_owned()
-        } else {
-            ports
-        };
+        let ports = if ports.is_empty() { "<none>".to_owned() } else { ports };
         page.field(2, &format!("{label}{several}"), ports);
     }
     let profile = container.security_context.as_ref();
@@ -111,11 +96,7 @@ fn lines(page: &mut Page, label: &str, words: Option<&[String]>) {
 /// What the container does, and what became of its last run.
 fn states(page: &mut Page, status: &ContainerStatus) {
     state(page, "State", status.state.as_ref());
-    if status
-        .last_state
-        .as_ref()
-        .is_some_and(|last| last.terminated.is_some())
-    {
+    if status.last_state.as_ref().is_some_and(|last| last.terminated.is_some()) {
         state(page, "Last State", status.last_state.as_ref());
     }
     page.field(2, "Ready", truth(status.ready));
@@ -131,10 +112,7 @@ fn state(page: &mut Page, label: &str, state: Option<&ContainerState>) {
         page.field(3, "Started", date(running.started_at.as_ref()));
     } else if let Some(ended) = state.terminated {
         page.field(2, label, "Terminated");
-        for (label, text) in [
-            ("Reason", given(ended.reason)),
-            ("Message", given(ended.message)),
-        ] {
+        for (label, text) in [("Reason", given(ended.reason)), ("Message", given(ended.message))] {
             if let Some(text) = text {
                 page.field(3, label, text);
             }
@@ -143,10 +121,8 @@ fn state(page: &mut Page, label: &str, state: Option<&ContainerState>) {
         if let Some(signal) = ended.signal.filter(|signal| *signal > 0) {
             page.field(3, "Signal", signal);
         }
-        let dates: [(&str, Option<Time>); 2] = [
-            ("Started", ended.started_at),
-            ("Finished", ended.finished_at),
-        ];
+        let dates: [(&str, Option<Time>); 2] =
+            [("Started", ended.started_at), ("Finished", ended.finished_at)];
         for (label, at) in dates {
             page.field(3, label, date(at.as_ref()));
         }
@@ -193,22 +169,11 @@ fn probe_text(probe: &Probe) -> String {
         let command = exec.command.as_deref().unwrap_or_default().join(" ");
         format!("exec [{command}] {timing}")
     } else if let Some(http) = &probe.http_get {
-        let scheme = http
-            .scheme
-            .as_deref()
-            .unwrap_or("HTTP")
-            .to_ascii_lowercase();
+        let scheme = http.scheme.as_deref().unwrap_or("HTTP").to_ascii_lowercase();
         let host = http.host.as_deref().unwrap_or_default();
         let path = http.path.as_deref().unwrap_or_default();
-        let slash = if path.starts_with('/') || path.is_empty() {
-            ""
-        } else {
-            "/"
-        };
-        format!(
-            "http-get {scheme}://{host}:{}{slash}{path} {timing}",
-            port(&http.port)
-        )
+        let slash = if path.starts_with('/') || path.is_empty() { "" } else { "/" };
+        format!("http-get {scheme}://{host}:{}{slash}{path} {timing}", port(&http.port))
     } else if let Some(tcp) = &probe.tcp_socket {
         format!(
             "tcp-socket {}:{} {timing}",
@@ -236,9 +201,7 @@ fn environment(page: &mut Page, container: &Container) {
             (None, None) => continue,
         };
         let prefix = source.prefix.as_deref().filter(|prefix| !prefix.is_empty());
-        let prefix = prefix
-            .map(|prefix| format!(" with prefix '{prefix}'"))
-            .unwrap_or_default();
+        let prefix = prefix.map(|prefix| format!(" with prefix '{prefix}'")).unwrap_or_default();
         page.line(format_args!(
             "      {name}\t{kind}{prefix}\tOptional: {}",
             optional.unwrap_or_default()
@@ -258,13 +221,7 @@ fn environment(page: &mut Page, container: &Container) {
 fn variable(page: &mut Page, variable: &EnvVar) {
     let name = &variable.name;
     let Some(from) = &variable.value_from else {
-        for (index, line) in variable
-            .value
-            .as_deref()
-            .unwrap_or_default()
-            .split('\n')
-            .enumerate()
-        {
+        for (index, line) in variable.value.as_deref().unwrap_or_default().split('\n').enumerate() {
             if index == 0 {
                 page.field(3, name, line);
             } else {
@@ -279,11 +236,7 @@ fn variable(page: &mut Page, variable: &EnvVar) {
 /// Where a variable's value comes from.
 fn source_text(from: &EnvVarSource) -> String {
     if let Some(field) = &from.field_ref {
-        format!(
-            " ({}:{})",
-            field.api_version.as_deref().unwrap_or("v1"),
-            field.field_path
-        )
+        format!(" ({}:{})", field.api_version.as_deref().unwrap_or("v1"), field.field_path)
     } else if let Some(resource) = &from.resource_field_ref {
         format!(" ({})", resource.resource)
     } else if let Some(secret) = &from.secret_key_ref {
@@ -314,18 +267,9 @@ fn mounts(page: &mut Page, mounts: &[VolumeMount]) {
     let mut mounts: Vec<&VolumeMount> = mounts.iter().collect();
     mounts.sort_by_key(|mount| &mount.mount_path);
     for mount in mounts {
-        let mode = if mount.read_only == Some(true) {
-            "ro"
-        } else {
-            "rw"
-        };
+        let mode = if mount.read_only == Some(true) { "ro" } else { "rw" };
         let sub = mount.sub_path.as_deref().filter(|path| !path.is_empty());
-        let sub = sub
-            .map(|path| format!(",path={path:?}"))
-            .unwrap_or_default();
-        page.line(format_args!(
-            "      {} from {} ({mode}{sub})",
-            mount.mount_path, mount.name
-        ));
+        let sub = sub.map(|path| format!(",path={path:?}")).unwrap_or_default();
+        page.line(format_args!("      {} from {} ({mode}{sub})", mount.mount_path, mount.name));
     }
 }

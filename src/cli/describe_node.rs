@@ -25,11 +25,7 @@ pub fn page(node: &Node, around: &Surroundings, now: Timestamp) -> Page {
     page.field(0, "Roles", roles(node));
     page.labels(0, "Labels", meta.labels.as_ref());
     page.annotations(0, meta.annotations.as_ref());
-    page.field(
-        0,
-        "CreationTimestamp",
-        date(meta.creation_timestamp.as_ref()),
-    );
+    page.field(0, "CreationTimestamp", date(meta.creation_timestamp.as_ref()));
     let mut taints = spec.taints.unwrap_or_default();
     taints.sort_by(|a, b| (&a.effect, &a.key).cmp(&(&b.effect, &b.key)));
     page.many(0, "Taints", &taints.iter().map(taint).collect::<Vec<_>>());
@@ -39,10 +35,7 @@ pub fn page(node: &Node, around: &Surroundings, now: Timestamp) -> Page {
     for address in status.addresses.iter().flatten() {
         page.field(1, &address.type_, &address.address);
     }
-    for (title, amounts) in [
-        ("Capacity", &status.capacity),
-        ("Allocatable", &status.allocatable),
-    ] {
+    for (title, amounts) in [("Capacity", &status.capacity), ("Allocatable", &status.allocatable)] {
         let amounts = amounts.iter().flatten();
         page.line(format_args!("{title}:"));
         for (name, Quantity(amount)) in amounts {
@@ -52,28 +45,16 @@ pub fn page(node: &Node, around: &Surroundings, now: Timestamp) -> Page {
     if let Some(info) = &status.node_info {
         system(&mut page, info);
     }
-    let pods: Vec<&Pod> = around
-        .pods
-        .iter()
-        .filter(|pod| runs_on(pod, name))
-        .collect();
+    let pods: Vec<&Pod> = around.pods.iter().filter(|pod| runs_on(pod, name)).collect();
     let allocatable = status.allocatable.as_ref().or(status.capacity.as_ref());
-    self::pods(
-        &mut page,
-        &pods,
-        allocatable.unwrap_or(&BTreeMap::new()),
-        now,
-    );
+    self::pods(&mut page, &pods, allocatable.unwrap_or(&BTreeMap::new()), now);
     page.events(&around.events_of(Kind::Node, None, name), now);
     page
 }
 
 /// The table of conditions.
 fn conditions(page: &mut Page, node: &Node) {
-    let conditions = node
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let mut begun = false;
     for condition in conditions {
         if !std::mem::replace(&mut begun, true) {
@@ -113,10 +94,7 @@ fn system(page: &mut Page, info: &NodeSystemInfo) {
 
 /// Whether a pod uses this node's resources.
 fn runs_on(pod: &Pod, node: &str) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node)
         && !matches!(phase, Some("Succeeded" | "Failed"))
 }
@@ -129,38 +107,22 @@ type Use = [i64; 2];
 fn uses(pod: &Pod, limits: bool) -> Use {
     let one = |container: &k8s_openapi::api::core::v1::Container| -> Use {
         let resources = container.resources.clone().unwrap_or_default();
-        let asked = if limits {
-            resources.limits
-        } else {
-            resources.requests
-        };
+        let asked = if limits { resources.limits } else { resources.requests };
         let amount = |name| {
             let Quantity(text) = asked.as_ref()?.get(name)?;
             Amount::parse(text).ok()
         };
-        [
-            amount("cpu").map_or(0, Amount::milli),
-            amount("memory").map_or(0, Amount::value),
-        ]
+        [amount("cpu").map_or(0, Amount::milli), amount("memory").map_or(0, Amount::value)]
     };
     let Some(spec) = pod.spec.as_ref() else {
         return [0, 0];
     };
     let sum = |a: Use, b: Use| [a[0] + b[0], a[1] + b[1]];
     let first = spec.init_containers.as_deref().unwrap_or_default();
-    let (beside, before): (Vec<_>, Vec<_>) = first
-        .iter()
-        .partition(|container| container.restart_policy.as_deref() == Some("Always"));
-    let together = spec
-        .containers
-        .iter()
-        .chain(beside)
-        .map(one)
-        .fold([0, 0], sum);
-    before
-        .into_iter()
-        .map(one)
-        .fold(together, |a, b| [a[0].max(b[0]), a[1].max(b[1])])
+    let (beside, before): (Vec<_>, Vec<_>) =
+        first.iter().partition(|container| container.restart_policy.as_deref() == Some("Always"));
+    let together = spec.containers.iter().chain(beside).map(one).fold([0, 0], sum);
+    before.into_iter().map(one).fold(together, |a, b| [a[0].max(b[0]), a[1].max(b[1])])
 }
 
 /// The tables of pods and of what they use altogether.
@@ -169,14 +131,8 @@ fn pods(page: &mut Page, pods: &[&Pod], allocatable: &BTreeMap<String, Quantity>
         let Quantity(text) = allocatable.get(name)?;
         Amount::parse(text).ok()
     };
-    let whole = [
-        whole("cpu").map_or(0, Amount::milli),
-        whole("memory").map_or(0, Amount::value),
-    ];
-    page.line(format_args!(
-        "Non-terminated Pods:\t({} in total)",
-        pods.len()
-    ));
+    let whole = [whole("cpu").map_or(0, Amount::milli), whole("memory").map_or(0, Amount::value)];
+    page.line(format_args!("Non-terminated Pods:\t({} in total)", pods.len()));
     page.line("  Namespace\tName\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge");
     page.line("  ---------\t----\t------------\t----------\t---------------\t-------------\t---");
     let mut sums: [Use; 2] = [[0, 0]; 2];
@@ -200,11 +156,7 @@ fn pods(page: &mut Page, pods: &[&Pod], allocatable: &BTreeMap<String, Quantity>
     page.line("  (Total limits may be over 100 percent, i.e., overcommitted.)");
     page.line("  Resource\tRequests\tLimits\n  --------\t--------\t------");
     let [requests, limits] = sums;
-    page.line(format_args!(
-        "  cpu\t{}\t{}",
-        cpu(requests[0], whole[0]),
-        cpu(limits[0], whole[0])
-    ));
+    page.line(format_args!("  cpu\t{}\t{}", cpu(requests[0], whole[0]), cpu(limits[0], whole[0])));
     page.line(format_args!(
         "  memory\t{}\t{}",
         memory(requests[1], whole[1]),
@@ -214,20 +166,14 @@ fn pods(page: &mut Page, pods: &[&Pod], allocatable: &BTreeMap<String, Quantity>
 
 /// CPU and its share of the node.
 fn cpu(milli: i64, whole: i64) -> String {
-    let amount = if milli % 1000 == 0 {
-        (milli / 1000).to_string()
-    } else {
-        format!("{milli}m")
-    };
+    let amount = if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") };
     format!("{amount} ({}%)", percent(milli, whole))
 }
 
 /// Memory and its share of the node.
 fn memory(bytes: i64, whole: i64) -> String {
     let units = [(1_i64 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")];
-    let unit = units
-        .into_iter()
-        .find(|(size, _)| bytes != 0 && bytes % size == 0);
+    let unit = units.into_iter().find(|(size, _)| bytes != 0 && bytes % size == 0);
     let (size, name) = unit.unwrap_or((1, ""));
     format!("{}{name} ({}%)", bytes / size, percent(bytes, whole))
 }

@@ -30,28 +30,14 @@ pub fn page(pod: &Pod, around: &Surroundings, now: Timestamp) -> Page {
     if !conditions.is_empty() {
         page.line("Conditions:\n  Type\tStatus");
         for condition in conditions {
-            page.line(format_args!(
-                "  {} \t{} ",
-                condition.type_, condition.status
-            ));
+            page.line(format_args!("  {} \t{} ", condition.type_, condition.status));
         }
     }
-    volumes(
-        &mut page,
-        spec.volumes.as_deref().unwrap_or_default(),
-        false,
-    );
-    page.field(
-        0,
-        "QoS Class",
-        status.qos_class.unwrap_or_else(|| "<none>".to_owned()),
-    );
+    volumes(&mut page, spec.volumes.as_deref().unwrap_or_default(), false);
+    page.field(0, "QoS Class", status.qos_class.unwrap_or_else(|| "<none>".to_owned()));
     page.labels(0, "Node-Selectors", spec.node_selector.as_ref());
     page.tolerations(0, spec.tolerations.as_ref());
-    page.events(
-        &around.events_of(Kind::Pod, pod.metadata.namespace.as_deref(), name),
-        now,
-    );
+    page.events(&around.events_of(Kind::Pod, pod.metadata.namespace.as_deref(), name), now);
     page
 }
 
@@ -60,11 +46,7 @@ fn head(page: &mut Page, pod: &Pod, spec: &PodSpec, status: &PodStatus) {
     let meta = &pod.metadata;
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     page.field(0, "Name", meta.name.as_deref().unwrap_or_default());
-    page.field(
-        0,
-        "Namespace",
-        meta.namespace.as_deref().unwrap_or_default(),
-    );
+    page.field(0, "Namespace", meta.namespace.as_deref().unwrap_or_default());
     page.field(0, "Priority", spec.priority.unwrap_or_default());
     if let Some(class) = given(&spec.priority_class_name) {
         page.field(0, "Priority Class Name", class);
@@ -73,11 +55,7 @@ fn head(page: &mut Page, pod: &Pod, spec: &PodSpec, status: &PodStatus) {
         page.field(0, "Runtime Class Name", class);
     }
     let account = given(&spec.service_account_name);
-    page.field(
-        0,
-        "Service Account",
-        account.as_deref().unwrap_or("default"),
-    );
+    page.field(0, "Service Account", account.as_deref().unwrap_or("default"));
     match given(&spec.node_name) {
         Some(node) => {
             page.field(
@@ -124,10 +102,6 @@ fn state(page: &mut Page, pod: &Pod, status: &PodStatus, now: Timestamp) {
     }
     let owners = meta.owner_references.iter().flatten();
     for owner in owners.filter(|owner| owner.controller == Some(true)) {
-        page.field(
-            0,
-            "Controlled By",
-            format_args!("{}/{}", owner.kind, owner.name),
-        );
+        page.field(0, "Controlled By", format_args!("{}/{}", owner.kind, owner.name));
     }
 }

@@ -26,9 +26,8 @@ pub fn page(set: &DaemonSet, around: &Surroundings, now: Timestamp) -> Page {
     let pod = spec.template.spec.as_ref();
     let node_selector = pod.and_then(|pod| pod.node_selector.as_ref());
     let node_selector = node_selector.into_iter().flatten();
-    let node_selector: Vec<String> = node_selector
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let node_selector: Vec<String> =
+        node_selector.map(|(key, value)| format!("{key}={value}")).collect();
     match node_selector.as_slice() {
         [] => page.field(0, "Node-Selector", "<none>"),
         pairs => page.field(0, "Node-Selector", pairs.join(",")),
@@ -37,33 +36,15 @@ pub fn page(set: &DaemonSet, around: &Surroundings, now: Timestamp) -> Page {
     page.annotations(0, meta.annotations.as_ref());
     let number = |number: Option<i32>| number.unwrap_or_default();
     for (what, count) in [
-        (
-            "Desired Number of Nodes Scheduled",
-            status.desired_number_scheduled,
-        ),
-        (
-            "Current Number of Nodes Scheduled",
-            status.current_number_scheduled,
-        ),
-        (
-            "Number of Nodes Scheduled with Up-to-date Pods",
-            number(status.updated_number_scheduled),
-        ),
-        (
-            "Number of Nodes Scheduled with Available Pods",
-            number(status.number_available),
-        ),
+        ("Desired Number of Nodes Scheduled", status.desired_number_scheduled),
+        ("Current Number of Nodes Scheduled", status.current_number_scheduled),
+        ("Number of Nodes Scheduled with Up-to-date Pods", number(status.updated_number_scheduled)),
+        ("Number of Nodes Scheduled with Available Pods", number(status.number_available)),
         ("Number of Nodes Misscheduled", status.number_misscheduled),
     ] {
         page.line(format_args!("{what}: {count}"));
     }
-    let count = |phase| {
-        around
-            .pods
-            .iter()
-            .filter(|pod| owned(pod, set) && is(pod, phase))
-            .count()
-    };
+    let count = |phase| around.pods.iter().filter(|pod| owned(pod, set) && is(pod, phase)).count();
     page.line(format_args!(
         "Pods Status:\t{} Running / {} Waiting / {} Succeeded / {} Failed",
         count("Running"),
@@ -80,20 +61,17 @@ pub fn page(set: &DaemonSet, around: &Surroundings, now: Timestamp) -> Page {
 fn owned(pod: &Pod, set: &DaemonSet) -> bool {
     let owners = pod.metadata.owner_references.iter().flatten();
     pod.metadata.namespace == set.metadata.namespace
-        && owners
-            .filter(|owner| owner.kind == "DaemonSet")
-            .any(|owner| match set.metadata.uid.as_deref() {
+        && owners.filter(|owner| owner.kind == "DaemonSet").any(|owner| {
+            match set.metadata.uid.as_deref() {
                 Some(uid) => owner.uid == uid,
                 None => Some(&owner.name) == set.metadata.name.as_ref(),
-            })
+            }
+        })
 }
 
 /// Whether the pod is in a phase.
 fn is(pod: &Pod, phase: &str) -> bool {
-    pod.status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-        == Some(phase)
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some(phase)
 }
 
 /// The pod template.
@@ -102,18 +80,10 @@ fn template(page: &mut Page, template: &PodTemplateSpec) {
     let spec = template.spec.clone().unwrap_or_default();
     page.line("Pod Template:");
     page.labels(1, "Labels", meta.labels.as_ref());
-    if meta
-        .annotations
-        .as_ref()
-        .is_some_and(|annotations| !annotations.is_empty())
-    {
+    if meta.annotations.as_ref().is_some_and(|annotations| !annotations.is_empty()) {
         page.annotations(1, meta.annotations.as_ref());
     }
-    if let Some(account) = spec
-        .service_account_name
-        .as_deref()
-        .filter(|name| !name.is_empty())
-    {
+    if let Some(account) = spec.service_account_name.as_deref().filter(|name| !name.is_empty()) {
         page.field(1, "Service Account", account);
     }
     let first = spec.init_containers.unwrap_or_default();
@@ -135,11 +105,7 @@ fn template(page: &mut Page, template: &PodTemplateSpec) {
             .collect();
         page.many(1, "Topology Spread Constraints", &spread);
     }
-    if let Some(class) = spec
-        .priority_class_name
-        .as_deref()
-        .filter(|name| !name.is_empty())
-    {
+    if let Some(class) = spec.priority_class_name.as_deref().filter(|name| !name.is_empty()) {
         page.field(1, "Priority Class Name", class);
     }
     page.labels(1, "Node-Selectors", spec.node_selector.as_ref());

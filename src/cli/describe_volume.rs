@@ -26,16 +26,9 @@ fn source(page: &mut Page, volume: &Volume) {
         page.field(2, "Path", &path.path);
         page.field(2, "HostPathType", text(&path.type_));
     } else if let Some(empty) = &volume.empty_dir {
-        page.field(
-            2,
-            "Type",
-            "EmptyDir (a temporary directory that shares a pod's lifetime)",
-        );
+        page.field(2, "Type", "EmptyDir (a temporary directory that shares a pod's lifetime)");
         page.field(2, "Medium", text(&empty.medium));
-        let limit = empty
-            .size_limit
-            .as_ref()
-            .map(|Quantity(limit)| limit.as_str());
+        let limit = empty.size_limit.as_ref().map(|Quantity(limit)| limit.as_str());
         page.field(2, "SizeLimit", limit.unwrap_or("<unset>"));
     } else if let Some(secret) = &volume.secret {
         page.field(2, "Type", "Secret (a volume populated by a Secret)");
@@ -46,31 +39,16 @@ fn source(page: &mut Page, volume: &Volume) {
         page.field(2, "Name", &map.name);
         page.field(2, "Optional", map.optional.unwrap_or_default());
     } else if let Some(api) = &volume.downward_api {
-        page.field(
-            2,
-            "Type",
-            "DownwardAPI (a volume populated by information about the pod)",
-        );
+        page.field(2, "Type", "DownwardAPI (a volume populated by information about the pod)");
         page.line("    Items:");
         for item in api.items.iter().flatten() {
-            let field = item
-                .field_ref
-                .as_ref()
-                .map(|field| field.field_path.as_str());
-            page.line(format_args!(
-                "      {} -> {}",
-                field.unwrap_or_default(),
-                item.path
-            ));
+            let field = item.field_ref.as_ref().map(|field| field.field_path.as_str());
+            page.line(format_args!("      {} -> {}", field.unwrap_or_default(), item.path));
         }
     } else if let Some(projected) = &volume.projected {
         self::projected(page, projected);
     } else if let Some(csi) = &volume.csi {
-        page.field(
-            2,
-            "Type",
-            "CSI (a Container Storage Interface (CSI) volume source)",
-        );
+        page.field(2, "Type", "CSI (a Container Storage Interface (CSI) volume source)");
         page.field(2, "Driver", &csi.driver);
     } else {
         page.line("  <unknown>");
@@ -89,11 +67,7 @@ fn projected(page: &mut Page, projected: &ProjectedVolumeSource) {
         } else if source.downward_api.is_some() {
             page.field(2, "DownwardAPI", "true");
         } else if let Some(token) = &source.service_account_token {
-            page.field(
-                2,
-                "TokenExpirationSeconds",
-                token.expiration_seconds.unwrap_or(3600),
-            );
+            page.field(2, "TokenExpirationSeconds", token.expiration_seconds.unwrap_or(3600));
         }
     }
 }

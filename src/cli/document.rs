@@ -31,10 +31,7 @@ pub fn list(objects: &[Value]) -> Value {
 
 /// The line of `-o name`.
 pub fn name(kind: Kind, object: &Value) -> String {
-    let name = object
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     format!("{}/{name}", singular(kind))
 }
 
@@ -43,9 +40,7 @@ pub fn json(value: &Value, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut text = Vec::new();
     let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     value
-        .serialize(&mut serde_json::Serializer::with_formatter(
-            &mut text, indent,
-        ))
+        .serialize(&mut serde_json::Serializer::with_formatter(&mut text, indent))
         .context("print as JSON")?;
     text.push(b'\n');
     Ok(out.write_all(&text)?)

@@ -10,13 +10,9 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     }
     let (mut total, mut rest) = (Duration::ZERO, text);
     while !rest.is_empty() {
-        let end = rest
-            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-            .ok_or_else(fault)?;
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(fault)?;
         let (number, after) = rest.split_at(end);
-        let unit_end = after
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(after.len());
+        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_end);
         let seconds = match unit {
             "h" => 3600.0,
@@ -34,11 +30,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
             .ok_or_else(fault)?;
         rest = after;
     }
-    if text.is_empty() {
-        Err(fault())
-    } else {
-        Ok(total)
-    }
+    if text.is_empty() { Err(fault()) } else { Ok(total) }
 }
 
 #[cfg(test)]
@@ -47,13 +39,9 @@ mod tests {
 
     #[test]
     fn durations_read_as_go_writes_them() {
-        for (text, millis) in [
-            ("0", 0),
-            ("30s", 30_000),
-            ("1h30m", 5_400_000),
-            ("1.5m", 90_000),
-            ("200ms", 200),
-        ] {
+        for (text, millis) in
+            [("0", 0), ("30s", 30_000), ("1h30m", 5_400_000), ("1.5m", 90_000), ("200ms", 200)]
+        {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
     }

@@ -29,11 +29,7 @@ pub fn cells(event: &Event, now: Timestamp) -> Vec<String> {
         age(last_seen(event), now),
         text(&event.type_),
         text(&event.reason),
-        format!(
-            "{}/{}",
-            text(&involved.kind).to_ascii_lowercase(),
-            text(&involved.name)
-        ),
+        format!("{}/{}", text(&involved.kind).to_ascii_lowercase(), text(&involved.name)),
         text(&involved.field_path),
         source(event),
         text(&event.message).trim().to_owned(),
@@ -50,18 +46,13 @@ pub fn last_seen(event: &Event) -> Option<&Time> {
 
 /// When the event was first seen.
 pub fn first_seen(event: &Event) -> Option<&Time> {
-    event
-        .first_timestamp
-        .as_ref()
-        .or(event.metadata.creation_timestamp.as_ref())
+    event.first_timestamp.as_ref().or(event.metadata.creation_timestamp.as_ref())
 }
 
 /// Who reported, and from where.
 fn source(event: &Event) -> String {
     let source = event.source.as_ref();
-    let parts = [
-        source.and_then(|s| s.component.as_deref()),
-        source.and_then(|s| s.host.as_deref()),
-    ];
+    let parts =
+        [source.and_then(|s| s.component.as_deref()), source.and_then(|s| s.host.as_deref())];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -19,22 +19,12 @@ pub struct Failure {
 impl Failure {
     /// A failure with a hint.
     pub fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-        Self {
-            message: message.into(),
-            hint: Some(hint.into()),
-            usage: false,
-        }
-        .into()
+        Self { message: message.into(), hint: Some(hint.into()), usage: false }.into()
     }
 
     /// A command that was written wrongly.
     pub fn usage(message: impl Into<String>, hint: Option<String>) -> anyhow::Error {
-        Self {
-            message: message.into(),
-            hint,
-            usage: true,
-        }
-        .into()
+        Self { message: message.into(), hint, usage: true }.into()
     }
 }
 
@@ -57,19 +47,13 @@ pub fn report(error: &anyhow::Error, err: &mut dyn io::Write) -> ExitCode {
     if broken_pipe {
         return ExitCode::SUCCESS;
     }
-    let known = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Failure>());
+    let known = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     // When even stderr is gone, the exit code says it all.
     let _ = writeln!(err, "error: {error:#}");
     if let Some(hint) = known.and_then(|known| known.hint.as_deref()) {
         let _ = writeln!(err, "hint: {hint}");
     }
-    ExitCode::from(if known.is_some_and(|known| known.usage) {
-        2
-    } else {
-        1
-    })
+    ExitCode::from(if known.is_some_and(|known| known.usage) { 2 } else { 1 })
 }
 
 #[cfg(test)]
@@ -95,18 +79,12 @@ mod tests {
     #[test]
     fn wrong_usage_exits_with_two() {
         let (text, code) = reported(&Failure::usage("no such type", None));
-        assert_eq!(
-            (text.as_str(), code),
-            ("error: no such type\n", ExitCode::from(2))
-        );
+        assert_eq!((text.as_str(), code), ("error: no such type\n", ExitCode::from(2)));
     }
 
     #[test]
     fn a_reader_that_went_away_is_no_failure() {
         let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        assert_eq!(
-            reported(&error.context("print")),
-            (String::new(), ExitCode::SUCCESS)
-        );
+        assert_eq!(reported(&error.context("print")), (String::new(), ExitCode::SUCCESS));
     }
 }

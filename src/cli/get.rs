@@ -98,12 +98,7 @@ impl<'a> Query<'a> {
         }
         let selector = Selector::parse(args.selector.as_deref().unwrap_or_default())?;
         let about = args.about.as_deref().map(resource::named).transpose()?;
-        Ok(Self {
-            args,
-            targets,
-            selector,
-            about,
-        })
+        Ok(Self { args, targets, selector, about })
     }
 
     /// What to ask the agent for.
@@ -127,11 +122,7 @@ impl<'a> Query<'a> {
                 target.names.is_empty() || target.names.iter().any(|name| is(object, name))
             })
             .filter(|object| self.selector.selects(&view::labels(object)))
-            .filter(|object| {
-                self.about
-                    .as_ref()
-                    .is_none_or(|about| concerns(object, about))
-            })
+            .filter(|object| self.about.as_ref().is_none_or(|about| concerns(object, about)))
             .collect();
         objects.sort_by_cached_key(|object| {
             let seen = match target.kind {
@@ -173,10 +164,7 @@ impl<'a> Query<'a> {
             let objects = self.chosen(target, objects);
             for name in &target.names {
                 if !objects.iter().any(|object| is(object, name)) {
-                    missing.push(format!(
-                        "{} {name:?} not found",
-                        resource::plural(target.kind)
-                    ));
+                    missing.push(format!("{} {name:?} not found", resource::plural(target.kind)));
                 }
             }
             found.push((target, objects));
@@ -190,9 +178,7 @@ impl<'a> Query<'a> {
         for message in missing {
             writeln!(err, "error: {message}")?;
         }
-        last.map_or(Ok(ExitCode::SUCCESS), |message| {
-            Err(anyhow::Error::msg(message))
-        })
+        last.map_or(Ok(ExitCode::SUCCESS), |message| Err(anyhow::Error::msg(message)))
     }
 
     /// Prints what was found.
@@ -200,18 +186,12 @@ impl<'a> Query<'a> {
         let one = matches!(found, [(target, _)] if target.names.len() == 1);
         let format = self.args.output.unwrap_or(Format::Wide);
         if matches!(format, Format::Json | Format::Yaml) {
-            let mut objects: Vec<Value> = found
-                .iter()
-                .flat_map(|(_, objects)| objects.iter().cloned())
-                .collect();
+            let mut objects: Vec<Value> =
+                found.iter().flat_map(|(_, objects)| objects.iter().cloned()).collect();
             if one && objects.is_empty() {
                 return Ok(());
             }
-            let value = if one {
-                objects.remove(0)
-            } else {
-                document::list(&objects)
-            };
+            let value = if one { objects.remove(0) } else { document::list(&objects) };
             return document::print(format, Kind::Pod, &value, out);
         }
         let shown = found.iter().filter(|(_, objects)| !objects.is_empty());
@@ -226,18 +206,14 @@ impl<'a> Query<'a> {
                 writeln!(out)?;
             }
             let objects: Vec<&Value> = objects.iter().collect();
-            self.view(target.kind)
-                .print(&objects, time::now().wall, out)?;
+            self.view(target.kind).print(&objects, time::now().wall, out)?;
         }
         Ok(())
     }
 
     /// Says that there is nothing, and where.
     fn say_nothing(&self, err: &mut dyn Write) -> io::Result<()> {
-        let namespaced = self
-            .targets
-            .iter()
-            .any(|target| resource::namespaced(target.kind));
+        let namespaced = self.targets.iter().any(|target| resource::namespaced(target.kind));
         match self.args.namespace.only().filter(|_| namespaced) {
             Some(namespace) => writeln!(err, "No resources found in {namespace} namespace."),
             None => writeln!(err, "No resources found"),
@@ -258,10 +234,7 @@ impl<'a> Query<'a> {
             self.print_changes(target.kind, &mut view, &changed, time::now().wall, out)?;
             out.flush()?;
         }
-        Err(Failure::hinted(
-            "the agent ended the watch",
-            "see `systemctl status podward`",
-        ))
+        Err(Failure::hinted("the agent ended the watch", "see `systemctl status podward`"))
     }
 
     /// Prints changed objects.
@@ -313,10 +286,7 @@ fn key(object: &Value) -> [String; 3] {
 
 /// A text inside an object.
 fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Whether an object has this name.
@@ -348,17 +318,10 @@ mod tests {
         let second = vec![pod("a", "Running"), pod("c", "Pending")];
         assert_eq!(
             changes(&mut before, second.clone(), true),
-            [
-                pod("b", "Running"),
-                pod("a", "Running"),
-                pod("c", "Pending")
-            ]
+            [pod("b", "Running"), pod("a", "Running"), pod("c", "Pending")]
         );
         assert!(changes(&mut before, second, true).is_empty());
-        assert!(
-            changes(&mut before, vec![], false).is_empty(),
-            "expired events are no news"
-        );
+        assert!(changes(&mut before, vec![], false).is_empty(), "expired events are no news");
     }
 
     #[test]
@@ -367,32 +330,17 @@ mod tests {
             targets: targets.iter().map(ToString::to_string).collect(),
             ..Args::default()
         };
-        let all = Namespace {
-            all: true,
-            ..Namespace::default()
-        };
+        let all = Namespace { all: true, ..Namespace::default() };
         for (args, problem) in [
             (
-                Args {
-                    selector: Some("a".into()),
-                    ..args(&["pod", "x"])
-                },
+                Args { selector: Some("a".into()), ..args(&["pod", "x"]) },
                 "name cannot be provided when a selector is specified",
             ),
             (
-                Args {
-                    namespace: all,
-                    ..args(&["pod", "x"])
-                },
+                Args { namespace: all, ..args(&["pod", "x"]) },
                 "a resource cannot be retrieved by name across all namespaces",
             ),
-            (
-                Args {
-                    about: Some("pod/x".into()),
-                    ..args(&["pods"])
-                },
-                "--for is for events only",
-            ),
+            (Args { about: Some("pod/x".into()), ..args(&["pods"]) }, "--for is for events only"),
         ] {
             let error = Query::new(&args).err().unwrap();
             assert_eq!(error.to_string(), problem);

@@ -51,10 +51,7 @@ pub fn run(args: &Args, socket: &Path, out: &mut dyn Write) -> Outcome {
     let request = request(args)?;
     client::converse(async {
         let mut control = client::connect(socket).await?;
-        let answer = control
-            .logs(request)
-            .await
-            .map_err(|status| refusal(&status))?;
+        let answer = control.logs(request).await.map_err(|status| refusal(&status))?;
         let mut pieces = answer.into_inner();
         while let Some(piece) = pieces.message().await.map_err(|status| refusal(&status))? {
             out.write_all(&piece.data)?;

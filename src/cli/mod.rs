@@ -53,12 +53,7 @@ use failure::{Failure, Outcome};
 
 /// Runs Kubernetes DaemonSets on hosts that have no Kubernetes.
 #[derive(Debug, Parser)]
-#[command(
-    name = "podward",
-    version,
-    propagate_version = false,
-    arg_required_else_help = true
-)]
+#[command(name = "podward", version, propagate_version = false, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -70,13 +65,7 @@ struct Cli {
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct Globals {
     /// The settings file [default: /etc/podward/config.yaml]
-    #[arg(
-        long,
-        global = true,
-        env = "PODWARD_CONFIG",
-        hide_env = true,
-        value_name = "FILE"
-    )]
+    #[arg(long, global = true, env = "PODWARD_CONFIG", hide_env = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The agent's control socket [default: /run/podward/podward.sock]
     #[arg(long, global = true, value_name = "PATH")]
@@ -130,11 +119,7 @@ pub fn main(serve: Serve) -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     // Nothing is left to say when this, too, fails.
     let _ = error.print();
-    if error.use_stderr() {
-        ExitCode::from(2)
-    } else {
-        ExitCode::SUCCESS
-    }
+    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }
 
 /// Runs one verb.
@@ -201,9 +186,7 @@ impl Globals {
     pub fn control_socket(&self) -> PathBuf {
         let overrides = self.overrides();
         overrides.socket().unwrap_or_else(|| {
-            config::load(self.config.as_deref(), &overrides)
-                .unwrap_or_default()
-                .control_socket()
+            config::load(self.config.as_deref(), &overrides).unwrap_or_default().control_socket()
         })
     }
 }

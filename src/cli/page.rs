@@ -41,10 +41,7 @@ impl Page {
 
     /// Adds labels, one on each line.
     pub fn labels(&mut self, level: usize, label: &str, labels: Option<&BTreeMap<String, String>>) {
-        let labels = labels
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| format!("{key}={value}"));
+        let labels = labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}"));
         self.many(level, label, &labels.collect::<Vec<_>>());
     }
 
@@ -97,12 +94,7 @@ impl Page {
                 "  {}\t{}\t{seen}\t{}\t{}",
                 text(event.type_.as_ref()),
                 text(event.reason.as_ref()),
-                text(
-                    event
-                        .source
-                        .as_ref()
-                        .and_then(|source| source.component.as_ref())
-                ),
+                text(event.source.as_ref().and_then(|source| source.component.as_ref())),
                 text(event.message.as_ref()).trim().replace('\n', " "),
             ));
         }
@@ -112,18 +104,14 @@ impl Page {
     pub fn print(&self, out: &mut dyn io::Write) -> io::Result<()> {
         let mut aligned = TabWriter::new(Vec::new()).minwidth(0).padding(2);
         io::Write::write_all(&mut aligned, self.0.as_bytes())?;
-        let text = aligned
-            .into_inner()
-            .map_err(|error| io::Error::other(error.to_string()))?;
+        let text = aligned.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
         out.write_all(&text)
     }
 }
 
 /// A time as kubectl's descriptions show it.
 pub fn date(at: Option<&Time>) -> String {
-    at.map_or_else(String::new, |at| {
-        at.0.strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
-    })
+    at.map_or_else(String::new, |at| at.0.strftime("%a, %d %b %Y %H:%M:%S %z").to_string())
 }
 
 /// `True` or `False`.

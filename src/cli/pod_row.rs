@@ -42,26 +42,17 @@ pub fn cells(pod: &Pod, now: Timestamp) -> Vec<String> {
 
 /// Whether a condition of the pod is true.
 fn condition(pod: &Pod, name: &str) -> bool {
-    let mut conditions = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.any(|condition| condition.type_ == name && condition.status == "True")
 }
 
 /// How many of the readiness gates are open.
 fn gates(pod: &Pod) -> String {
-    let gates = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.readiness_gates.as_deref());
+    let gates = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_deref());
     match gates {
         None | Some([]) => "<none>".to_owned(),
         Some(gates) => {
-            let open = gates
-                .iter()
-                .filter(|gate| condition(pod, &gate.condition_type))
-                .count();
+            let open = gates.iter().filter(|gate| condition(pod, &gate.condition_type)).count();
             format!("{open}/{}", gates.len())
         }
     }
@@ -90,10 +81,7 @@ impl Summary {
         };
         let spec = pod.spec.as_ref();
         let reason = [status.reason.as_deref(), status.phase.as_deref()];
-        let reason = reason
-            .into_iter()
-            .flatten()
-            .find(|reason| !reason.is_empty());
+        let reason = reason.into_iter().flatten().find(|reason| !reason.is_empty());
         let sidecars: Vec<&str> = spec
             .into_iter()
             .flat_map(|spec| spec.init_containers.iter().flatten())
@@ -111,26 +99,17 @@ impl Summary {
         if !initializing || condition(pod, "Initialized") {
             // From here on only what keeps running counts.
             (summary.restarts, summary.last_restart) = (0, None);
-            for sidecar in first
-                .iter()
-                .filter(|status| sidecars.contains(&status.name.as_str()))
-            {
+            for sidecar in first.iter().filter(|status| sidecars.contains(&status.name.as_str())) {
                 summary.count_restarts(sidecar);
             }
-            summary.walk_regular(
-                pod,
-                status.container_statuses.as_deref().unwrap_or_default(),
-            );
+            summary.walk_regular(pod, status.container_statuses.as_deref().unwrap_or_default());
         }
         summary
     }
 
     /// Walks the init containers up to the first that holds the pod up. True when there is one.
     fn walk_init(&mut self, pod: &Pod, first: &[&ContainerStatus], sidecars: &[&str]) -> bool {
-        let count = pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.init_containers.as_ref());
+        let count = pod.spec.as_ref().and_then(|spec| spec.init_containers.as_ref());
         let count = count.map_or(0, Vec::len);
         for (index, status) in first.iter().enumerate() {
             self.count_restarts(status);
@@ -140,10 +119,8 @@ impl Summary {
                 self.ready += usize::from(status.ready);
                 continue;
             }
-            self.reason = match (
-                state.terminated,
-                state.waiting.and_then(|waiting| waiting.reason),
-            ) {
+            self.reason = match (state.terminated, state.waiting.and_then(|waiting| waiting.reason))
+            {
                 (Some(ended), _) if ended.exit_code == 0 => continue,
                 (Some(ended), _) => format!("Init:{}", ending(&ended)),
                 (None, Some(reason)) if !reason.is_empty() && reason != "PodInitializing" => {
@@ -189,13 +166,8 @@ impl Summary {
     /// Adds one container's restarts.
     fn count_restarts(&mut self, status: &ContainerStatus) {
         self.restarts += status.restart_count;
-        let last = status
-            .last_state
-            .as_ref()
-            .and_then(|last| last.terminated.as_ref());
-        let ended = last
-            .and_then(|last| last.finished_at.as_ref())
-            .map(|Time(at)| *at);
+        let last = status.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+        let ended = last.and_then(|last| last.finished_at.as_ref()).map(|Time(at)| *at);
         self.last_restart = self.last_restart.max(ended);
     }
 

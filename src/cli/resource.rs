@@ -7,16 +7,7 @@ use super::failure::Failure;
 
 /// The words for each kind; the first one is the plural that messages use.
 const WORDS: [(Kind, &[&str]); 4] = [
-    (
-        Kind::DaemonSet,
-        &[
-            "daemonsets",
-            "daemonset",
-            "ds",
-            "daemonsets.apps",
-            "daemonset.apps",
-        ],
-    ),
+    (Kind::DaemonSet, &["daemonsets", "daemonset", "ds", "daemonsets.apps", "daemonset.apps"]),
     (Kind::Pod, &["pods", "pod", "po"]),
     (Kind::Node, &["nodes", "node", "no"]),
     (Kind::Event, &["events", "event", "ev"]),
@@ -34,9 +25,7 @@ pub struct Target {
 /// The kind that a word names.
 pub fn kind(word: &str) -> anyhow::Result<Kind> {
     let lower = word.to_ascii_lowercase();
-    let found = WORDS
-        .iter()
-        .find(|(_, words)| words.contains(&lower.as_str()));
+    let found = WORDS.iter().find(|(_, words)| words.contains(&lower.as_str()));
     found.map(|(kind, _)| *kind).ok_or_else(|| {
         let known = WORDS.iter().flat_map(|(_, words)| words.iter().copied());
         let hint = match nearest(word, known) {
@@ -75,43 +64,23 @@ pub fn namespaced(kind: Kind) -> bool {
 /// Reads `TYPE[,TYPE]... [NAME...]` or `TYPE/NAME...`.
 pub fn targets(arguments: &[String]) -> anyhow::Result<Vec<Target>> {
     let Some((first, rest)) = arguments.split_first() else {
-        return Err(Failure::usage(
-            "name a resource type",
-            Some("such as `get pods`".to_owned()),
-        ));
+        return Err(Failure::usage("name a resource type", Some("such as `get pods`".to_owned())));
     };
     if arguments.iter().any(|argument| argument.contains('/')) {
-        return arguments
-            .iter()
-            .try_fold(Vec::new(), |mut targets, argument| {
-                let (kind, name) = named(argument)?;
-                match targets
-                    .iter_mut()
-                    .find(|target: &&mut Target| target.kind == kind)
-                {
-                    Some(target) => target.names.push(name),
-                    None => targets.push(Target {
-                        kind,
-                        names: vec![name],
-                    }),
-                }
-                Ok(targets)
-            });
+        return arguments.iter().try_fold(Vec::new(), |mut targets, argument| {
+            let (kind, name) = named(argument)?;
+            match targets.iter_mut().find(|target: &&mut Target| target.kind == kind) {
+                Some(target) => target.names.push(name),
+                None => targets.push(Target { kind, names: vec![name] }),
+            }
+            Ok(targets)
+        });
     }
-    let kinds = first
-        .split(',')
-        .map(kind)
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let kinds = first.split(',').map(kind).collect::<anyhow::Result<Vec<_>>>()?;
     if kinds.len() > 1 && !rest.is_empty() {
         return Err(Failure::usage("names go with one resource type only", None));
     }
-    Ok(kinds
-        .into_iter()
-        .map(|kind| Target {
-            kind,
-            names: rest.to_vec(),
-        })
-        .collect())
+    Ok(kinds.into_iter().map(|kind| Target { kind, names: rest.to_vec() }).collect())
 }
 
 /// Reads `TYPE/NAME`.
@@ -122,10 +91,7 @@ pub fn named(argument: &str) -> anyhow::Result<(Kind, String)> {
         }
         Some(_) | None => {
             let hint = "write TYPE/NAME, such as ds/web, for every argument".to_owned();
-            Err(Failure::usage(
-                format!("{argument:?} is not TYPE/NAME"),
-                Some(hint),
-            ))
+            Err(Failure::usage(format!("{argument:?} is not TYPE/NAME"), Some(hint)))
         }
     }
 }
@@ -140,25 +106,16 @@ mod tests {
     }
 
     fn target(kind: Kind, names: &[&str]) -> Target {
-        Target {
-            kind,
-            names: names.iter().map(ToString::to_string).collect(),
-        }
+        Target { kind, names: names.iter().map(ToString::to_string).collect() }
     }
 
     #[test]
     fn types_and_names_come_in_kubectls_forms() {
         assert_eq!(read(&["po"]), Ok(vec![target(Kind::Pod, &[])]));
-        assert_eq!(
-            read(&["Pod", "a", "b"]),
-            Ok(vec![target(Kind::Pod, &["a", "b"])])
-        );
+        assert_eq!(read(&["Pod", "a", "b"]), Ok(vec![target(Kind::Pod, &["a", "b"])]));
         assert_eq!(
             read(&["ds/a", "daemonsets.apps/b", "no/n"]),
-            Ok(vec![
-                target(Kind::DaemonSet, &["a", "b"]),
-                target(Kind::Node, &["n"])
-            ])
+            Ok(vec![target(Kind::DaemonSet, &["a", "b"]), target(Kind::Node, &["n"])])
         );
         assert_eq!(
             read(&["ds,ev"]),
@@ -168,18 +125,9 @@ mod tests {
 
     #[test]
     fn other_forms_are_refused() {
-        assert_eq!(
-            read(&["deploy"]),
-            Err("there is no resource type \"deploy\"".into())
-        );
-        assert_eq!(
-            read(&["pods", "ds/a"]),
-            Err("\"pods\" is not TYPE/NAME".into())
-        );
+        assert_eq!(read(&["deploy"]), Err("there is no resource type \"deploy\"".into()));
+        assert_eq!(read(&["pods", "ds/a"]), Err("\"pods\" is not TYPE/NAME".into()));
         assert_eq!(read(&["pod/"]), Err("\"pod/\" is not TYPE/NAME".into()));
-        assert_eq!(
-            read(&["pods,ds", "a"]),
-            Err("names go with one resource type only".into())
-        );
+        assert_eq!(read(&["pods,ds", "a"]), Err("names go with one resource type only".into()));
     }
 }

@@ -39,10 +39,7 @@ impl Selector {
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let fault = |fault: Fault| {
             let hint = "write it as key=value,key2!=value,key3 in (a,b),key4,!key5".to_owned();
-            Failure::usage(
-                format!("{text:?} is no label selector: {}", fault.0),
-                Some(hint),
-            )
+            Failure::usage(format!("{text:?} is no label selector: {}", fault.0), Some(hint))
         };
         Parser { rest: text }.selector().map(Self).map_err(fault)
     }
@@ -102,10 +99,7 @@ impl<'a> Parser<'a> {
             return Err(Fault(format!("{key:?} is no label key")));
         }
         let test = if absent { Test::Absent } else { self.test()? };
-        Ok(Requirement {
-            key: key.to_owned(),
-            test,
-        })
+        Ok(Requirement { key: key.to_owned(), test })
     }
 
     /// What follows a key.
@@ -139,11 +133,7 @@ impl<'a> Parser<'a> {
         while self.sign(",") {
             values.push(self.value()?);
         }
-        if self.sign(")") {
-            Ok(values)
-        } else {
-            Err(Fault("a parenthesis is missing".to_owned()))
-        }
+        if self.sign(")") { Ok(values) } else { Err(Fault("a parenthesis is missing".to_owned())) }
     }
 
     /// One value, possibly empty.
@@ -159,16 +149,13 @@ impl<'a> Parser<'a> {
     /// A whole number.
     fn number(&mut self) -> Result<i64, Fault> {
         let word = self.word();
-        word.parse()
-            .map_err(|_| Fault(format!("{word:?} is no whole number")))
+        word.parse().map_err(|_| Fault(format!("{word:?} is no whole number")))
     }
 
     /// Letters up to the next sign or blank.
     fn word(&mut self) -> &'a str {
         let ends = |letter: char| letter.is_whitespace() || "=!<>(),".contains(letter);
-        let (word, rest) = self
-            .rest
-            .split_at(self.rest.find(ends).unwrap_or(self.rest.len()));
+        let (word, rest) = self.rest.split_at(self.rest.find(ends).unwrap_or(self.rest.len()));
         self.rest = rest;
         self.blanks();
         word
@@ -209,22 +196,13 @@ mod tests {
     use super::*;
 
     fn selects(selector: &str, labels: &[(&str, &str)]) -> bool {
-        let labels = labels
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()));
-        Selector::parse(selector)
-            .unwrap()
-            .selects(&labels.collect())
+        let labels = labels.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+        Selector::parse(selector).unwrap().selects(&labels.collect())
     }
 
     #[test]
     fn every_operator_selects_as_in_kubernetes() {
-        let labels = [
-            ("app", "web"),
-            ("example.com/tier", "front"),
-            ("n", "5"),
-            ("empty", ""),
-        ];
+        let labels = [("app", "web"), ("example.com/tier", "front"), ("n", "5"), ("empty", "")];
         for selector in [
             "",
             "  ",

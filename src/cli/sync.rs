@@ -23,8 +23,7 @@ pub struct Args {
 /// would without a step.
 pub fn run(args: &Args, globals: &Globals, socket: &Path, out: &mut dyn Write) -> Outcome {
     let agent_runs = UnixStream::connect(socket).is_ok();
-    let (lines, converged) =
-        if agent_runs { ask(args, socket)? } else { alone(args, globals)? };
+    let (lines, converged) = if agent_runs { ask(args, socket)? } else { alone(args, globals)? };
     for line in &lines {
         writeln!(out, "{line}")?;
     }

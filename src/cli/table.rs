@@ -23,10 +23,8 @@ pub struct Table {
 impl Table {
     /// Prints rows; the first may be the headers.
     pub fn print(&mut self, rows: &[Vec<String>], out: &mut dyn io::Write) -> io::Result<()> {
-        let rows: Vec<Vec<String>> = rows
-            .iter()
-            .map(|row| row.iter().map(|cell| one_line(cell)).collect())
-            .collect();
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
         for row in &rows {
             self.widths.resize(self.widths.len().max(row.len()), 0);
             for (width, cell) in self.widths.iter_mut().zip(row) {
@@ -76,10 +74,7 @@ pub fn or_none(text: Option<&str>) -> String {
 
 /// Labels in one cell, sorted by key.
 pub fn pairs(labels: Option<&BTreeMap<String, String>>) -> String {
-    let labels = labels
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| format!("{key}={value}"));
+    let labels = labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}"));
     or_none(Some(&labels.collect::<Vec<_>>().join(",")))
 }
 
@@ -88,10 +83,8 @@ mod tests {
     use super::*;
 
     fn print(table: &mut Table, rows: &[&[&str]]) -> String {
-        let rows: Vec<Vec<String>> = rows
-            .iter()
-            .map(|row| row.iter().map(ToString::to_string).collect())
-            .collect();
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(ToString::to_string).collect()).collect();
         let mut out = Vec::new();
         table.print(&rows, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -99,10 +92,7 @@ mod tests {
 
     #[test]
     fn columns_are_padded_as_kubectl_pads_them() {
-        let text = print(
-            &mut Table::default(),
-            &[&["A", "NAME", "AGE"], &["1", "long", "5s"]],
-        );
+        let text = print(&mut Table::default(), &[&["A", "NAME", "AGE"], &["1", "long", "5s"]]);
         assert_eq!(text, "A     NAME   AGE\n1     long   5s\n");
     }
 

@@ -35,11 +35,7 @@ impl Control for Fixed {
 
     async fn version(&self, _: Request<VersionRequest>) -> Answer<VersionResponse> {
         let (version, node) = ("0.1.0".to_owned(), "n1".to_owned());
-        Ok(Response::new(VersionResponse {
-            version,
-            node,
-            containerd: "1.6.20".into(),
-        }))
+        Ok(Response::new(VersionResponse { version, node, containerd: "1.6.20".into() }))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Answer<Self::ListStream> {
@@ -47,16 +43,12 @@ impl Control for Fixed {
         let is = |object: &&Value, field: &str, wanted: &str| {
             wanted.is_empty() || object["metadata"][field] == wanted
         };
-        let found = self
-            .0
-            .iter()
-            .filter(|object| object["kind"] == request.kind.as_str());
+        let found = self.0.iter().filter(|object| object["kind"] == request.kind.as_str());
         let found = found
             .filter(|o| is(o, "namespace", &request.namespace) && is(o, "name", &request.name));
         let mut found: Vec<Value> = found.cloned().collect();
-        let answer = |found: &[Value]| ListResponse {
-            items: found.iter().map(Value::to_string).collect(),
-        };
+        let answer =
+            |found: &[Value]| ListResponse { items: found.iter().map(Value::to_string).collect() };
         let mut answers = vec![answer(&found)];
         if request.watch {
             if let Some(last) = found.last_mut() {
@@ -68,9 +60,7 @@ impl Control for Fixed {
     }
 
     async fn logs(&self, request: Request<LogsRequest>) -> Answer<Self::LogsStream> {
-        Ok(stream(vec![LogsResponse {
-            data: format!("{:?}\n", request.into_inner().pod).into(),
-        }]))
+        Ok(stream(vec![LogsResponse { data: format!("{:?}\n", request.into_inner().pod).into() }]))
     }
 
     async fn delete_pod(&self, _: Request<DeletePodRequest>) -> Answer<DeletePodResponse> {
@@ -78,9 +68,7 @@ impl Control for Fixed {
     }
 
     async fn why(&self, _: Request<WhyRequest>) -> Answer<WhyResponse> {
-        Err(Status::failed_precondition(
-            "daemonsets.apps \"web\" not found",
-        ))
+        Err(Status::failed_precondition("daemonsets.apps \"web\" not found"))
     }
 
     async fn sync(&self, _: Request<SyncRequest>) -> Answer<SyncResponse> {
@@ -98,19 +86,13 @@ fn podward(objects: &[Value], line: &str) -> (String, String, ExitCode) {
     let (bound, ready) = std::sync::mpsc::channel();
     let (path, objects) = (socket.clone(), objects.to_vec());
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = UnixListener::bind(path).unwrap();
             bound.send(()).unwrap();
             let control = ControlServer::new(Fixed(objects));
             let server = tonic::transport::Server::builder().add_service(control);
-            server
-                .serve_with_incoming(UnixListenerStream::new(listener))
-                .await
-                .unwrap();
+            server.serve_with_incoming(UnixListenerStream::new(listener)).await.unwrap();
         });
     });
     ready.recv().unwrap();
@@ -121,13 +103,14 @@ fn run_line(socket: &Path, line: &str) -> (String, String, ExitCode) {
     let words = ["podward", "--socket", socket.to_str().unwrap()].into_iter();
     let cli = Cli::try_parse_from(words.chain(line.split_whitespace())).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code =
-        run(&cli, &mut out, &mut err).unwrap_or_else(|error| failure::report(&error, &mut err));
-    (
-        String::from_utf8(out).unwrap(),
-        String::from_utf8(err).unwrap(),
-        code,
-    )
+    let code = run(&cli, no_agent(), &mut out, &mut err)
+        .unwrap_or_else(|error| failure::report(&error, &mut err));
+    (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), code)
+}
+
+/// These tests start no agent, so nothing is served.
+fn no_agent() -> Serve {
+    |_, _, _| Box::pin(async { Err("not here".to_owned()) })
 }
 
 /// What a successful command prints.
@@ -154,10 +137,8 @@ fn status(name: &str, ready: bool, restarts: i32, state: &Value) -> Value {
 }
 
 fn pod(name: &str, statuses: &[Value]) -> Value {
-    let containers: Vec<Value> = statuses
-        .iter()
-        .map(|status| json!({"name": status["name"], "image": "busybox"}))
-        .collect();
+    let containers: Vec<Value> =
+        statuses.iter().map(|status| json!({"name": status["name"], "image": "busybox"})).collect();
     let ready = statuses.iter().all(|status| status["ready"] == true);
     json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -248,10 +229,7 @@ fn a_pods_status_names_the_trouble_to_see_first() {
     let good = || pod("a", &[status("m", true, 0, &running())]);
     for (object, cells) in [
         (good(), "1/1     Running   0          9d"),
-        (
-            pod("a", &[status("m", true, 3, &running())]),
-            "1/1     Running   3 (8d ago)   9d",
-        ),
+        (pod("a", &[status("m", true, 3, &running())]), "1/1     Running   3 (8d ago)   9d"),
         (
             pod("a", &[status("m", false, 3, &waiting("CrashLoopBackOff"))]),
             "0/1     CrashLoopBackOff   3 (8d ago)   9d",
@@ -266,17 +244,11 @@ fn a_pods_status_names_the_trouble_to_see_first() {
             ),
             "1/2     OOMKilled   0          9d",
         ),
-        (
-            pod("a", &[status("m", false, 0, &ended(3, ""))]),
-            "0/1     ExitCode:3   0          9d",
-        ),
+        (pod("a", &[status("m", false, 0, &ended(3, ""))]), "0/1     ExitCode:3   0          9d"),
         (
             pod(
                 "a",
-                &[
-                    status("m", false, 0, &ended(0, "Completed")),
-                    status("s", true, 0, &running()),
-                ],
+                &[status("m", false, 0, &ended(0, "Completed")), status("s", true, 0, &running())],
             ),
             "1/2     NotReady   0          9d",
         ),
@@ -294,10 +266,7 @@ fn a_pods_status_names_the_trouble_to_see_first() {
             with(good(), "/metadata/deletionTimestamp", json!(days_ago(0))),
             "1/1     Terminating   0          9d",
         ),
-        (
-            with(good(), "/status/reason", json!("Evicted")),
-            "1/1     Evicted   0          9d",
-        ),
+        (with(good(), "/status/reason", json!("Evicted")), "1/1     Evicted   0          9d"),
         (
             with(
                 with(good(), "/status/phase", json!("Pending")),
@@ -307,22 +276,10 @@ fn a_pods_status_names_the_trouble_to_see_first() {
             "0/1     Pending   0          9d",
         ),
         (init(&running()), "0/2     Init:0/2   0          9d"),
-        (
-            init(&ended(0, "Completed")),
-            "0/2     Init:1/2   0          9d",
-        ),
-        (
-            init(&ended(2, "Error")),
-            "0/2     Init:Error   0          9d",
-        ),
-        (
-            init(&ended(2, "")),
-            "0/2     Init:ExitCode:2   0          9d",
-        ),
-        (
-            init(&waiting("CrashLoopBackOff")),
-            "0/2     Init:CrashLoopBackOff   0          9d",
-        ),
+        (init(&ended(0, "Completed")), "0/2     Init:1/2   0          9d"),
+        (init(&ended(2, "Error")), "0/2     Init:Error   0          9d"),
+        (init(&ended(2, "")), "0/2     Init:ExitCode:2   0          9d"),
+        (init(&waiting("CrashLoopBackOff")), "0/2     Init:CrashLoopBackOff   0          9d"),
     ] {
         let out = prints(&[object], "get pods");
         let row = out.lines().nth(1).unwrap().strip_prefix("a      ").unwrap();
@@ -369,10 +326,7 @@ fn nodes_and_events_have_kubectls_columns() {
          8d          Warning   Later     pod/a    it broke\n"
     );
     let (out, err, _) = podward(&events, "get events --for pod/b");
-    assert_eq!(
-        (out.as_str(), err.as_str()),
-        ("", "No resources found in default namespace.\n")
-    );
+    assert_eq!((out.as_str(), err.as_str()), ("", "No resources found in default namespace.\n"));
 }
 
 #[test]
@@ -381,18 +335,12 @@ fn documents_are_a_list_or_the_object_asked_for() {
     let one: Value = serde_json::from_str(&prints(&objects, "get ds web -o json")).unwrap();
     assert_eq!(one, objects[1]);
     let list: Value = serde_json::from_str(&prints(&objects, "get ds -o json")).unwrap();
-    assert_eq!(
-        (&list["kind"], &list["items"][0]),
-        (&json!("List"), &objects[1])
-    );
+    assert_eq!((&list["kind"], &list["items"][0]), (&json!("List"), &objects[1]));
     assert!(
         prints(&objects, "get ds/web -o yaml")
             .starts_with("apiVersion: apps/v1\nkind: DaemonSet\n")
     );
-    assert_eq!(
-        prints(&objects, "get ds/web pod/a -o name"),
-        "daemonset.apps/web\npod/a\n"
-    );
+    assert_eq!(prints(&objects, "get ds/web pod/a -o name"), "daemonset.apps/web\npod/a\n");
     assert!(prints(&[], "get pods -o json").contains("\"items\": []"));
 }
 
@@ -406,18 +354,12 @@ fn several_types_and_selectors_narrow_the_tables() {
     );
     assert!(prints(&objects, "get pods -l app=web,tier!=x --no-headers").starts_with("a  "));
     let (_, err, code) = podward(&objects, "get pods -l app=db -A");
-    assert_eq!(
-        (err.as_str(), code),
-        ("No resources found\n", ExitCode::SUCCESS)
-    );
+    assert_eq!((err.as_str(), code), ("No resources found\n", ExitCode::SUCCESS));
     let (out, err, code) = podward(&objects, "get pods a x y --no-headers");
     assert!(out.starts_with("a  "));
     assert_eq!(
         (err.as_str(), code),
-        (
-            "error: pods \"x\" not found\nerror: pods \"y\" not found\n",
-            ExitCode::from(1)
-        )
+        ("error: pods \"x\" not found\nerror: pods \"y\" not found\n", ExitCode::from(1))
     );
 }
 
@@ -432,10 +374,7 @@ fn a_watch_prints_each_row_that_changes() {
          b      1/1     Running   0          9d\n\
          b      1/1     Terminating   0          9d\n"
     );
-    assert!(
-        err.starts_with("error: the agent ended the watch\nhint: "),
-        "{err}"
-    );
+    assert!(err.starts_with("error: the agent ended the watch\nhint: "), "{err}");
 }
 
 #[test]
@@ -453,17 +392,11 @@ fn the_other_verbs_tell_what_the_agent_answers() {
         "pod \"a\" deleted from default namespace\n"
     );
     let (out, _, code) = podward(&[], "sync --dry-run");
-    assert_eq!(
-        (out.as_str(), code),
-        ("hold web: no image\n", ExitCode::from(1))
-    );
+    assert_eq!((out.as_str(), code), ("hold web: no image\n", ExitCode::from(1)));
     let (_, err, code) = podward(&[], "why ds/web");
     assert_eq!(
         (err.as_str(), code),
-        (
-            "error: daemonsets.apps \"web\" not found\n",
-            ExitCode::from(1)
-        )
+        ("error: daemonsets.apps \"web\" not found\n", ExitCode::from(1))
     );
     let (_, err, code) = podward(&[], "get deploy");
     assert!(err.starts_with("error: there is no resource type \"deploy\"\nhint: "));
@@ -495,10 +428,7 @@ fn every_flag_of_the_settings_table_is_a_flag_of_the_command() {
         assert!(found, "{flag}");
     }
     for shell in ["bash", "zsh", "fish"] {
-        assert!(
-            prints(&[], &format!("completion {shell}")).contains("podward"),
-            "{shell}"
-        );
+        assert!(prints(&[], &format!("completion {shell}")).contains("podward"), "{shell}");
     }
 }
 
@@ -589,10 +519,7 @@ Events:
 
 #[test]
 fn a_sets_description_counts_its_pods() {
-    let out = prints(
-        &[web(), pod("a", &[status("m", true, 0, &running())])],
-        "describe ds/web",
-    );
+    let out = prints(&[web(), pod("a", &[status("m", true, 0, &running())])], "describe ds/web");
     assert_eq!(
         out,
         "Name:           web

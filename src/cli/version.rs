@@ -36,11 +36,7 @@ pub enum Output {
 
 /// Prints the versions. An agent that does not answer is news, not a failure.
 pub fn run(args: &Args, socket: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
-    let agent = if args.client {
-        None
-    } else {
-        Some(client::converse(ask(socket)))
-    };
+    let agent = if args.client { None } else { Some(client::converse(ask(socket))) };
     let (agent, trouble) = match agent {
         Some(Ok(agent)) => (Some(agent), None),
         Some(Err(error)) => (None, Some(error)),
@@ -50,12 +46,7 @@ pub fn run(args: &Args, socket: &Path, out: &mut dyn Write, err: &mut dyn Write)
         None => print(agent.as_ref(), out)?,
         Some(output) => {
             let mut value = json!({"clientVersion": OWN});
-            if let Some(VersionResponse {
-                version,
-                node,
-                containerd,
-            }) = &agent
-            {
+            if let Some(VersionResponse { version, node, containerd }) = &agent {
                 value["agentVersion"] = json!(version);
                 value["node"] = json!(node);
                 value["containerdVersion"] = json!(containerd);
@@ -75,10 +66,7 @@ pub fn run(args: &Args, socket: &Path, out: &mut dyn Write, err: &mut dyn Write)
 /// Asks the agent.
 async fn ask(socket: &Path) -> anyhow::Result<VersionResponse> {
     let mut control = client::connect(socket).await?;
-    let answer = control
-        .version(VersionRequest {})
-        .await
-        .map_err(|status| refusal(&status))?;
+    let answer = control.version(VersionRequest {}).await.map_err(|status| refusal(&status))?;
     Ok(answer.into_inner())
 }
 
@@ -86,20 +74,12 @@ async fn ask(socket: &Path) -> anyhow::Result<VersionResponse> {
 fn print(agent: Option<&VersionResponse>, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "Client Version: v{OWN}")?;
     let Some(agent) = agent else { return Ok(()) };
-    writeln!(
-        out,
-        "Agent Version: v{}",
-        agent.version.trim_start_matches('v')
-    )?;
+    writeln!(out, "Agent Version: v{}", agent.version.trim_start_matches('v'))?;
     writeln!(out, "Node: {}", agent.node)?;
     let containerd = agent.containerd.as_str();
     writeln!(
         out,
         "containerd: {}",
-        if containerd.is_empty() {
-            "not reachable"
-        } else {
-            containerd
-        }
+        if containerd.is_empty() { "not reachable" } else { containerd }
     )
 }

@@ -45,12 +45,7 @@ pub struct View {
 impl View {
     /// A table before its first row.
     pub fn new(kind: Kind, look: Look) -> Self {
-        Self {
-            kind,
-            begun: look.bare,
-            look,
-            table: Table::default(),
-        }
+        Self { kind, begun: look.bare, look, table: Table::default() }
     }
 
     /// Prints rows for objects, below the headers the first time.
@@ -83,12 +78,7 @@ impl View {
             .map(|key| key.rsplit('/').next().unwrap_or(key).to_ascii_uppercase());
         let last = self.look.labels.then(|| "LABELS".to_owned());
         let columns = self.columns().map(|(_, name)| name.to_owned());
-        first
-            .into_iter()
-            .chain(columns)
-            .chain(labels)
-            .chain(last)
-            .collect()
+        first.into_iter().chain(columns).chain(labels).chain(last).collect()
     }
 
     /// The columns that are shown, each with its number.
@@ -105,9 +95,7 @@ impl View {
         let cells = rows::cells(self.kind, object, now)?;
         let labels = labels(object);
         let meta = |field: &str| {
-            let text = object
-                .pointer(&format!("/metadata/{field}"))
-                .and_then(Value::as_str);
+            let text = object.pointer(&format!("/metadata/{field}")).and_then(Value::as_str);
             text.unwrap_or_default().to_owned()
         };
         let first = self.look.namespaces.then(|| meta("namespace"));
@@ -118,22 +106,13 @@ impl View {
         let own = self.look.label_columns.iter();
         let own = own.map(|key| or_none(labels.get(key).map(String::as_str)));
         let last = self.look.labels.then(|| pairs(Some(&labels)));
-        Ok(first
-            .into_iter()
-            .chain(cells)
-            .chain(own)
-            .chain(last)
-            .collect())
+        Ok(first.into_iter().chain(cells).chain(own).chain(last).collect())
     }
 }
 
 /// The labels of an object.
 pub fn labels(object: &Value) -> BTreeMap<String, String> {
-    let labels = object
-        .pointer("/metadata/labels")
-        .and_then(Value::as_object);
+    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
     let labels = labels.into_iter().flatten();
-    labels
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect()
+    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

@@ -32,8 +32,7 @@ pub fn run(set: &SetKey, json: bool, socket: &Path, out: &mut dyn Write) -> Outc
 
 /// Prints an explanation for people: the verdict clause by clause, what holds the set, what its pods wait for.
 fn print(why: &Value, out: &mut dyn Write) -> anyhow::Result<()> {
-    let report: Report =
-        serde_json::from_value(why.clone()).context("read the agent's answer")?;
+    let report: Report = serde_json::from_value(why.clone()).context("read the agent's answer")?;
     write!(out, "{}", render(&report))?;
     if let Some(hold) = why["hold"]["message"].as_str() {
         writeln!(out, "held: {hold}")?;

@@ -49,48 +49,32 @@ pub enum Branch {
 impl Tree {
     /// A text that stands in no file.
     pub fn of_text(text: &str) -> Self {
-        Self {
-            line: None,
-            value: Branch::Leaf(Value::from(text)),
-        }
+        Self { line: None, value: Branch::Leaf(Value::from(text)) }
     }
 
     /// Reads YAML (or JSON, which is YAML).
     pub fn parse(origin: &str, text: &str) -> Result<Self, Box<Fault>> {
         // A key written twice means that its author sees one of the values and gets the other.
-        serde_saphyr::from_str::<Spanned<Branch>>(text)
-            .map(Self::of)
-            .map_err(|error| {
-                let line = error.location().map(|location| line(location.line()));
-                let said = error.to_string();
-                let said = said.lines().next().unwrap_or_default();
-                // The line is told apart already: `error: line 2 column 1: …`.
-                let problem = said
-                    .split_once(" column ")
-                    .and_then(|(_, rest)| rest.split_once(": "));
-                let problem = problem.map_or(said, |(_, problem)| problem);
-                let problem = problem
-                    .split(", set DuplicateKeyPolicy")
-                    .next()
-                    .unwrap_or(problem);
-                let fault = Fault::of_file(
-                    origin,
-                    problem,
-                    "write one YAML mapping; docs/config.md has all keys",
-                );
-                Box::new(Fault {
-                    line: line.flatten(),
-                    ..fault
-                })
-            })
+        serde_saphyr::from_str::<Spanned<Branch>>(text).map(Self::of).map_err(|error| {
+            let line = error.location().map(|location| line(location.line()));
+            let said = error.to_string();
+            let said = said.lines().next().unwrap_or_default();
+            // The line is told apart already: `error: line 2 column 1: …`.
+            let problem = said.split_once(" column ").and_then(|(_, rest)| rest.split_once(": "));
+            let problem = problem.map_or(said, |(_, problem)| problem);
+            let problem = problem.split(", set DuplicateKeyPolicy").next().unwrap_or(problem);
+            let fault = Fault::of_file(
+                origin,
+                problem,
+                "write one YAML mapping; docs/config.md has all keys",
+            );
+            Box::new(Fault { line: line.flatten(), ..fault })
+        })
     }
 
     /// Takes the place apart from the value.
     fn of(spanned: Spanned<Branch>) -> Self {
-        Self {
-            line: line(spanned.referenced.line()),
-            value: spanned.value,
-        }
+        Self { line: line(spanned.referenced.line()), value: spanned.value }
     }
 
     /// Whether nothing was written.

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use crate::base::time::go_duration;
+use crate::spec::FieldValidation;
 
 use super::file::Tree;
 use super::read::Notes;
-use super::settings::{CgroupDriver, FieldValidation, Settings, SourceSettings, name_of};
+use super::settings::{CgroupDriver, Settings, SourceSettings, name_of};
 use super::values::{
     bytes, cgroup, choice, files, labels, node_name, path, period, set, shown, shown_taint,
     sources, taints, word,
@@ -38,9 +39,7 @@ pub struct Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("Key").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -49,22 +48,27 @@ impl Key {
     /// `PODWARD_CONTAINERD_CGROUP_DRIVER`.
     pub fn variable(&self) -> Option<String> {
         self.in_environment.then(|| {
-            self.path
-                .chars()
-                .fold("PODWARD_".to_owned(), |mut name, letter| {
-                    match letter {
-                        '.' => name.push('_'),
-                        upper if upper.is_ascii_uppercase() => name.extend(['_', upper]),
-                        lower => name.push(lower.to_ascii_uppercase()),
-                    }
-                    name
-                })
+            self.path.chars().fold("PODWARD_".to_owned(), |mut name, letter| {
+                match letter {
+                    '.' => name.push('_'),
+                    upper if upper.is_ascii_uppercase() => name.extend(['_', upper]),
+                    lower => name.push(lower.to_ascii_uppercase()),
+                }
+                name
+            })
         })
     }
 }
 
 /// Keys of later versions, at the top or as a source.
 pub const LATER: [&str; 5] = ["http", "etcd", "metrics", "network", "trustedKeys"];
+
+/// The ways of field validation by their names.
+const VALIDATIONS: [(&str, FieldValidation); 3] = [
+    ("Strict", FieldValidation::Strict),
+    ("Warn", FieldValidation::Warn),
+    ("Ignore", FieldValidation::Ignore),
+];
 
 /// What most keys are: in the file and the environment, fixed while the agent runs.
 const PLAIN: Key = Key {
@@ -117,14 +121,7 @@ pub static KEYS: [Key; 20] = [
         otherwise: "none",
         about: "Taints; the effect is `NoSchedule`, `PreferNoSchedule` or `NoExecute`.",
         read: taints,
-        show: |of| {
-            of.node
-                .taints
-                .iter()
-                .map(shown_taint)
-                .collect::<Vec<_>>()
-                .join(",")
-        },
+        show: |of| of.node.taints.iter().map(shown_taint).collect::<Vec<_>>().join(","),
         ..PLAIN
     },
     Key {
@@ -177,10 +174,7 @@ pub static KEYS: [Key; 20] = [
         sort: "`auto`, `cgroupfs` or `systemd`",
         about: "Who makes cgroups: with `auto` systemd where it runs the host, otherwise the agent.",
         read: |tree, to, notes| {
-            set(
-                &mut to.containerd.cgroup_driver,
-                choice(tree, notes, &CgroupDriver::NAMES),
-            );
+            set(&mut to.containerd.cgroup_driver, choice(tree, notes, &CgroupDriver::NAMES));
         },
         show: |of| name_of(&CgroupDriver::NAMES, of.containerd.cgroup_driver).to_owned(),
         ..PLAIN
@@ -251,10 +245,7 @@ pub static KEYS: [Key; 20] = [
         about: "What happens to a document with fields that Kubernetes does not know: it is \
                 refused, accepted with a warning, or accepted in silence.",
         read: |tree, to, notes| {
-            set(
-                &mut to.field_validation,
-                choice(tree, notes, &FieldValidation::NAMES),
-            );
+            set(&mut to.field_validation, choice(tree, notes, &VALIDATIONS));
         },
         show: |of| of.field_validation.to_string(),
         ..PLAIN

@@ -5,14 +5,14 @@ mod keys;
 mod overrides;
 mod read;
 mod reference;
-pub mod settings;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use keys::KEYS;
 pub use overrides::Overrides;
-pub use settings::Settings;
+pub use settings::{CgroupDriver, Settings, SourceSettings};
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -30,21 +30,14 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<
     let mut settings = Settings::default();
     let origin = path.unwrap_or(Path::new(DEFAULT_PATH));
     match file::text(origin, path.is_some()) {
-        Ok(Some(text)) => read::file(
-            &origin.display().to_string(),
-            &text,
-            &mut settings,
-            &mut faults,
-        ),
+        Ok(Some(text)) => {
+            read::file(&origin.display().to_string(), &text, &mut settings, &mut faults)
+        }
         Ok(None) => {}
         Err(fault) => faults.push(*fault),
     }
     overrides.apply(&mut settings, &mut faults);
-    if faults.is_empty() {
-        Ok(settings)
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(settings) } else { Err(faults) }
 }
 
 impl Settings {
@@ -61,8 +54,6 @@ impl Settings {
 
 /// The keys of one sort whose values differ.
 fn changed(old: &Settings, new: &Settings, sort: fn(&Key) -> bool) -> BTreeSet<&'static str> {
-    let differing = KEYS
-        .iter()
-        .filter(|key| sort(key) && (key.show)(old) != (key.show)(new));
+    let differing = KEYS.iter().filter(|key| sort(key) && (key.show)(old) != (key.show)(new));
     differing.map(|key| key.path).collect()
 }

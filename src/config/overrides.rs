@@ -21,13 +21,8 @@ impl Overrides {
     pub fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Self {
         let mut overrides = Self::default();
         for (name, value) in variables.filter(|(_, value)| !value.is_empty()) {
-            if let Some(key) = KEYS
-                .iter()
-                .find(|key| key.variable().as_ref() == Some(&name))
-            {
-                overrides
-                    .values
-                    .insert(key.path, (format!("variable {name}"), value));
+            if let Some(key) = KEYS.iter().find(|key| key.variable().as_ref() == Some(&name)) {
+                overrides.values.insert(key.path, (format!("variable {name}"), value));
             }
         }
         overrides
@@ -37,8 +32,7 @@ impl Overrides {
     #[must_use]
     pub fn flag(mut self, flag: &str, value: Option<String>) -> Self {
         if let (Some(value), Some(key)) = (value, KEYS.iter().find(|key| key.flag == Some(flag))) {
-            self.values
-                .insert(key.path, (format!("flag {flag}"), value));
+            self.values.insert(key.path, (format!("flag {flag}"), value));
         }
         self
     }
@@ -52,11 +46,7 @@ impl Overrides {
     pub fn apply(&self, settings: &mut Settings, faults: &mut Vec<Fault>) {
         for (path, (origin, value)) in &self.values {
             if let Some(Key { read, .. }) = KEYS.iter().find(|key| key.path == *path) {
-                read(
-                    &Tree::of_text(value),
-                    settings,
-                    &mut Notes::new(origin, path, faults),
-                );
+                read(&Tree::of_text(value), settings, &mut Notes::new(origin, path, faults));
             }
         }
     }

@@ -21,22 +21,14 @@ pub struct Notes<'a> {
 impl<'a> Notes<'a> {
     /// Notes for the value at a path.
     pub fn new(origin: &'a str, path: &str, faults: &'a mut Vec<Fault>) -> Self {
-        Self {
-            origin,
-            path: path.to_owned(),
-            faults,
-        }
+        Self { origin, path: path.to_owned(), faults }
     }
 
     /// Notes for a value inside this one: `.key` or `[0]`.
     pub fn inside(&mut self, step: &str) -> Notes<'_> {
         let path = format!("{}{step}", self.path);
         let path = path.trim_start_matches('.').to_owned();
-        Notes {
-            origin: self.origin,
-            path,
-            faults: self.faults,
-        }
+        Notes { origin: self.origin, path, faults: self.faults }
     }
 
     /// Notes a fault of the value.
@@ -53,12 +45,7 @@ impl<'a> Notes<'a> {
         remedy: impl Into<String>,
     ) {
         let fault = Fault::of_file(self.origin, problem, remedy);
-        self.faults.push(Fault {
-            line,
-            path: self.path.clone(),
-            value,
-            ..fault
-        });
+        self.faults.push(Fault { line, path: self.path.clone(), value, ..fault });
     }
 
     /// The entries of a mapping; a fault when it is none.

@@ -36,16 +36,10 @@ pub fn reference() -> String {
         let _ = writeln!(
             page,
             "| {} | {} | {} | {} | {} | {} |",
-            if key.in_file {
-                format!("`{}`", key.path)
-            } else {
-                format!("({})", key.path)
-            },
+            if key.in_file { format!("`{}`", key.path) } else { format!("({})", key.path) },
             key.sort,
             default(key, &defaults),
-            key.variable()
-                .map(|name| format!("`{name}`"))
-                .unwrap_or_default(),
+            key.variable().map(|name| format!("`{name}`")).unwrap_or_default(),
             key.flag.map(|flag| format!("`{flag}`")).unwrap_or_default(),
             if key.live { "yes" } else { "" },
         );

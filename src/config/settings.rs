@@ -1,8 +1,10 @@
 //! The settings as the agent uses them, and their defaults.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use k8s_openapi::api::core::v1::Taint;
+
+use crate::spec::FieldValidation;
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,49 +80,8 @@ pub enum CgroupDriver {
 
 impl CgroupDriver {
     /// Every driver by its name.
-    pub const NAMES: [(&'static str, Self); 3] = [
-        ("auto", Self::Auto),
-        ("cgroupfs", Self::Cgroupfs),
-        ("systemd", Self::Systemd),
-    ];
-}
-
-/// What happens to fields that Kubernetes does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FieldValidation {
-    /// The document is refused.
-    Strict,
-    /// A warning.
-    Warn,
-    /// Nothing.
-    Ignore,
-}
-
-impl FieldValidation {
-    /// Every way by its name.
-    pub const NAMES: [(&'static str, Self); 3] = [
-        ("Strict", Self::Strict),
-        ("Warn", Self::Warn),
-        ("Ignore", Self::Ignore),
-    ];
-}
-
-impl fmt::Display for FieldValidation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(name_of(&Self::NAMES, *self))
-    }
-}
-
-impl FromStr for FieldValidation {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::NAMES
-            .iter()
-            .find(|(name, _)| *name == text)
-            .map(|(_, value)| *value)
-            .ok_or(())
-    }
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("auto", Self::Auto), ("cgroupfs", Self::Cgroupfs), ("systemd", Self::Systemd)];
 }
 
 /// Where things are kept.
@@ -150,9 +111,7 @@ impl Default for Settings {
         Self {
             cluster: "default".into(),
             node: NodeSettings::default(),
-            sources: vec![SourceSettings::File {
-                path: "/etc/podward/manifests".into(),
-            }],
+            sources: vec![SourceSettings::File { path: "/etc/podward/manifests".into() }],
             containerd: ContainerdSettings {
                 address: "/run/containerd/containerd.sock".into(),
                 namespace: "podward".into(),
@@ -167,10 +126,7 @@ impl Default for Settings {
                 pod_logs: "/var/log/pods".into(),
                 container_logs: "/var/log/containers".into(),
             },
-            logs: LogSettings {
-                max_size: 10 << 20,
-                max_files: 5,
-            },
+            logs: LogSettings { max_size: 10 << 20, max_files: 5 },
             field_validation: FieldValidation::Strict,
             max_container_restart_period: Duration::from_mins(5),
             socket: None,
@@ -181,16 +137,11 @@ impl Default for Settings {
 impl Settings {
     /// The control socket.
     pub fn control_socket(&self) -> PathBuf {
-        self.socket
-            .clone()
-            .unwrap_or_else(|| self.paths.run.join("podward.sock"))
+        self.socket.clone().unwrap_or_else(|| self.paths.run.join("podward.sock"))
     }
 }
 
 /// The name of a value that has one.
 pub(super) fn name_of<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
-    names
-        .iter()
-        .find(|(_, named)| *named == value)
-        .map_or("", |(name, _)| name)
+    names.iter().find(|(_, named)| *named == value).map_or("", |(name, _)| name)
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::settings::{CgroupDriver, LogSettings};
+use super::settings::LogSettings;
 use super::*;
 
 /// Reads a text as the file `c.yaml`.
@@ -32,23 +32,12 @@ fn a_full_file_sets_every_key() {
     .unwrap();
     assert_eq!(settings.node.labels["disktype"], "ssd");
     assert_eq!(
-        settings
-            .node
-            .taints
-            .iter()
-            .map(values::shown_taint)
-            .collect::<Vec<_>>(),
+        settings.node.taints.iter().map(values::shown_taint).collect::<Vec<_>>(),
         ["a/b=c:NoExecute", "d:NoSchedule"]
     );
     assert_eq!(settings.sources.len(), 2);
     assert_eq!(settings.containerd.cgroup_driver, CgroupDriver::Cgroupfs);
-    assert_eq!(
-        settings.logs,
-        LogSettings {
-            max_size: 1 << 20,
-            max_files: 2
-        }
-    );
+    assert_eq!(settings.logs, LogSettings { max_size: 1 << 20, max_files: 2 });
     assert_eq!(settings.max_container_restart_period.as_secs(), 90);
     assert_eq!(settings.control_socket(), Path::new("/r/podward.sock"));
     let untouched: Vec<_> = KEYS
@@ -61,14 +50,8 @@ fn a_full_file_sets_every_key() {
 
 #[test]
 fn empty_files_and_keys_without_values_mean_the_defaults() {
-    for text in [
-        "",
-        "# only a comment\n",
-        "---\n",
-        "node:\n",
-        "node: {labels: }\nlogs: ~\n",
-        "{}",
-    ] {
+    for text in ["", "# only a comment\n", "---\n", "node:\n", "node: {labels: }\nlogs: ~\n", "{}"]
+    {
         assert_eq!(read(text), Ok(Settings::default()), "{text:?}");
     }
 }
@@ -113,14 +96,8 @@ fn all_faults_come_at_once_each_with_line_path_and_remedy() {
 #[test]
 fn broken_yaml_is_one_clear_fault() {
     for (text, fault) in [
-        (
-            "a: [1\nb: 2\n",
-            "c.yaml:2: illegal placement of ':' indicator; ",
-        ),
-        (
-            "cluster: a\ncluster: b\n",
-            "c.yaml:2: duplicate mapping key: cluster; ",
-        ),
+        ("a: [1\nb: 2\n", "c.yaml:2: illegal placement of ':' indicator; "),
+        ("cluster: a\ncluster: b\n", "c.yaml:2: duplicate mapping key: cluster; "),
         ("- a\n", "c.yaml:1: […]: not a mapping; "),
         ("just text", "c.yaml:1: \"just text\": not a mapping; "),
     ] {
@@ -150,9 +127,7 @@ fn a_flag_goes_before_a_variable_and_a_variable_before_the_file() {
         ("PODWARD_PATHS_RUN", ""),
         ("PODWARD_SOMETHING_ELSE", "x"),
     ];
-    let variables = variables
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let overrides = Overrides::from_environment(variables)
         .flag("--node-name", Some("of-flag".to_owned()))
         .flag("--socket", None);
@@ -162,11 +137,7 @@ fn a_flag_goes_before_a_variable_and_a_variable_before_the_file() {
     assert_eq!(settings.logs.max_files, 7);
     let overrides = overrides.flag("--node-name", Some("A B".to_owned()));
     let faults = load(Some(&file), &overrides).unwrap_err();
-    assert!(
-        faults[0]
-            .to_string()
-            .starts_with("flag --node-name: node.name: \"A B\": not a node")
-    );
+    assert!(faults[0].to_string().starts_with("flag --node-name: node.name: \"A B\": not a node"));
 }
 
 #[test]
@@ -175,12 +146,8 @@ fn a_change_tells_live_keys_from_those_that_need_a_restart() {
     let new =
         read("node: {labels: {a: b}}\nfieldValidation: Warn\ncluster: x\nlogs: {maxFiles: 9}\n")
             .unwrap();
-    let live: Vec<_> = Settings::changed_live_keys(&old, &new)
-        .into_iter()
-        .collect();
-    let restart: Vec<_> = Settings::changed_restart_keys(&old, &new)
-        .into_iter()
-        .collect();
+    let live: Vec<_> = Settings::changed_live_keys(&old, &new).into_iter().collect();
+    let restart: Vec<_> = Settings::changed_restart_keys(&old, &new).into_iter().collect();
     assert_eq!(live, ["fieldValidation", "node.labels"]);
     assert_eq!(restart, ["cluster", "logs.maxFiles"]);
 }
@@ -195,16 +162,6 @@ fn the_reference_page_follows_the_table() {
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(written, page, "run PODWARD_BLESS=1 cargo test config");
-    let example = page
-        .split("```yaml\n")
-        .nth(1)
-        .unwrap()
-        .split("```")
-        .next()
-        .unwrap();
-    assert!(
-        read(example).is_ok(),
-        "the page's example is good: {:?}",
-        read(example)
-    );
+    let example = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(read(example).is_ok(), "the page's example is good: {:?}", read(example));
 }

@@ -52,11 +52,7 @@ pub fn word(tree: &Tree, notes: &mut Notes<'_>) -> Option<String> {
     if text.len() <= 76 && text.bytes().all(fits) {
         return Some(text.to_owned());
     }
-    notes.fault(
-        tree,
-        "not a name",
-        "use at most 76 letters, digits, -, _ and .",
-    );
+    notes.fault(tree, "not a name", "use at most 76 letters, digits, -, _ and .");
     None
 }
 
@@ -87,18 +83,12 @@ pub fn path(tree: &Tree, notes: &mut Notes<'_>) -> Option<PathBuf> {
 /// A cgroup: an absolute path, or the name of a slice.
 pub fn cgroup(tree: &Tree, notes: &mut Notes<'_>) -> Option<String> {
     let text = text(tree, notes)?;
-    let slice = text
-        .strip_suffix(".slice")
-        .is_some_and(|name| !name.is_empty());
+    let slice = text.strip_suffix(".slice").is_some_and(|name| !name.is_empty());
     let inside = !text.split('/').any(|step| step == "..");
     if inside && (slice && !text.contains('/') || text.starts_with('/') && text.len() > 1) {
         return Some(text.to_owned());
     }
-    notes.fault(
-        tree,
-        "not a cgroup",
-        "write a path such as /podward, with systemd podward.slice",
-    );
+    notes.fault(tree, "not a cgroup", "write a path such as /podward, with systemd podward.slice");
     None
 }
 
@@ -112,11 +102,7 @@ pub fn choice<T: Copy>(
     let found = names.iter().find(|(name, _)| *name == text);
     if found.is_none() {
         let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
-        notes.fault(
-            tree,
-            "not a choice",
-            format!("write one of: {}", names.join(", ")),
-        );
+        notes.fault(tree, "not a choice", format!("write one of: {}", names.join(", ")));
     }
     found.map(|(_, value)| *value)
 }
@@ -126,18 +112,14 @@ pub fn bytes(tree: &Tree, notes: &mut Notes<'_>) -> Option<u64> {
     const LEAST: u64 = 4096;
     let amount = match &tree.value {
         Branch::Leaf(Value::Number(number)) => number.as_u64(),
-        Branch::Leaf(Value::String(text)) => Amount::parse(text)
-            .ok()
-            .and_then(|amount| u64::try_from(amount.value()).ok()),
+        Branch::Leaf(Value::String(text)) => {
+            Amount::parse(text).ok().and_then(|amount| u64::try_from(amount.value()).ok())
+        }
         Branch::Leaf(_) | Branch::List(_) | Branch::Map(_) => None,
     };
     let fitting = amount.filter(|amount| *amount >= LEAST);
     if fitting.is_none() {
-        notes.fault(
-            tree,
-            "not a size of 4Ki or more",
-            "write a quantity such as 10Mi",
-        );
+        notes.fault(tree, "not a size of 4Ki or more", "write a quantity such as 10Mi");
     }
     fitting
 }
@@ -152,11 +134,7 @@ pub fn files(tree: &Tree, notes: &mut Notes<'_>) -> Option<u32> {
     let fitting = number.and_then(|number| u32::try_from(number).ok());
     let fitting = fitting.filter(|number| (2..=1000).contains(number));
     if fitting.is_none() {
-        notes.fault(
-            tree,
-            "not a number from 2 to 1000",
-            "write a number such as 5",
-        );
+        notes.fault(tree, "not a number from 2 to 1000", "write a number such as 5");
     }
     fitting
 }
@@ -167,11 +145,7 @@ pub fn period(tree: &Tree, notes: &mut Notes<'_>) -> Option<Duration> {
     let bounds = Duration::from_secs(1)..=Duration::from_mins(5);
     let fitting = duration(text).filter(|duration| bounds.contains(duration));
     if fitting.is_none() {
-        notes.fault(
-            tree,
-            "not a duration from 1s to 5m",
-            "write a duration such as 1m30s",
-        );
+        notes.fault(tree, "not a duration from 1s to 5m", "write a duration such as 1m30s");
     }
     fitting
 }
@@ -238,10 +212,7 @@ pub fn taints(tree: &Tree, settings: &mut Settings, notes: &mut Notes<'_>) {
         let Some(taint) = taint(item, &mut inside) else {
             continue;
         };
-        if taints
-            .iter()
-            .any(|other| other.key == taint.key && other.effect == taint.effect)
-        {
+        if taints.iter().any(|other| other.key == taint.key && other.effect == taint.effect) {
             inside.fault(item, "the same key and effect again", "remove one of them");
         }
         taints.push(taint);
@@ -286,12 +257,7 @@ fn taint(item: &Tree, notes: &mut Notes<'_>) -> Option<Taint> {
             notes.fault(item, format!("no {name}"), "write key and effect");
         }
     }
-    Some(Taint {
-        key: key?,
-        value,
-        effect: effect?.to_owned(),
-        time_added: None,
-    })
+    Some(Taint { key: key?, value, effect: effect?.to_owned(), time_added: None })
 }
 
 /// A taint as kubectl shows it.
@@ -309,11 +275,7 @@ pub fn sources(tree: &Tree, settings: &mut Settings, notes: &mut Notes<'_>) {
         let mut inside = notes.inside(&format!("[{index}]"));
         let entries = inside.entries(item);
         if entries.len() != 1 && matches!(item.value, Branch::Map(_)) {
-            inside.fault(
-                item,
-                "not one source",
-                "write one key, such as file, for each item",
-            );
+            inside.fault(item, "not one source", "write one key, such as file, for each item");
         }
         for (name, line, tree) in entries {
             let mut inside = inside.inside(&format!(".{name}"));
@@ -340,11 +302,7 @@ fn file_source(tree: &Tree, notes: &mut Notes<'_>) -> Option<SourceSettings> {
         }
     }
     if !entries.iter().any(|(name, ..)| name == "path") {
-        notes.fault(
-            tree,
-            "no path",
-            "write path: /etc/podward/manifests or another",
-        );
+        notes.fault(tree, "no path", "write path: /etc/podward/manifests or another");
     }
     found.map(|path| SourceSettings::File { path })
 }

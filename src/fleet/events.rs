@@ -89,11 +89,7 @@ pub struct EventLog {
 impl EventLog {
     /// An empty log.
     pub fn new(node: NodeName) -> Self {
-        Self {
-            node,
-            entries: VecDeque::new(),
-            mark: 0,
-        }
+        Self { node, entries: VecDeque::new(), mark: 0 }
     }
 
     /// Notes an event. The same again (object, type, reason and message) raises its count.
@@ -155,19 +151,12 @@ impl EventLog {
 
     /// The events as `v1` objects, the one seen longest ago first.
     pub fn list(&self) -> Vec<Event> {
-        self.entries
-            .iter()
-            .map(|entry| self.object(entry))
-            .collect()
+        self.entries.iter().map(|entry| self.object(entry)).collect()
     }
 
     /// One allocation for all events of an object.
     fn shared(&self, involved: Involved) -> Arc<Involved> {
-        let known = self
-            .entries
-            .iter()
-            .rev()
-            .find(|entry| *entry.involved == involved);
+        let known = self.entries.iter().rev().find(|entry| *entry.involved == involved);
         known.map_or_else(|| Arc::new(involved), |entry| Arc::clone(&entry.involved))
     }
 
@@ -182,11 +171,7 @@ impl EventLog {
         let involved = &entry.involved;
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let namespace = text(&involved.namespace).unwrap_or_else(|| "default".to_owned());
-        let api_version = if involved.kind == "DaemonSet" {
-            "apps/v1"
-        } else {
-            "v1"
-        };
+        let api_version = if involved.kind == "DaemonSet" { "apps/v1" } else { "v1" };
         Event {
             metadata: ObjectMeta {
                 name: Some(format!("{}.{:x}", involved.name, entry.mark)),
@@ -230,49 +215,27 @@ mod tests {
     }
 
     fn pod(name: &str) -> Involved {
-        Involved {
-            kind: "Pod",
-            namespace: "x".into(),
-            name: name.into(),
-            uid: "u".into(),
-        }
+        Involved { kind: "Pod", namespace: "x".into(), name: name.into(), uid: "u".into() }
     }
 
     fn later(start: Now, seconds: u64) -> Now {
         let by = Duration::from_secs(seconds);
-        Now {
-            mono: start.mono + by,
-            wall: start.wall + by,
-        }
+        Now { mono: start.mono + by, wall: start.wall + by }
     }
 
     fn back_off(log: &mut EventLog, now: Now, name: &str) {
-        log.record(
-            now,
-            pod(name),
-            EventType::Warning,
-            "BackOff",
-            "restarting".into(),
-        );
+        log.record(now, pod(name), EventType::Warning, "BackOff", "restarting".into());
     }
 
     #[test]
     fn the_same_event_again_raises_its_count() {
         let (start, mut log) = (now(), log());
         back_off(&mut log, start, "a");
-        log.record(
-            start,
-            pod("a"),
-            EventType::Normal,
-            "Pulled",
-            "present".into(),
-        );
+        log.record(start, pod("a"), EventType::Normal, "Pulled", "present".into());
         back_off(&mut log, later(start, 10), "a");
         let events = log.list();
-        let seen: Vec<_> = events
-            .iter()
-            .map(|e| (e.reason.as_deref().unwrap(), e.count.unwrap()))
-            .collect();
+        let seen: Vec<_> =
+            events.iter().map(|e| (e.reason.as_deref().unwrap(), e.count.unwrap())).collect();
         assert_eq!(seen, [("Pulled", 1), ("BackOff", 2)]);
         assert_eq!(events[1].first_timestamp, Some(Time(start.wall)));
         assert_eq!(events[1].last_timestamp, Some(Time(later(start, 10).wall)));
@@ -284,18 +247,9 @@ mod tests {
         let (start, mut log) = (now(), log());
         back_off(&mut log, start, "a");
         back_off(&mut log, start, "b");
-        log.record(
-            start,
-            pod("a"),
-            EventType::Warning,
-            "BackOff",
-            "other".into(),
-        );
-        let names: std::collections::BTreeSet<_> = log
-            .list()
-            .into_iter()
-            .map(|event| event.metadata.name)
-            .collect();
+        log.record(start, pod("a"), EventType::Warning, "BackOff", "other".into());
+        let names: std::collections::BTreeSet<_> =
+            log.list().into_iter().map(|event| event.metadata.name).collect();
         assert_eq!(names.len(), 3, "each event has a name of its own");
     }
 
@@ -330,13 +284,7 @@ mod tests {
             name: "n1".into(),
             uid: String::new(),
         };
-        log.record(
-            now(),
-            node,
-            EventType::Normal,
-            "Starting",
-            "agent started".into(),
-        );
+        log.record(now(), node, EventType::Normal, "Starting", "agent started".into());
         let event = log.list().remove(0);
         assert_eq!(event.metadata.namespace.as_deref(), Some("default"));
         assert_eq!(event.involved_object.namespace, None);

@@ -28,10 +28,8 @@ pub fn daemon_set_status(
     pods: &[PodReport],
     observed_generation: i64,
 ) -> DaemonSetStatus {
-    let oldest = pods
-        .iter()
-        .filter(|pod| !(pod.terminating && pod.terminal))
-        .min_by_key(|pod| pod.created);
+    let oldest =
+        pods.iter().filter(|pod| !(pod.terminating && pod.terminal)).min_by_key(|pod| pod.created);
     let counted = oldest.filter(|_| desired);
     let available = counted.is_some_and(|pod| pod.ready && pod.available);
     DaemonSetStatus {
@@ -94,47 +92,22 @@ mod tests {
 
     #[test]
     fn a_ready_pod_may_not_be_available_yet() {
-        assert_eq!(
-            counts(
-                true,
-                &[PodReport {
-                    available: false,
-                    ..POD
-                }]
-            ),
-            [1, 1, 0, 1, 0, 1, 1]
-        );
+        assert_eq!(counts(true, &[PodReport { available: false, ..POD }]), [1, 1, 0, 1, 0, 1, 1]);
     }
 
     #[test]
     fn the_oldest_pod_speaks_for_the_node() {
         let second = Timestamp::from_second(1).unwrap();
-        let old = PodReport {
-            updated: false,
-            terminating: true,
-            ready: false,
-            ..POD
-        };
-        let new = PodReport {
-            created: second,
-            ..POD
-        };
+        let old = PodReport { updated: false, terminating: true, ready: false, ..POD };
+        let new = PodReport { created: second, ..POD };
         assert_eq!(counts(true, &[new, old]), [1, 1, 0, 0, 0, 1, 0]);
     }
 
     #[test]
     fn a_deleted_pod_that_has_ended_no_longer_counts() {
-        let ended = PodReport {
-            terminating: true,
-            terminal: true,
-            ..POD
-        };
+        let ended = PodReport { terminating: true, terminal: true, ..POD };
         assert_eq!(counts(true, &[ended]), [1, 0, 0, 0, 0, 1, 0]);
-        let failed = PodReport {
-            terminal: true,
-            ready: false,
-            ..POD
-        };
+        let failed = PodReport { terminal: true, ready: false, ..POD };
         assert_eq!(counts(true, &[failed]), [1, 1, 0, 0, 0, 1, 1]);
     }
 }

@@ -91,22 +91,11 @@ impl Control for Service {
         &self,
         request: Request<DeletePodRequest>,
     ) -> Result<Response<DeletePodResponse>, Status> {
-        let DeletePodRequest {
-            namespace,
-            name,
-            grace_period_seconds,
-        } = request.into_inner();
-        let grace = u64::try_from(grace_period_seconds)
-            .ok()
-            .map(Duration::from_secs);
-        ask(&self.handle, |reply| Command::DeletePod {
-            namespace,
-            name,
-            grace,
-            reply,
-        })
-        .await?
-        .map_err(Status::failed_precondition)?;
+        let DeletePodRequest { namespace, name, grace_period_seconds } = request.into_inner();
+        let grace = u64::try_from(grace_period_seconds).ok().map(Duration::from_secs);
+        ask(&self.handle, |reply| Command::DeletePod { namespace, name, grace, reply })
+            .await?
+            .map_err(Status::failed_precondition)?;
         Ok(Response::new(DeletePodResponse {}))
     }
 
@@ -116,18 +105,13 @@ impl Control for Service {
         let why = ask(&self.handle, |reply| Command::Why { set, reply })
             .await?
             .map_err(Status::failed_precondition)?;
-        Ok(Response::new(WhyResponse {
-            json: why.to_string(),
-        }))
+        Ok(Response::new(WhyResponse { json: why.to_string() }))
     }
 
     async fn sync(&self, request: Request<SyncRequest>) -> Result<Response<SyncResponse>, Status> {
         let SyncRequest { dry_run } = request.into_inner();
         let report = ask(&self.handle, |reply| Command::Sync { dry_run, reply }).await?;
-        Ok(Response::new(SyncResponse {
-            lines: report.lines,
-            converged: report.converged,
-        }))
+        Ok(Response::new(SyncResponse { lines: report.lines, converged: report.converged }))
     }
 }
 
@@ -152,18 +136,11 @@ async fn listing(
     let mut sent: Option<Vec<String>> = None;
     loop {
         handle.changes.borrow_and_update();
-        let objects = list(
-            &handle,
-            wanted.kind,
-            wanted.namespace.clone(),
-            wanted.name.clone(),
-        )
-        .await?;
+        let objects =
+            list(&handle, wanted.kind, wanted.namespace.clone(), wanted.name.clone()).await?;
         let items: Vec<String> = objects.iter().map(Value::to_string).collect();
         if sent.as_ref() != Some(&items) {
-            let answer = ListResponse {
-                items: items.clone(),
-            };
+            let answer = ListResponse { items: items.clone() };
             if answers.send(answer).await.is_err() {
                 return Ok(());
             }
@@ -183,13 +160,7 @@ pub async fn list(
     namespace: Option<String>,
     name: Option<String>,
 ) -> Result<Vec<Value>, Status> {
-    ask(handle, |reply| Command::List {
-        kind,
-        namespace,
-        name,
-        reply,
-    })
-    .await
+    ask(handle, |reply| Command::List { kind, namespace, name, reply }).await
 }
 
 /// Sends one command and waits for its answer.
@@ -199,11 +170,7 @@ async fn ask<T>(
 ) -> Result<T, Status> {
     let stopping = || Status::unavailable("the agent is stopping");
     let (reply, answer) = oneshot::channel();
-    handle
-        .commands
-        .send(command(reply))
-        .await
-        .map_err(|_| stopping())?;
+    handle.commands.send(command(reply)).await.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())
 }
 

@@ -29,18 +29,13 @@ impl<T: Send + 'static> Driven<T> {
         F: Future<Output = Result<(), Status>> + Send + 'static,
     {
         let (sender, items) = mpsc::channel(8);
-        Self {
-            producer: Some(Box::pin(produce(sender))),
-            items,
-        }
+        Self { producer: Some(Box::pin(produce(sender))), items }
     }
 }
 
 impl<T> fmt::Debug for Driven<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driven")
-            .field("running", &self.producer.is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("Driven").field("running", &self.producer.is_some()).finish_non_exhaustive()
     }
 }
 

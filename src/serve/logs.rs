@@ -30,13 +30,8 @@ pub struct Choice {
 
 /// The pod that a call names.
 pub async fn pod(handle: &Handle, namespace: &str, name: &str) -> Result<Pod, Status> {
-    let found = control::list(
-        handle,
-        Kind::Pod,
-        Some(namespace.to_owned()),
-        Some(name.to_owned()),
-    )
-    .await?;
+    let found =
+        control::list(handle, Kind::Pod, Some(namespace.to_owned()), Some(name.to_owned())).await?;
     // A pod of that name may still be stopping while its successor starts: the later one is meant.
     let found = found.into_iter().next_back();
     let Some(found) = found else {
@@ -62,18 +57,14 @@ fn container(pod: &Pod, asked: &str) -> Result<String, Status> {
         of.iter().map(|container| container.name.clone()).collect()
     };
     let regular = spec.map(|spec| names(&spec.containers)).unwrap_or_default();
-    let first = spec
-        .and_then(|spec| spec.init_containers.as_deref())
-        .map(names)
-        .unwrap_or_default();
+    let first =
+        spec.and_then(|spec| spec.init_containers.as_deref()).map(names).unwrap_or_default();
     let known = |name: &str| regular.iter().chain(&first).any(|known| known == name);
     if !asked.is_empty() {
         return if known(asked) {
             Ok(asked.to_owned())
         } else {
-            Err(Status::invalid_argument(format!(
-                "container {asked} is not valid for pod {name}"
-            )))
+            Err(Status::invalid_argument(format!("container {asked} is not valid for pod {name}")))
         };
     }
     let preferred = pod
@@ -145,12 +136,7 @@ pub fn request(
 ) -> Result<LogRequest, Status> {
     let part = |part: &Option<String>| part.clone().unwrap_or_default();
     let meta = &pod.metadata;
-    let dir = format!(
-        "{}_{}_{}",
-        part(&meta.namespace),
-        part(&meta.name),
-        part(&meta.uid)
-    );
+    let dir = format!("{}_{}_{}", part(&meta.namespace), part(&meta.name), part(&meta.uid));
     let since = match request.since_time.as_str() {
         "" => None,
         text => Some(text.parse().map_err(|_| {
@@ -181,13 +167,8 @@ async fn run_over(mut handle: Handle, pod: Pod, choice: Choice) {
     let meta = &pod.metadata;
     loop {
         handle.changes.borrow_and_update();
-        let found = control::list(
-            &handle,
-            Kind::Pod,
-            meta.namespace.clone(),
-            meta.name.clone(),
-        )
-        .await;
+        let found =
+            control::list(&handle, Kind::Pod, meta.namespace.clone(), meta.name.clone()).await;
         let still = found.ok().into_iter().flatten().any(|value| {
             serde_json::from_value::<Pod>(value).is_ok_and(|now| runs(&now, &pod, &choice))
         });
@@ -202,10 +183,7 @@ fn runs(now: &Pod, pod: &Pod, choice: &Choice) -> bool {
     now.metadata.uid == pod.metadata.uid
         && status(now, &choice.container).is_some_and(|status| {
             u32::try_from(status.restart_count) == Ok(choice.attempt)
-                && status
-                    .state
-                    .as_ref()
-                    .is_some_and(|state| state.running.is_some())
+                && status.state.as_ref().is_some_and(|state| state.running.is_some())
         })
 }
 

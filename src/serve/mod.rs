@@ -2,7 +2,7 @@
 
 mod control;
 mod driven;
-pub mod logs;
+mod logs;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,7 @@ use crate::agent::handle::Handle;
 use crate::agent::wire::MESSAGE_LIMIT;
 use crate::agent::wire::control_server::ControlServer;
 
-use logs::LogStream;
+pub use logs::LogStream;
 
 /// How long open answers may take to end once the agent stops.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -71,12 +71,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (listener, socket) = socket::bind(&settings.socket)?;
     let (stopping, stopped) = watch::channel(false);
-    let control = control::Service {
-        handle,
-        logs,
-        pod_logs: settings.pod_logs,
-        stopping: stopped.clone(),
-    };
+    let control =
+        control::Service { handle, logs, pod_logs: settings.pod_logs, stopping: stopped.clone() };
     let control = ControlServer::new(control).max_decoding_message_size(MESSAGE_LIMIT);
     let server = Server::builder()
         .add_service(control)

@@ -40,10 +40,7 @@ pub fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {
         let path = path.to_owned();
         move |source| ServeError::Prepare { step, path, source }
     };
-    if let Some(parent) = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -70,26 +67,18 @@ pub fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {
             .map_err(failed("give to the group podward", &fresh))?;
     }
     fs::rename(&fresh, path).map_err(failed("put in place", path))?;
-    Ok((
-        listener,
-        SocketFile {
-            path: path.to_owned(),
-            identity: identity(path),
-        },
-    ))
+    Ok((listener, SocketFile { path: path.to_owned(), identity: identity(path) }))
 }
 
 /// Refuses a path where an agent answers or where something else than a socket stands.
 fn refuse_a_living_one(path: &Path) -> Result<(), ServeError> {
     match fs::symlink_metadata(path) {
         Err(_) => Ok(()),
-        Ok(found) if !found.file_type().is_socket() => Err(ServeError::NotASocket {
-            path: path.to_owned(),
-        }),
+        Ok(found) if !found.file_type().is_socket() => {
+            Err(ServeError::NotASocket { path: path.to_owned() })
+        }
         Ok(_) => match UnixStream::connect(path) {
-            Ok(_) => Err(ServeError::InUse {
-                path: path.to_owned(),
-            }),
+            Ok(_) => Err(ServeError::InUse { path: path.to_owned() }),
             Err(_) => Ok(()),
         },
     }

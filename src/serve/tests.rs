@@ -41,21 +41,12 @@ impl Agent {
         let (notify, changes) = watch::channel(0);
         tokio::spawn(answer(inbox, Arc::clone(&objects)));
         let (stop, stopped) = oneshot::channel::<()>();
-        let settings = ServeSettings {
-            socket: socket(dir.path()),
-            pod_logs: dir.path().into(),
-        };
+        let settings = ServeSettings { socket: socket(dir.path()), pod_logs: dir.path().into() };
         let handle = Handle { commands, changes };
         let served = tokio::spawn(serve(settings, handle, log_stand_in(), async {
             let _ = stopped.await;
         }));
-        Self {
-            dir,
-            objects,
-            notify,
-            stop,
-            served,
-        }
+        Self { dir, objects, notify, stop, served }
     }
 
     fn put(&self, objects: &[(Kind, Value)]) {
@@ -85,16 +76,9 @@ fn socket(dir: &Path) -> PathBuf {
 async fn answer(mut inbox: mpsc::Receiver<Command>, objects: Arc<Mutex<Vec<(Kind, Value)>>>) {
     while let Some(command) = inbox.recv().await {
         match command {
-            Command::List {
-                kind,
-                namespace,
-                name,
-                reply,
-            } => {
+            Command::List { kind, namespace, name, reply } => {
                 let is = |object: &Value, field: &str, wanted: &Option<String>| {
-                    wanted
-                        .as_deref()
-                        .is_none_or(|w| object["metadata"][field] == w)
+                    wanted.as_deref().is_none_or(|w| object["metadata"][field] == w)
                 };
                 let found = objects.lock().unwrap().clone();
                 let found = found.into_iter().filter(|(of, object)| {
@@ -102,9 +86,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>, objects: Arc<Mutex<Vec<(Kind
                 });
                 let _ = reply.send(found.map(|(_, object)| object).collect());
             }
-            Command::DeletePod {
-                name, grace, reply, ..
-            } => {
+            Command::DeletePod { name, grace, reply, .. } => {
                 let answer = format!("{name} {:?}", grace.map(|grace| grace.as_secs()));
                 let _ = reply.send(if name == "a" { Ok(()) } else { Err(answer) });
             }
@@ -113,16 +95,10 @@ async fn answer(mut inbox: mpsc::Receiver<Command>, objects: Arc<Mutex<Vec<(Kind
             }
             Command::Sync { dry_run, reply } => {
                 let lines = vec![format!("dry run {dry_run}")];
-                let _ = reply.send(SyncReport {
-                    lines,
-                    converged: true,
-                });
+                let _ = reply.send(SyncReport { lines, converged: true });
             }
             Command::Version { reply } => {
-                let _ = reply.send(VersionReport {
-                    node: "n1".into(),
-                    ..VersionReport::default()
-                });
+                let _ = reply.send(VersionReport { node: "n1".into(), ..VersionReport::default() });
             }
         }
     }
@@ -132,12 +108,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>, objects: Arc<Mutex<Vec<(Kind
 fn log_stand_in() -> LogStream {
     Arc::new(|request: LogRequest, out, ended| {
         Box::pin(async move {
-            let dir = request
-                .dir
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let dir = request.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let line = format!("{dir}/{}.log tail {:?}\n", request.attempt, request.tail);
             let _ = out.send(line.into_bytes()).await;
             if request.follow {
@@ -150,10 +121,7 @@ fn log_stand_in() -> LogStream {
 }
 
 fn pod(name: &str, containers: &[&str], restarts: i32, state: &Value) -> (Kind, Value) {
-    let specs: Vec<Value> = containers
-        .iter()
-        .map(|name| json!({"name": name}))
-        .collect();
+    let specs: Vec<Value> = containers.iter().map(|name| json!({"name": name})).collect();
     let status = |name: &&str| {
         json!({"name": name, "restartCount": restarts, "state": state, "image": "", "imageID": "", "ready": true,
                "lastState": if restarts > 0 { json!({"terminated": {"exitCode": 1}}) } else { json!({}) }})
@@ -171,12 +139,7 @@ fn running() -> Value {
 }
 
 fn logs_of(pod: &str) -> LogsRequest {
-    LogsRequest {
-        namespace: "x".into(),
-        pod: pod.into(),
-        tail: -1,
-        ..LogsRequest::default()
-    }
+    LogsRequest { namespace: "x".into(), pod: pod.into(), tail: -1, ..LogsRequest::default() }
 }
 
 async fn read(client: &mut ControlClient<Channel>, request: LogsRequest) -> Result<String, String> {
@@ -194,15 +157,9 @@ async fn read(client: &mut ControlClient<Channel>, request: LogsRequest) -> Resu
 #[tokio::test]
 async fn a_list_answers_with_the_objects_of_one_kind() {
     let agent = Agent::start();
-    agent.put(&[
-        pod("a", &["m"], 0, &running()),
-        (Kind::Node, json!({"metadata": {"name": "n"}})),
-    ]);
+    agent.put(&[pod("a", &["m"], 0, &running()), (Kind::Node, json!({"metadata": {"name": "n"}}))]);
     let mut client = agent.client().await;
-    let request = |kind: &str| ListRequest {
-        kind: kind.into(),
-        ..ListRequest::default()
-    };
+    let request = |kind: &str| ListRequest { kind: kind.into(), ..ListRequest::default() };
     let mut list = client.list(request("Node")).await.unwrap().into_inner();
     let items = list.message().await.unwrap().unwrap().items;
     assert_eq!(items, [r#"{"metadata":{"name":"n"}}"#]);
@@ -215,26 +172,16 @@ async fn a_list_answers_with_the_objects_of_one_kind() {
 async fn a_watch_sends_the_list_again_only_when_it_reads_differently() {
     let agent = Agent::start();
     let mut client = agent.client().await;
-    let request = ListRequest {
-        kind: "Pod".into(),
-        watch: true,
-        ..ListRequest::default()
-    };
+    let request = ListRequest { kind: "Pod".into(), watch: true, ..ListRequest::default() };
     let mut list = client.list(request).await.unwrap().into_inner();
     assert_eq!(list.message().await.unwrap().unwrap().items.len(), 0);
     // A change of something else, then a burst: one answer.
     agent.put(&[(Kind::Node, json!({}))]);
     agent.put(&[pod("a", &["m"], 0, &running())]);
-    agent.put(&[
-        pod("a", &["m"], 0, &running()),
-        pod("b", &["m"], 0, &running()),
-    ]);
+    agent.put(&[pod("a", &["m"], 0, &running()), pod("b", &["m"], 0, &running())]);
     assert_eq!(list.message().await.unwrap().unwrap().items.len(), 2);
     agent.stop.send(()).unwrap();
-    assert!(
-        list.message().await.unwrap().is_none(),
-        "a stopping agent ends the watch well"
-    );
+    assert!(list.message().await.unwrap().is_none(), "a stopping agent ends the watch well");
     agent.served.await.unwrap().unwrap();
 }
 
@@ -242,29 +189,12 @@ async fn a_watch_sends_the_list_again_only_when_it_reads_differently() {
 async fn orders_and_questions_reach_the_agent() {
     let agent = Agent::start();
     let mut client = agent.client().await;
-    let version = client
-        .version(VersionRequest {})
-        .await
-        .unwrap()
-        .into_inner();
+    let version = client.version(VersionRequest {}).await.unwrap().into_inner();
     assert_eq!(version.node, "n1");
-    let sync = client
-        .sync(SyncRequest { dry_run: true })
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(
-        (sync.lines, sync.converged),
-        (vec!["dry run true".to_owned()], true)
-    );
-    let why = WhyRequest {
-        namespace: "x".into(),
-        name: "web".into(),
-    };
-    assert_eq!(
-        client.why(why).await.unwrap().into_inner().json,
-        r#"{"set":"x/web"}"#
-    );
+    let sync = client.sync(SyncRequest { dry_run: true }).await.unwrap().into_inner();
+    assert_eq!((sync.lines, sync.converged), (vec!["dry run true".to_owned()], true));
+    let why = WhyRequest { namespace: "x".into(), name: "web".into() };
+    assert_eq!(client.why(why).await.unwrap().into_inner().json, r#"{"set":"x/web"}"#);
     let delete = |name: &str, grace| DeletePodRequest {
         namespace: "x".into(),
         name: name.into(),
@@ -272,14 +202,7 @@ async fn orders_and_questions_reach_the_agent() {
     };
     assert!(client.delete_pod(delete("a", -1)).await.is_ok());
     for (grace, seen) in [(-1, "b None"), (0, "b Some(0)"), (5, "b Some(5)")] {
-        assert_eq!(
-            client
-                .delete_pod(delete("b", grace))
-                .await
-                .unwrap_err()
-                .message(),
-            seen
-        );
+        assert_eq!(client.delete_pod(delete("b", grace)).await.unwrap_err().message(), seen);
     }
 }
 
@@ -291,30 +214,14 @@ async fn logs_choose_the_container_and_its_run() {
         pod("one", &["m"], 3, &running()),
         pod("two", &["m", "s"], 0, &running()),
         pod("crashing", &["m"], 2, &waiting),
-        pod(
-            "starting",
-            &["m"],
-            0,
-            &json!({"waiting": {"reason": "ContainerCreating"}}),
-        ),
+        pod("starting", &["m"], 0, &json!({"waiting": {"reason": "ContainerCreating"}})),
     ]);
     let mut client = agent.client().await;
-    let previous = |request: LogsRequest| LogsRequest {
-        previous: true,
-        ..request
-    };
-    let of = |name: &str, container: &str| LogsRequest {
-        container: container.into(),
-        ..logs_of(name)
-    };
+    let previous = |request: LogsRequest| LogsRequest { previous: true, ..request };
+    let of =
+        |name: &str, container: &str| LogsRequest { container: container.into(), ..logs_of(name) };
     for (request, answer) in [
-        (
-            LogsRequest {
-                tail: 5,
-                ..logs_of("one")
-            },
-            Ok("m/3.log tail Some(5)\n"),
-        ),
+        (LogsRequest { tail: 5, ..logs_of("one") }, Ok("m/3.log tail Some(5)\n")),
         (previous(logs_of("one")), Ok("m/2.log tail None\n")),
         (of("two", "s"), Ok("s/0.log tail None\n")),
         (logs_of("crashing"), Ok("m/2.log tail None\n")),
@@ -334,10 +241,7 @@ async fn logs_choose_the_container_and_its_run() {
         ),
         (logs_of("none"), Err("pods \"none\" not found")),
         (
-            LogsRequest {
-                since_time: "noon".into(),
-                ..logs_of("one")
-            },
+            LogsRequest { since_time: "noon".into(), ..logs_of("one") },
             Err("\"noon\" is no time such as 2026-01-31T12:00:00Z"),
         ),
     ] {
@@ -352,10 +256,7 @@ async fn following_ends_when_the_container_restarts_or_its_pod_goes() {
     let mut client = agent.client().await;
     for after in [vec![], vec![pod("a", &["m"], 1, &running())]] {
         agent.put(&[pod("a", &["m"], 0, &running())]);
-        let request = LogsRequest {
-            follow: true,
-            ..logs_of("a")
-        };
+        let request = LogsRequest { follow: true, ..logs_of("a") };
         let mut pieces = client.logs(request).await.unwrap().into_inner();
         let first = pieces.message().await.unwrap().unwrap();
         assert_eq!(first.data, b"m/0.log tail None\n");
@@ -374,12 +275,7 @@ async fn the_socket_is_for_its_group_and_goes_with_the_agent() {
     assert_eq!(mode(&path), 0o660);
     assert_eq!(mode(path.parent().unwrap()) & !0o755, 0);
     let error = bind(&path).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("is in use: another agent answers there"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("is in use: another agent answers there"), "{error}");
     agent.stop.send(()).unwrap();
     agent.served.await.unwrap().unwrap();
     assert!(!path.exists());
@@ -394,10 +290,7 @@ async fn a_dead_agents_socket_is_replaced_and_other_files_are_left_alone() {
     file.remove();
     assert!(!path.exists());
     fs::write(&path, "mine").unwrap();
-    assert!(matches!(
-        bind(&path),
-        Err(ServeError::NotASocket { .. })
-    ));
+    assert!(matches!(bind(&path), Err(ServeError::NotASocket { .. })));
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     file.remove();
     assert!(path.exists(), "a file that is not ours stays");
