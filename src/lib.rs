@@ -31,6 +31,7 @@ pub mod logger {
 #[cfg(feature = "testing")]
 pub mod testing {
     pub use crate::base::ids::{ContainerId, PodUid};
+    pub use crate::base::time;
     pub use crate::host::{logger, logs};
     pub use crate::node::{Node, eligibility};
     pub use crate::pod::image;

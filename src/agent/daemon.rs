@@ -37,9 +37,12 @@ impl Daemon {
     }
 
     /// Calls until the daemon is there to answer. `call` must be idempotent.
-    pub async fn call<T>(&self, call: impl AsyncFn(&Containerd) -> Result<T, Error>) -> Result<T, Error> {
+    pub async fn call<T, Answer>(&self, call: impl Fn() -> Answer) -> Result<T, Error>
+    where
+        Answer: Future<Output = Result<T, Error>>,
+    {
         loop {
-            match call(&self.client).await {
+            match call().await {
                 Err(error) if error.class() == Class::Unavailable => self.wait(&error).await,
                 answer => return answer,
             }
@@ -66,7 +69,7 @@ impl Daemon {
 
     /// Returns when the task has ended; `None` when nobody can tell any more how.
     pub async fn ended(&self, id: &ContainerId) -> Option<Exit> {
-        match self.call(async |client| client.wait_task(id).await).await {
+        match self.call(|| self.client.wait_task(id)).await {
             Ok(exit) => Some(exit),
             Err(error) => {
                 warn!(container = %id, error = %Chain(&error), "the end of a task was lost");

@@ -152,7 +152,7 @@ impl Effects {
         };
         // Without a PID namespace of its own a container's children outlive its first process.
         let all = signal == Signal::Kill && record.spec().host_pid == Some(true);
-        let sent = self.daemon.call(async |client| client.kill_task(&id, number, all).await).await;
+        let sent = self.daemon.call(|| self.daemon.client.kill_task(&id, number, all)).await;
         report("signal a container", &id, sent);
     }
 
@@ -164,7 +164,7 @@ impl Effects {
         attempt: u32,
     ) {
         let id = ContainerId::of(&record.uid, &container, attempt);
-        let removed = self.daemon.call(async |client| client.remove_container(&id).await).await;
+        let removed = self.daemon.call(|| self.daemon.client.remove_container(&id)).await;
         report("remove a container", &id, removed);
         let pruned = blocking(move || {
             let pod_dir = self.pod_log_dir(&record);

@@ -70,7 +70,7 @@ impl ImageKeeper {
                 continue;
             }
             let done =
-                effects.daemon.call(async |client| client.import(&archive).await).await;
+                effects.daemon.call(|| effects.daemon.client.import(&archive)).await;
             let result = match done {
                 Ok(names) => {
                     info!(image = ?names, archive = %archive.display(), "imported an archive");
@@ -133,7 +133,7 @@ impl ImageKeeper {
 /// Whether all these images are still there.
 async fn present(effects: &Arc<Effects>, names: &[String]) -> bool {
     for name in names {
-        let found = effects.daemon.call(async |client| client.image(name).await).await;
+        let found = effects.daemon.call(|| effects.daemon.client.image(name)).await;
         if !matches!(found, Ok(Some(_))) {
             return false;
         }

@@ -52,10 +52,10 @@ impl Effects {
     pub async fn recover(self: Arc<Self>) -> Result<Recovered, RecoveryError> {
         let records = self.records.clone();
         let (records, torn) = blocking(move || records.load()).await?;
-        let containerd = self.daemon.call(async |client| client.version().await).await?;
-        self.daemon.call(async |client| client.ensure_namespace().await).await?;
-        let containers = self.daemon.call(async |client| client.list_containers().await).await?;
-        let tasks = self.daemon.call(async |client| client.list_tasks().await).await?;
+        let containerd = self.daemon.call(|| self.daemon.client.version()).await?;
+        self.daemon.call(|| self.daemon.client.ensure_namespace()).await?;
+        let containers = self.daemon.call(|| self.daemon.client.list_containers()).await?;
+        let tasks = self.daemon.call(|| self.daemon.client.list_tasks()).await?;
         let known: BTreeSet<PodUid> = records.iter().map(|record| record.uid.clone()).collect();
         self.clear(&known, torn, &containers).await;
         let tasks: BTreeMap<ContainerId, Task> =

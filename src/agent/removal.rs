@@ -72,7 +72,7 @@ impl Effects {
 
     /// Removes every container of the pod that containerd knows.
     async fn remove_containers(&self, record: &PodRecord, errors: &mut Errors) {
-        let listed = self.daemon.call(async |client| client.list_containers().await).await;
+        let listed = self.daemon.call(|| self.daemon.client.list_containers()).await;
         let uid = record.uid.as_str();
         let ids: BTreeSet<ContainerId> = errors
             .note("list containers", listed)
@@ -82,7 +82,7 @@ impl Effects {
             .map(|there| there.id)
             .collect();
         for id in ids {
-            let removed = self.daemon.call(async |client| client.remove_container(&id).await).await;
+            let removed = self.daemon.call(|| self.daemon.client.remove_container(&id)).await;
             errors.note("container", removed);
         }
     }

@@ -100,7 +100,7 @@ impl Effects {
         if ran.is_err() {
             let id = &attempt.id;
             if let Err(error) =
-                self.daemon.call(async |client| client.remove_container(id).await).await
+                self.daemon.call(|| self.daemon.client.remove_container(id)).await
             {
                 warn!(container = %id, error = %Chain(&error), "failed to remove a failed start");
             }
@@ -119,7 +119,7 @@ impl Effects {
             return Ok(image);
         }
         let reference = container.image.as_deref().unwrap_or_default();
-        let found = self.daemon.call(async |client| client.image(reference).await).await;
+        let found = self.daemon.call(|| self.daemon.client.image(reference)).await;
         match found {
             Ok(Some(image)) => Ok(PinnedImage {
                 reference: image.reference,
@@ -155,7 +155,7 @@ impl Effects {
             let spec = self.spec_with_accounts(attempt, &request, &mounts).await?;
             let id = &attempt.id;
             self.daemon
-                .call(async |client| client.update_spec(id, spec.clone()).await)
+                .call(|| self.daemon.client.update_spec(id, spec.clone()))
                 .await
                 .map_err(|error| unmade(&error))?;
         }
@@ -171,26 +171,24 @@ impl Effects {
             parent_chain_id: attempt.image.chain_id.clone(),
             spec_json: self.spec(attempt, user)?,
         };
-        let created = self.daemon.call(async |client| client.create_container(&container).await).await;
+        let created = self.daemon.call(|| self.daemon.client.create_container(&container)).await;
         let Err(error) = created else { return Ok(()) };
         if error.class() != Class::Exists {
             return Err(unmade(&error));
         }
-        let id = &attempt.id;
-        self.daemon
-            .call(async |client| {
-                client.remove_container(id).await?;
-                client.create_container(&container).await
-            })
-            .await
-            .map_err(|error| unmade(&error))
+        let client = &self.daemon.client;
+        let again = || async {
+            client.remove_container(&attempt.id).await?;
+            client.create_container(&container).await
+        };
+        self.daemon.call(again).await.map_err(|error| unmade(&error))
     }
 
     /// Prepares the container's own layer on top of the image's.
     async fn snapshot(&self, attempt: &Attempt<'_>) -> Result<Vec<MountPoint>, Failure> {
         let (id, parent) = (&attempt.id, attempt.image.chain_id.as_str());
         self.daemon
-            .call(async |client| client.prepare_snapshot(id, parent).await)
+            .call(|| self.daemon.client.prepare_snapshot(id, parent))
             .await
             .map_err(|error| unmade(&error))
     }
@@ -252,18 +250,16 @@ impl Effects {
             message: Chain(&error).to_string(),
         })?;
         let id = &attempt.id;
-        self.daemon
-            .call(async |client| {
-                let created = client.create_task(id, mounts.clone(), &stdout).await;
-                match created {
-                    // containerd went away in the middle and had made it.
-                    Err(error) if error.class() == Class::Exists => Ok(()),
-                    made => made.map(drop),
-                }
-            })
-            .await
-            .map_err(never_ran)?;
-        let started = self.daemon.call(async |client| client.start_task(id).await).await;
+        let client = &self.daemon.client;
+        let create = || async {
+            match client.create_task(id, mounts.clone(), &stdout).await {
+                // containerd went away in the middle and had made it.
+                Err(error) if error.class() == Class::Exists => Ok(()),
+                made => made.map(drop),
+            }
+        };
+        self.daemon.call(create).await.map_err(never_ran)?;
+        let started = self.daemon.call(|| self.daemon.client.start_task(id)).await;
         match started {
             Err(error) if error.class() != Class::Exists => Err(never_ran(error)),
             _ => Ok(()),

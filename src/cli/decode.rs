@@ -35,10 +35,8 @@ use Shape::{Flag, List, Object, Text, TextMap, Whole};
 /// A requirement of a node selector term.
 const REQUIREMENT: Shape = Object(&[("key", Text), ("operator", Text), ("values", List(&Text))]);
 /// A term of a node selector.
-const TERM: Shape = Object(&[
-    ("matchExpressions", List(&REQUIREMENT)),
-    ("matchFields", List(&REQUIREMENT)),
-]);
+const TERM: Shape =
+    Object(&[("matchExpressions", List(&REQUIREMENT)), ("matchFields", List(&REQUIREMENT))]);
 /// A toleration.
 const TOLERATION: Shape = Object(&[
     ("key", Text),
@@ -117,15 +115,8 @@ fn decode<T: DeserializeOwned>(
     value["apiVersion"] = api_version.into();
     value["kind"] = kind.into();
     match serde_json::from_value(value) {
-        Ok(object) => Ok(Decoded {
-            object,
-            warnings: decoder.warnings,
-        }),
-        Err(error) => Err(vec![decoder.fault(
-            None,
-            &error.to_string(),
-            "mend the document",
-        )]),
+        Ok(object) => Ok(Decoded { object, warnings: decoder.warnings }),
+        Err(error) => Err(vec![decoder.fault(None, &error.to_string(), "mend the document")]),
     }
 }
 
@@ -198,17 +189,12 @@ impl Decoder<'_> {
                 Step::Index(index) => pointer.push_str(&index.to_string()),
             }
         }
-        let written = texts
-            .as_ref()
-            .and_then(|texts| texts.pointer(&pointer)?.as_str());
+        let written = texts.as_ref().and_then(|texts| texts.pointer(&pointer)?.as_str());
         let written = written.map_or_else(|| value.to_string(), str::to_owned);
         let problem = format!("{} where a text belongs, taken as one here", found(value));
         let remedy = format!("write {written:?} with quotes: Kubernetes refuses it without");
         let warning = self.fault(Some(value), &problem, &remedy);
-        self.warnings.push(Fault {
-            value: written.clone(),
-            ..warning
-        });
+        self.warnings.push(Fault { value: written.clone(), ..warning });
         written.into()
     }
 
@@ -263,11 +249,7 @@ impl Decoder<'_> {
 
     /// A fault at this place.
     fn fault(&self, value: Option<&Value>, problem: &str, remedy: &str) -> Fault {
-        let mut path = self
-            .document
-            .item
-            .map(|item| format!("items[{item}]"))
-            .unwrap_or_default();
+        let mut path = self.document.item.map(|item| format!("items[{item}]")).unwrap_or_default();
         for step in &self.path {
             match step {
                 Step::Field(name) if path.is_empty() => path.push_str(name),

@@ -36,30 +36,16 @@ pub fn read<'a>(origin: &str, bytes: &'a [u8]) -> (Vec<Document<'a>>, Vec<Fault>
     let text = match str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
-            let line = bytes[..error.valid_up_to()]
-                .split(|byte| *byte == b'\n')
-                .count();
+            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             let problem = "the file is not UTF-8 text";
             let fault = Fault::of_file(origin, problem, "give a YAML or JSON file in UTF-8");
-            return (
-                Vec::new(),
-                vec![Fault {
-                    line: Some(line + 1),
-                    ..fault
-                }],
-            );
+            return (Vec::new(), vec![Fault { line: Some(line + 1), ..fault }]);
         }
     };
     let (mut documents, mut faults) = (Vec::new(), Vec::new());
     if let Some(values) = json(text) {
         for (index, value) in values.into_iter().enumerate() {
-            flatten(
-                Piece { line: 1, text },
-                index + 1,
-                value,
-                None,
-                &mut documents,
-            );
+            flatten(Piece { line: 1, text }, index + 1, value, None, &mut documents);
         }
         return (documents, faults);
     }
@@ -82,17 +68,10 @@ pub fn read<'a>(origin: &str, bytes: &'a [u8]) -> (Vec<Document<'a>>, Vec<Fault>
 
 /// The fault of a document that is no YAML.
 fn syntax_fault(origin: &str, index: usize, first: usize, error: &serde_saphyr::Error) -> Fault {
-    let within = error
-        .location()
-        .and_then(|at| usize::try_from(at.line()).ok())
-        .unwrap_or(1);
+    let within = error.location().and_then(|at| usize::try_from(at.line()).ok()).unwrap_or(1);
     let problem = format!("cannot be read as YAML: {}", error.without_snippet());
     let fault = Fault::of_file(origin, problem, "mend the syntax there or just above");
-    Fault {
-        document: Some(index),
-        line: Some(first + within.max(1) - 1),
-        ..fault
-    }
+    Fault { document: Some(index), line: Some(first + within.max(1) - 1), ..fault }
 }
 
 /// The values of a JSON text, of which several may follow each other; `None` when it is not JSON.
@@ -100,10 +79,7 @@ fn json(text: &str) -> Option<Vec<Value>> {
     if !text.trim_start().starts_with(['{', '[']) {
         return None;
     }
-    serde_json::Deserializer::from_str(text)
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .ok()
+    serde_json::Deserializer::from_str(text).into_iter().collect::<Result<_, _>>().ok()
 }
 
 /// How Kubernetes reads YAML: version 1.1, and of a key given twice the last counts.
@@ -149,19 +125,13 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
         let bare = line.trim();
         if marker && closed {
-            pieces.push(Piece {
-                line: first_line,
-                text: &text[start..offset],
-            });
+            pieces.push(Piece { line: first_line, text: &text[start..offset] });
             (start, first_line) = (offset, number + 1);
         }
         closed |= marker || !(bare.is_empty() || bare.starts_with(['#', '%']));
         offset += line.len();
     }
-    pieces.push(Piece {
-        line: first_line,
-        text: &text[start..],
-    });
+    pieces.push(Piece { line: first_line, text: &text[start..] });
     pieces
 }
 
@@ -184,22 +154,14 @@ fn flatten<'a>(
         item,
         text,
     };
-    let items = if kind.ends_with("List") {
-        value["items"].take()
-    } else {
-        Value::Null
-    };
+    let items = if kind.ends_with("List") { value["items"].take() } else { Value::Null };
     let Value::Array(items) = items else {
         documents.push(document(value, None, api_version, kind));
         return;
     };
     for (place, item) in items.into_iter().enumerate() {
         let or = |own: String, of_list: &str| {
-            if own.is_empty() {
-                of_list.to_owned()
-            } else {
-                own
-            }
+            if own.is_empty() { of_list.to_owned() } else { own }
         };
         let of_list = kind.trim_end_matches("List");
         let (version, own) = (field(&item, "apiVersion"), field(&item, "kind"));
@@ -256,11 +218,7 @@ mod tests {
 
     /// The kinds found in a text.
     fn kinds(text: &str) -> Vec<String> {
-        read("f.yaml", text.as_bytes())
-            .0
-            .into_iter()
-            .map(|document| document.kind)
-            .collect()
+        read("f.yaml", text.as_bytes()).0.into_iter().map(|document| document.kind).collect()
     }
 
     #[test]
@@ -271,10 +229,7 @@ mod tests {
             ["A", "B"]
         );
         assert_eq!(kinds("---\n---\nkind: A\n---\n"), ["A"]);
-        assert_eq!(
-            kinds("kind: List\nitems: [{kind: A}, {kind: B}]\n"),
-            ["A", "B"]
-        );
+        assert_eq!(kinds("kind: List\nitems: [{kind: A}, {kind: B}]\n"), ["A", "B"]);
         assert_eq!(kinds("kind: NodeList\nitems: [{metadata: {}}]\n"), ["Node"]);
         assert_eq!(kinds("{\"kind\": \"A\"}\n{\"kind\": \"B\"}"), ["A", "B"]);
         assert_eq!(kinds("\u{feff}{kind: A, text: \"---\"}"), ["A"]);
@@ -287,11 +242,7 @@ mod tests {
         assert_eq!(documents.len(), 2);
         assert_eq!(faults.len(), 1);
         assert_eq!(faults[0].document, Some(2));
-        assert!(
-            faults[0].to_string().starts_with("f.yaml:"),
-            "{}",
-            faults[0]
-        );
+        assert!(faults[0].to_string().starts_with("f.yaml:"), "{}", faults[0]);
     }
 
     #[test]

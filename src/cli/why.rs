@@ -15,13 +15,7 @@ use crate::node::{Node, Report, eligibility};
 /// The versions under which DaemonSets were ever published.
 const SET_VERSIONS: [&str; 3] = ["apps/v1", "apps/v1beta2", "extensions/v1beta1"];
 /// What may stand before the name of a set.
-const SET_WORDS: [&str; 5] = [
-    "ds",
-    "daemonset",
-    "daemonsets",
-    "daemonset.apps",
-    "daemonsets.apps",
-];
+const SET_WORDS: [&str; 5] = ["ds", "daemonset", "daemonsets", "daemonset.apps", "daemonsets.apps"];
 /// How the paths of clauses begin that the human form shortens.
 const POD_PATH: &str = "spec.template.spec.";
 /// And those below the required node affinity.
@@ -31,11 +25,7 @@ const REQUIRED_PATH: &str = "affinity.nodeAffinity.requiredDuringSchedulingIgnor
 #[derive(Debug, Clone, clap::Args)]
 pub struct WhyArgs {
     /// The set to ask the agent about, as ds/NAME
-    #[arg(
-        value_name = "ds/NAME",
-        required_unless_present = "file",
-        conflicts_with = "file"
-    )]
+    #[arg(value_name = "ds/NAME", conflicts_with = "file")]
     pub set: Option<String>,
     /// Its namespace
     #[arg(short, long, default_value = "default", conflicts_with = "file")]
@@ -44,12 +34,7 @@ pub struct WhyArgs {
     #[arg(short, long = "filename", value_name = "FILE", requires = "node")]
     pub file: Option<PathBuf>,
     /// A file with a v1 Node to evaluate them on
-    #[arg(
-        long,
-        value_name = "NODE.yaml",
-        requires = "file",
-        conflicts_with = "set"
-    )]
+    #[arg(long, value_name = "NODE.yaml", requires = "file", conflicts_with = "set")]
     pub node: Option<PathBuf>,
     /// How to print the answer
     #[arg(short, long, value_enum, default_value_t = Output::Human)]
@@ -88,9 +73,7 @@ impl WhyArgs {
                 Some((word, name)) if SET_WORDS.contains(&word) && !name.is_empty() => {
                     Ok(Question::OfAgent(SetKey::new(&self.namespace, name)))
                 }
-                _ => Err(format!(
-                    "{set:?} names no set; write ds/NAME, such as ds/node-exporter"
-                )),
+                _ => Err(format!("{set:?} names no set; write ds/NAME, such as ds/node-exporter")),
             },
             _ => Err("give either ds/NAME or both -f FILE and --node NODE.yaml".into()),
         }
@@ -123,11 +106,7 @@ pub fn answer_of_files(
     let names = (file.display().to_string(), node.display().to_string());
     let answer = evaluate((&names.0, sets), (&names.1, nodes));
     // A fault is told once, as the error that it is.
-    let of_validation = if answer.faults.is_empty() {
-        validation(&names.0, sets)
-    } else {
-        vec![]
-    };
+    let of_validation = if answer.faults.is_empty() { validation(&names.0, sets) } else { vec![] };
     for warning in of_validation.iter().chain(&answer.warnings) {
         writeln!(errors, "warning: {warning}")?;
     }
@@ -186,33 +165,22 @@ pub fn evaluate(sets: (&str, &[u8]), nodes: (&str, &[u8])) -> Answer {
         Ok(())
     });
     let mut found_sets: Vec<DaemonSet> = Vec::new();
-    take(
-        sets,
-        "DaemonSet",
-        &SET_VERSIONS,
-        &mut answer,
-        |answer, document| {
-            let decoded = decode::set(sets.0, document)?;
-            answer.warnings.extend(decoded.warnings);
-            found_sets.push(decoded.object);
-            Ok(())
-        },
-    );
+    take(sets, "DaemonSet", &SET_VERSIONS, &mut answer, |answer, document| {
+        let decoded = decode::set(sets.0, document)?;
+        answer.warnings.extend(decoded.warnings);
+        found_sets.push(decoded.object);
+        Ok(())
+    });
     for set in found_sets {
         let key = SetKey::new(
-            set.metadata
-                .namespace
-                .filter(|name| !name.is_empty())
-                .unwrap_or("default".into()),
+            set.metadata.namespace.filter(|name| !name.is_empty()).unwrap_or("default".into()),
             set.metadata.name.unwrap_or_default(),
         )
         .to_string();
         let template = set.spec.unwrap_or_default().template;
         for node in &found_nodes {
             let verdict = eligibility(node, &template);
-            answer
-                .reports
-                .push(Report::of(&key, node.name.as_str(), &verdict));
+            answer.reports.push(Report::of(&key, node.name.as_str(), &verdict));
         }
     }
     answer
@@ -242,34 +210,20 @@ fn take(
     }
     let others: Vec<String> = documents
         .iter()
-        .map(
-            |document| match (document.api_version.as_str(), document.kind.as_str()) {
-                ("", "") => "a document without apiVersion and kind".to_owned(),
-                (version, kind) => format!("apiVersion {version:?} kind {kind:?}"),
-            },
-        )
+        .map(|document| match (document.api_version.as_str(), document.kind.as_str()) {
+            ("", "") => "a document without apiVersion and kind".to_owned(),
+            (version, kind) => format!("apiVersion {version:?} kind {kind:?}"),
+        })
         .collect();
-    let holds = if others.is_empty() {
-        "nothing".to_owned()
-    } else {
-        others.join(", ")
-    };
+    let holds = if others.is_empty() { "nothing".to_owned() } else { others.join(", ") };
     let problem = format!("holds no {kind} but {holds}");
-    let remedy = format!(
-        "give a file with `apiVersion: {}` and `kind: {kind}`",
-        versions[0]
-    );
+    let remedy = format!("give a file with `apiVersion: {}` and `kind: {kind}`", versions[0]);
     answer.faults.push(Fault::of_file(origin, problem, remedy));
 }
 
 /// A report for people: the verdict, then a line for each clause.
 pub fn render(report: &Report) -> String {
-    let mut text = format!(
-        "{} on node {}: {}\n",
-        report.set,
-        report.node,
-        verdict_line(report)
-    );
+    let mut text = format!("{} on node {}: {}\n", report.set, report.node, verdict_line(report));
     for reason in &report.reasons {
         let way = if reason.holds { "yes" } else { "no " };
         // A message about a taint begins with the taint itself.

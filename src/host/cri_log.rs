@@ -159,7 +159,7 @@ mod tests {
             room[..count].copy_from_slice(&rest[..count]);
             rest = &rest[count..];
             splitter.advance(count, |partial, piece| {
-                pieces.push((partial, piece.to_vec()))
+                pieces.push((partial, piece.to_vec()));
             });
         }
         splitter.finish(|partial, piece| pieces.push((partial, piece.to_vec())));

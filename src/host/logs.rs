@@ -337,25 +337,24 @@ fn find_start(request: &LogRequest) -> io::Result<(PathBuf, Start)> {
     if files.is_empty() {
         return Err(named(&io::ErrorKind::NotFound.into(), &live));
     }
-    let start = match request.tail {
-        Some(count) => last_lines(&files, count)?,
-        None => {
-            let old = |file: &PathBuf| {
-                request
-                    .since
-                    .zip(rotated_at(&live, file))
-                    .is_some_and(|(since, at)| at < since)
-            };
-            let file = files
-                .iter()
-                .take_while(|file| old(file))
-                .count()
-                .min(files.len() - 1);
-            Start {
-                file,
-                offset: 0,
-                skip: 0,
-            }
+    let start = if let Some(count) = request.tail {
+        last_lines(&files, count)?
+    } else {
+        let old = |file: &PathBuf| {
+            request
+                .since
+                .zip(rotated_at(&live, file))
+                .is_some_and(|(since, at)| at < since)
+        };
+        let file = files
+            .iter()
+            .take_while(|file| old(file))
+            .count()
+            .min(files.len() - 1);
+        Start {
+            file,
+            offset: 0,
+            skip: 0,
         }
     };
     Ok((files.swap_remove(start.file), start))

@@ -37,27 +37,18 @@ pub fn placed(node: &Node, spec: &PodSpec, reasons: &mut Vec<Reason>) -> bool {
 /// The required node affinity, where there is one.
 fn required(spec: &PodSpec) -> Option<&NodeSelector> {
     let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
-    affinity
-        .required_during_scheduling_ignored_during_execution
-        .as_ref()
+    affinity.required_during_scheduling_ignored_during_execution.as_ref()
 }
 
 /// Holds `nodeName` against the node's name.
 fn node_name(node: &Node, spec: &PodSpec, reasons: &mut Vec<Reason>) -> bool {
-    let Some(wanted) = spec
-        .node_name
-        .as_deref()
-        .filter(|wanted| !wanted.is_empty())
-    else {
+    let Some(wanted) = spec.node_name.as_deref().filter(|wanted| !wanted.is_empty()) else {
         return true;
     };
     let holds = wanted == node.name.as_str();
     reasons.push(Reason {
         id: id::NODE_NAME,
-        message: format!(
-            "nodeName wants {wanted:?}; the node is {:?}",
-            node.name.as_str()
-        ),
+        message: format!("nodeName wants {wanted:?}; the node is {:?}", node.name.as_str()),
         clause: "spec.template.spec.nodeName".into(),
         holds,
     });
@@ -75,12 +66,7 @@ fn node_selector(node: &Node, spec: &PodSpec, reasons: &mut Vec<Reason>) -> bool
             None => format!("label {key} is missing; nodeSelector wants {wanted:?}"),
         };
         let clause = format!("spec.template.spec.nodeSelector[{key}]");
-        reasons.push(Reason {
-            id: id::NODE_SELECTOR,
-            message,
-            clause,
-            holds,
-        });
+        reasons.push(Reason { id: id::NODE_SELECTOR, message, clause, holds });
         all &= holds;
     }
     all
@@ -133,34 +119,20 @@ fn term(
     let fields = term.match_fields.as_deref().unwrap_or_default();
     let findings = numbered(expressions, "matchExpressions", id::EXPRESSION)
         .map(|(list, id, position, wanted)| (list, id, position, expression(wanted, &node.labels)))
-        .chain(
-            numbered(fields, "matchFields", id::FIELD).map(|(list, id, position, wanted)| {
-                (list, id, position, field(wanted, node.name.as_str()))
-            }),
-        );
+        .chain(numbered(fields, "matchFields", id::FIELD).map(|(list, id, position, wanted)| {
+            (list, id, position, field(wanted, node.name.as_str()))
+        }));
     let place = reasons.len();
-    reasons.push(Reason {
-        id: id::TERM,
-        message: String::new(),
-        clause,
-        holds: false,
-    });
+    reasons.push(Reason { id: id::TERM, message: String::new(), clause, holds: false });
     let mut miss: Option<(bool, String)> = None;
     for (list, id, position, finding) in findings {
         // One unreadable requirement spoils the term before anything is compared.
-        let told = miss
-            .as_ref()
-            .is_some_and(|(readable, _)| !readable || finding.readable);
+        let told = miss.as_ref().is_some_and(|(readable, _)| !readable || finding.readable);
         if !finding.holds && !told {
             miss = Some((finding.readable, finding.message.clone()));
         }
         let clause = format!("{}.{list}[{position}]", reasons[place].clause);
-        reasons.push(Reason {
-            id,
-            message: finding.message,
-            clause,
-            holds: finding.holds,
-        });
+        reasons.push(Reason { id, message: finding.message, clause, holds: finding.holds });
     }
     let miss = match miss {
         _ if expressions.is_empty() && fields.is_empty() => {
@@ -181,16 +153,6 @@ fn numbered<'a>(
     requirements: &'a [NodeSelectorRequirement],
     list: &'static str,
     id: &'static str,
-) -> impl Iterator<
-    Item = (
-        &'static str,
-        &'static str,
-        usize,
-        &'a NodeSelectorRequirement,
-    ),
-> {
-    requirements
-        .iter()
-        .enumerate()
-        .map(move |(position, wanted)| (list, id, position, wanted))
+) -> impl Iterator<Item = (&'static str, &'static str, usize, &'a NodeSelectorRequirement)> {
+    requirements.iter().enumerate().map(move |(position, wanted)| (list, id, position, wanted))
 }

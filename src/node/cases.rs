@@ -7,29 +7,15 @@ use crate::node::properties::{answer, verdict};
 
 /// The files of the table.
 const TABLE: [(&str, &str); 5] = [
-    (
-        "placement",
-        include_str!("../../tests/fixtures/eligibility/placement.yaml"),
-    ),
-    (
-        "terms",
-        include_str!("../../tests/fixtures/eligibility/terms.yaml"),
-    ),
-    (
-        "expressions",
-        include_str!("../../tests/fixtures/eligibility/expressions.yaml"),
-    ),
-    (
-        "taints",
-        include_str!("../../tests/fixtures/eligibility/taints.yaml"),
-    ),
-    (
-        "eviction",
-        include_str!("../../tests/fixtures/eligibility/eviction.yaml"),
-    ),
+    ("placement", include_str!("../../tests/fixtures/eligibility/placement.yaml")),
+    ("terms", include_str!("../../tests/fixtures/eligibility/terms.yaml")),
+    ("expressions", include_str!("../../tests/fixtures/eligibility/expressions.yaml")),
+    ("taints", include_str!("../../tests/fixtures/eligibility/taints.yaml")),
+    ("eviction", include_str!("../../tests/fixtures/eligibility/eviction.yaml")),
 ];
 
 /// One line of the table, spelled out.
+#[derive(Debug)]
 pub struct Case {
     /// The file and the rule.
     pub name: String,
@@ -45,10 +31,7 @@ pub struct Case {
 pub fn table() -> Vec<Case> {
     let read = |(file, text): &(&str, &str)| {
         let lines: Vec<Value> = serde_saphyr::from_str(text).unwrap();
-        lines
-            .into_iter()
-            .map(|line| case(file, line))
-            .collect::<Vec<_>>()
+        lines.into_iter().map(|line| case(file, line)).collect::<Vec<_>>()
     };
     TABLE.iter().flat_map(read).collect()
 }
@@ -64,28 +47,14 @@ fn case(file: &str, mut line: Value) -> Case {
     if let Some(tolerations) = line.get("tolerations") {
         spec["tolerations"] = tolerations.clone();
     }
-    let taints: Vec<Value> = line["taints"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(taint)
-        .collect();
+    let taints: Vec<Value> = line["taints"].as_array().into_iter().flatten().map(taint).collect();
     let wanted = match line["want"].as_str() {
         Some("run") => (true, true),
         Some("keep") => (false, true),
         Some("stop") => (false, false),
         other => panic!("{name}: want {other:?}"),
     };
-    let known = [
-        "name",
-        "spec",
-        "terms",
-        "tolerations",
-        "labels",
-        "taints",
-        "want",
-        "evict",
-    ];
+    let known = ["name", "spec", "terms", "tolerations", "labels", "taints", "want", "evict"];
     for field in line.as_object().unwrap().keys() {
         assert!(known.contains(&field.as_str()), "{name}: no field {field}");
     }
@@ -117,14 +86,12 @@ fn taint(written: &Value) -> Value {
 fn without_nulls(mut spec: Value) -> Value {
     fn fill(value: &mut Value, filler: &Value) {
         match value {
-            Value::Array(list) => list
-                .iter_mut()
-                .filter(|one| one.is_null())
-                .for_each(|one| *one = filler.clone()),
-            Value::Object(map) => map
-                .values_mut()
-                .filter(|one| one.is_null())
-                .for_each(|one| *one = filler.clone()),
+            Value::Array(list) => {
+                list.iter_mut().filter(|one| one.is_null()).for_each(|one| *one = filler.clone());
+            }
+            Value::Object(map) => {
+                map.values_mut().filter(|one| one.is_null()).for_each(|one| *one = filler.clone());
+            }
             _ => {}
         }
     }
@@ -136,11 +103,7 @@ fn without_nulls(mut spec: Value) -> Value {
     let Some(terms) = terms else { return spec };
     fill(terms, &json!({}));
     for term in terms.as_array_mut().into_iter().flatten() {
-        for wanted in term["matchExpressions"]
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-        {
+        for wanted in term["matchExpressions"].as_array_mut().into_iter().flatten() {
             fill(&mut wanted["values"], &json!(""));
         }
     }
@@ -150,13 +113,7 @@ fn without_nulls(mut spec: Value) -> Value {
 #[test]
 fn every_case_of_the_table_is_decided_as_kubernetes_does() {
     let mut wrong = Vec::new();
-    for Case {
-        name,
-        spec,
-        node,
-        wanted,
-    } in table()
-    {
+    for Case { name, spec, node, wanted } in table() {
         let spec = without_nulls(spec);
         let verdict = verdict(&spec, &node);
         if answer(&verdict) != wanted {
@@ -164,10 +121,7 @@ fn every_case_of_the_table_is_decided_as_kubernetes_does() {
         }
         // The oracle is held against the table too, or its agreement would prove little.
         if oracle::answer(&spec, &node) != wanted {
-            wrong.push(format!(
-                "{name}: the oracle says {:?}",
-                oracle::answer(&spec, &node)
-            ));
+            wrong.push(format!("{name}: the oracle says {:?}", oracle::answer(&spec, &node)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

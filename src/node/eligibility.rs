@@ -60,13 +60,7 @@ pub struct Reason {
 impl Reason {
     /// Whether the verdict hangs on this reason by itself; one term of several decides nothing.
     pub fn decides(&self) -> bool {
-        [
-            id::NODE_NAME,
-            id::NODE_SELECTOR,
-            id::NODE_AFFINITY,
-            id::TAINT,
-        ]
-        .contains(&self.id)
+        [id::NODE_NAME, id::NODE_SELECTOR, id::NODE_AFFINITY, id::TAINT].contains(&self.id)
     }
 }
 
@@ -158,12 +152,7 @@ mod tests {
         ]}}}});
         let verdict = verdict(&spec, &node(&json!([])));
         assert_eq!(verdict.refusal(), None);
-        let missed: Vec<_> = verdict
-            .reasons
-            .iter()
-            .filter(|r| !r.holds)
-            .map(|r| r.id)
-            .collect();
+        let missed: Vec<_> = verdict.reasons.iter().filter(|r| !r.holds).map(|r| r.id).collect();
         assert_eq!(missed, [id::TERM, id::EXPRESSION]);
     }
 
@@ -193,11 +182,7 @@ mod tests {
              in place of tolerations[0], whose tolerationSeconds 30 do not count"
         );
         assert_eq!(
-            message(
-                json!([{"operator": "Exists", "tolerationSeconds": 5}]),
-                "a",
-                "NoExecute"
-            ),
+            message(json!([{"operator": "Exists", "tolerationSeconds": 5}]), "a", "NoExecute"),
             "taint a=x:NoExecute is tolerated by tolerations[0] for 5 s, then a pod is evicted"
         );
     }

@@ -33,27 +33,15 @@ impl Node {
         Ok(Self {
             name: NodeName::new(name),
             labels: node.metadata.labels.clone().unwrap_or_default(),
-            taints: node
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.taints.clone())
-                .unwrap_or_default(),
+            taints: node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default(),
         })
     }
 
     /// What Kubernetes would refuse in the name, the labels and the taints.
     pub fn faults(&self, origin: &str) -> Vec<Fault> {
         let mut all = faults::faults_of_name(origin, "metadata.name", self.name.as_str());
-        all.extend(faults::faults_of_labels(
-            origin,
-            "metadata.labels",
-            &self.labels,
-        ));
-        all.extend(faults::faults_of_taints(
-            origin,
-            "spec.taints",
-            &self.taints,
-        ));
+        all.extend(faults::faults_of_labels(origin, "metadata.labels", &self.labels));
+        all.extend(faults::faults_of_taints(origin, "spec.taints", &self.taints));
         all
     }
 }
@@ -73,11 +61,7 @@ impl HostIdentity<'_> {
     /// The labels that a kubelet gives its node, with the configured ones laid over them.
     pub fn labels(&self, configured: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut labels = well_known(self);
-        labels.extend(
-            configured
-                .iter()
-                .map(|(key, value)| (key.clone(), value.clone())),
-        );
+        labels.extend(configured.iter().map(|(key, value)| (key.clone(), value.clone())));
         labels
     }
 }
@@ -126,11 +110,7 @@ mod tests {
 
     #[test]
     fn a_host_has_the_labels_of_a_kubelet_under_its_configured_ones() {
-        let host = HostIdentity {
-            hostname: "Web-1\n",
-            os: "linux",
-            arch: "x86_64",
-        };
+        let host = HostIdentity { hostname: "Web-1\n", os: "linux", arch: "x86_64" };
         let configured = BTreeMap::from([
             ("disktype".to_owned(), "ssd".to_owned()),
             ("kubernetes.io/hostname".to_owned(), "web".to_owned()),
@@ -144,12 +124,7 @@ mod tests {
             ("kubernetes.io/hostname", "web"),
             ("kubernetes.io/os", "linux"),
         ];
-        assert!(
-            labels
-                .iter()
-                .map(|(k, v)| (k.as_str(), v.as_str()))
-                .eq(expected)
-        );
+        assert!(labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).eq(expected));
         assert_eq!(well_known(&host)["kubernetes.io/hostname"], "web-1");
         assert_eq!(go_arch("aarch64"), "arm64");
     }
@@ -158,11 +133,7 @@ mod tests {
     fn a_node_without_a_name_is_refused_and_says_so() {
         let faults = Node::from_object("n.yaml", &v1::Node::default()).unwrap_err();
         assert_eq!(faults.len(), 1);
-        assert!(
-            faults[0].to_string().starts_with("n.yaml: metadata.name: "),
-            "{}",
-            faults[0]
-        );
+        assert!(faults[0].to_string().starts_with("n.yaml: metadata.name: "), "{}", faults[0]);
     }
 
     #[test]
@@ -170,10 +141,7 @@ mod tests {
         let mut node = v1::Node::default();
         node.metadata.name = Some("n1".into());
         let plain = Node::from_object("n.yaml", &node).unwrap();
-        node.spec = Some(v1::NodeSpec {
-            unschedulable: Some(true),
-            ..Default::default()
-        });
+        node.spec = Some(v1::NodeSpec { unschedulable: Some(true), ..Default::default() });
         assert_eq!(Node::from_object("n.yaml", &node).unwrap(), plain);
     }
 }

@@ -26,10 +26,7 @@ pub fn missing_name(origin: &str) -> Fault {
 pub fn faults_of_name(origin: &str, path: &str, name: &str) -> Vec<Fault> {
     let problem = subdomain_problem(name);
     let remedy = "choose a name such as `host-1` or `host-1.example.com`";
-    problem
-        .map(|problem| fault(origin, path.into(), name, problem, remedy))
-        .into_iter()
-        .collect()
+    problem.map(|problem| fault(origin, path.into(), name, problem, remedy)).into_iter().collect()
 }
 
 /// The faults of labels, which stand at `path` of `origin`.
@@ -42,13 +39,7 @@ pub fn faults_of_labels(origin: &str, path: &str, labels: &BTreeMap<String, Stri
         }
         if let Some(problem) = value_problem(value) {
             let remedy = "write a value such as `ssd`, or leave it empty";
-            faults.push(fault(
-                origin,
-                format!("{path}[{key}]"),
-                value,
-                problem,
-                remedy,
-            ));
+            faults.push(fault(origin, format!("{path}[{key}]"), value, problem, remedy));
         }
     }
     faults
@@ -78,13 +69,7 @@ pub fn faults_of_taints(origin: &str, path: &str, taints: &[Taint]) -> Vec<Fault
             let problem = "a second taint with the same key and effect";
             let shown = format!("{}:{}", taint.key, taint.effect);
             let remedy = "keep one of them";
-            faults.push(fault(
-                origin,
-                format!("{path}[{index}]"),
-                &shown,
-                problem,
-                remedy,
-            ));
+            faults.push(fault(origin, format!("{path}[{index}]"), &shown, problem, remedy));
         }
     }
     faults
@@ -100,11 +85,7 @@ fn effect_remedy(effect: &str) -> String {
 
 /// One fault of a field.
 fn fault(origin: &str, path: String, value: &str, problem: &str, remedy: &str) -> Fault {
-    Fault {
-        path,
-        value: format!("{value:?}"),
-        ..Fault::of_file(origin, problem, remedy)
-    }
+    Fault { path, value: format!("{value:?}"), ..Fault::of_file(origin, problem, remedy) }
 }
 
 #[cfg(test)]
@@ -134,16 +115,9 @@ mod tests {
         let labels = BTreeMap::from([("a b".to_owned(), "-1".to_owned())]);
         let faults = faults_of_labels("c.yaml", "node.labels", &labels);
         assert_eq!(faults.len(), 2);
-        assert!(
-            faults[1]
-                .to_string()
-                .starts_with("c.yaml: node.labels[a b]: \"-1\": ")
-        );
-        let taints = [
-            taint("a", "", "noSchedule"),
-            taint("a", "", "noSchedule"),
-            taint("", "é", "x"),
-        ];
+        assert!(faults[1].to_string().starts_with("c.yaml: node.labels[a b]: \"-1\": "));
+        let taints =
+            [taint("a", "", "noSchedule"), taint("a", "", "noSchedule"), taint("", "é", "x")];
         let faults = faults_of_taints("c.yaml", "node.taints", &taints);
         let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
         assert_eq!(

@@ -74,10 +74,7 @@ fn go_integer(text: &str) -> Option<i64> {
 
 /// One requirement: unreadable (`None`) or its answer.
 fn requirement(wanted: &Value, label: Option<&str>) -> Option<bool> {
-    let values: Vec<&str> = items(&wanted["values"])
-        .iter()
-        .map(|v| v.as_str().unwrap())
-        .collect();
+    let values: Vec<&str> = items(&wanted["values"]).iter().map(|v| v.as_str().unwrap()).collect();
     if !legal_key(text(wanted, "key")) || !values.iter().all(|value| legal_value(value)) {
         return None;
     }
@@ -86,11 +83,7 @@ fn requirement(wanted: &Value, label: Option<&str>) -> Option<bool> {
             return None;
         }
         let bound = go_integer(values[0])?;
-        Some(
-            label
-                .and_then(go_integer)
-                .is_some_and(|label| pick(label, bound)),
-        )
+        Some(label.and_then(go_integer).is_some_and(|label| pick(label, bound)))
     };
     match (text(wanted, "operator"), values.len()) {
         ("In", 1..) => Some(label.is_some() && values.contains(&label.unwrap())),
@@ -106,11 +99,7 @@ fn requirement(wanted: &Value, label: Option<&str>) -> Option<bool> {
 /// One field requirement: unreadable (`None`) or its answer.
 fn field(wanted: &Value, name: &str) -> Option<bool> {
     let values = items(&wanted["values"]);
-    let found = if text(wanted, "key") == "metadata.name" {
-        name
-    } else {
-        ""
-    };
+    let found = if text(wanted, "key") == "metadata.name" { name } else { "" };
     if values.len() != 1 {
         return None;
     }
@@ -127,10 +116,7 @@ fn term(term: &Value, node: &Value) -> bool {
     let labels = &node["metadata"]["labels"];
     let mut answers = Vec::new();
     for wanted in items(&term["matchExpressions"]) {
-        answers.push(requirement(
-            wanted,
-            labels.get(text(wanted, "key")).and_then(Value::as_str),
-        ));
+        answers.push(requirement(wanted, labels.get(text(wanted, "key")).and_then(Value::as_str)));
     }
     for wanted in items(&term["matchFields"]) {
         answers.push(field(wanted, text(&node["metadata"], "name")));
@@ -142,12 +128,7 @@ fn term(term: &Value, node: &Value) -> bool {
 fn merged(spec: &Value) -> Vec<Value> {
     let mut list = items(&spec["tolerations"]).to_vec();
     let mut own = vec![("not-ready", "NoExecute"), ("unreachable", "NoExecute")];
-    for pressure in [
-        "disk-pressure",
-        "memory-pressure",
-        "pid-pressure",
-        "unschedulable",
-    ] {
+    for pressure in ["disk-pressure", "memory-pressure", "pid-pressure", "unschedulable"] {
         own.push((pressure, "NoSchedule"));
     }
     if spec["hostNetwork"] == Value::Bool(true) {
@@ -193,9 +174,7 @@ pub fn answer(spec: &Value, node: &Value) -> Answer {
     let (mut untolerated_schedule, mut untolerated_execute) = (false, false);
     let mut limits: Vec<i64> = Vec::new();
     for taint in items(&node["spec"]["taints"]) {
-        let hit = tolerations
-            .iter()
-            .find(|toleration| tolerates(toleration, taint));
+        let hit = tolerations.iter().find(|toleration| tolerates(toleration, taint));
         match (text(taint, "effect"), hit) {
             ("NoSchedule", None) => untolerated_schedule = true,
             ("NoExecute", None) => {
@@ -206,29 +185,18 @@ pub fn answer(spec: &Value, node: &Value) -> Answer {
             _ => {}
         }
     }
-    let evict = limits
-        .iter()
-        .map(|limit| u64::try_from(*limit).unwrap_or(0))
-        .min();
+    let evict = limits.iter().map(|limit| u64::try_from(*limit).unwrap_or(0)).min();
     let name = text(&node["metadata"], "name");
     let no_pairs = serde_json::Map::new();
     let pairs = spec["nodeSelector"].as_object().unwrap_or(&no_pairs);
     let required =
         &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     let misplaced = (!text(spec, "nodeName").is_empty() && text(spec, "nodeName") != name)
-        || pairs
-            .iter()
-            .any(|(key, value)| node["metadata"]["labels"].get(key) != Some(value))
+        || pairs.iter().any(|(key, value)| node["metadata"]["labels"].get(key) != Some(value))
         || (required.is_object()
-            && !items(&required["nodeSelectorTerms"])
-                .iter()
-                .any(|one| term(one, node)));
+            && !items(&required["nodeSelectorTerms"]).iter().any(|one| term(one, node)));
     if misplaced {
         return (false, false, evict);
     }
-    (
-        !untolerated_schedule && !untolerated_execute,
-        !untolerated_execute,
-        evict,
-    )
+    (!untolerated_schedule && !untolerated_execute, !untolerated_execute, evict)
 }

@@ -79,31 +79,16 @@ fn optional(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Option
 
 /// An object of the fields that are there.
 fn object(fields: Vec<(&'static str, Option<Value>)>) -> Value {
-    fields
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// A requirement of an expression or a field, mostly one that can be read.
 fn requirement(field: bool) -> impl Strategy<Value = Value> {
-    let odd = vec![
-        "in",
-        "",
-        "Equal",
-        "Gt",
-        "Exists",
-        "In",
-        "Lt",
-        "DoesNotExist",
-    ];
+    let odd = vec!["in", "", "Equal", "Gt", "Exists", "In", "Lt", "DoesNotExist"];
     let readable = prop_oneof![
         (select(vec!["In", "NotIn"]), vec(value(), 1..3)),
         (select(vec!["Exists", "DoesNotExist"]), vec(value(), 0..1)),
-        (
-            select(vec!["Gt", "Lt"]),
-            vec(select(vec!["1", "2", "007"]).prop_map(str::to_owned), 1)
-        ),
+        (select(vec!["Gt", "Lt"]), vec(select(vec!["1", "2", "007"]).prop_map(str::to_owned), 1)),
     ];
     let any = prop_oneof![6 => readable, 1 => (select(odd), vec(value(), 0..3))];
     let names = select(vec!["n1", "n2", ""]).prop_map(str::to_owned);
@@ -125,10 +110,7 @@ fn term() -> impl Strategy<Value = Value> {
     let expressions = optional(vec(requirement(false), 0..3).prop_map(Value::from));
     let fields = optional(vec(requirement(true), 0..2).prop_map(Value::from));
     (expressions, fields).prop_map(|(expressions, fields)| {
-        object(vec![
-            ("matchExpressions", expressions),
-            ("matchFields", fields),
-        ])
+        object(vec![("matchExpressions", expressions), ("matchFields", fields)])
     })
 }
 
@@ -136,14 +118,7 @@ fn term() -> impl Strategy<Value = Value> {
 fn toleration() -> impl Strategy<Value = Value> {
     let operators = vec!["Exists", "Exists", "Equal", "", "Gt", "Lt", "exists"];
     let seconds = vec![-5, 0, 1, 30, 300, i64::MAX, i64::MIN];
-    let effects = vec![
-        "NoSchedule",
-        "NoExecute",
-        "NoExecute",
-        "PreferNoSchedule",
-        "",
-        "noExecute",
-    ];
+    let effects = vec!["NoSchedule", "NoExecute", "NoExecute", "PreferNoSchedule", "", "noExecute"];
     let free = (
         optional(key().prop_map(Value::from)),
         optional(select(operators).prop_map(Value::from)),
@@ -207,26 +182,16 @@ fn spec() -> impl Strategy<Value = Value> {
 
 /// A v1 Node.
 fn node() -> impl Strategy<Value = Value> {
-    let effects = vec![
-        "NoSchedule",
-        "NoExecute",
-        "NoExecute",
-        "PreferNoSchedule",
-        "",
-        "noExecute",
-    ];
-    let taint = (
-        key(),
-        optional(value().prop_map(Value::from)),
-        select(effects),
-    )
-        .prop_map(|(key, value, effect)| {
+    let effects = vec!["NoSchedule", "NoExecute", "NoExecute", "PreferNoSchedule", "", "noExecute"];
+    let taint = (key(), optional(value().prop_map(Value::from)), select(effects)).prop_map(
+        |(key, value, effect)| {
             object(vec![
                 ("key", Some(json!(key))),
                 ("value", value),
                 ("effect", Some(json!(effect))),
             ])
-        });
+        },
+    );
     (select(vec!["n1", "n2"]), btree_map(key(), value(), 0..4), vec(taint, 0..4)).prop_map(
         |(name, labels, taints)| {
             json!({"metadata": {"name": name, "labels": labels}, "spec": {"taints": taints}})
@@ -290,12 +255,7 @@ fn the_generators_reach_every_answer() {
             (false, false) => stop += 1,
         }
         timed += i32::from(verdict.evict_after.is_some_and(|after| !after.is_zero()));
-        matched += i32::from(
-            verdict
-                .reasons
-                .iter()
-                .any(|r| r.id == id::NODE_AFFINITY && r.holds),
-        );
+        matched += i32::from(verdict.reasons.iter().any(|r| r.id == id::NODE_AFFINITY && r.holds));
     }
     for count in [run, keep, stop, timed, matched] {
         assert!(

@@ -27,11 +27,7 @@ impl Finding {
     /// A requirement that cannot be read.
     fn unreadable(problem: &str) -> Self {
         let message = format!("{problem}: a term with such a requirement matches no node");
-        Self {
-            holds: false,
-            readable: false,
-            message,
-        }
+        Self { holds: false, readable: false, message }
     }
 }
 
@@ -59,33 +55,20 @@ pub fn expression(wanted: &NodeSelectorRequirement, labels: &BTreeMap<String, St
         ("Gt" | "Lt", Some(label)) if integer(label).is_none() => ", which is no integer",
         _ => "",
     };
-    let message = format!(
-        "{has}{hint}; {} {}",
-        if holds { "meets" } else { "misses" },
-        phrase(wanted)
-    );
-    Finding {
-        holds,
-        readable: true,
-        message,
-    }
+    let message =
+        format!("{has}{hint}; {} {}", if holds { "meets" } else { "misses" }, phrase(wanted));
+    Finding { holds, readable: true, message }
 }
 
 /// Holds one of `matchFields` against the node's name.
 pub fn field(wanted: &NodeSelectorRequirement, node_name: &str) -> Finding {
     let ([value], "In" | "NotIn") = (values(wanted), wanted.operator.as_str()) else {
-        let problem = format!(
-            "matchFields takes In or NotIn with one value, not {}",
-            phrase(wanted)
-        );
+        let problem =
+            format!("matchFields takes In or NotIn with one value, not {}", phrase(wanted));
         return Finding::unreadable(&problem);
     };
     // A field that nobody knows reads as empty text.
-    let found = if wanted.key == NAME_FIELD {
-        node_name
-    } else {
-        ""
-    };
+    let found = if wanted.key == NAME_FIELD { node_name } else { "" };
     let holds = (found == value) == (wanted.operator == "In");
     let message = format!(
         "field {} is {found:?}; {} {}",
@@ -93,11 +76,7 @@ pub fn field(wanted: &NodeSelectorRequirement, node_name: &str) -> Finding {
         if holds { "meets" } else { "misses" },
         phrase(wanted)
     );
-    Finding {
-        holds,
-        readable: true,
-        message,
-    }
+    Finding { holds, readable: true, message }
 }
 
 /// Why an expression cannot be read; `None` when it can.
@@ -112,10 +91,7 @@ fn expression_problem(wanted: &NodeSelectorRequirement) -> Option<String> {
         "Gt" | "Lt" => match values {
             [value] if integer(value).is_some() => {}
             _ => {
-                return Some(format!(
-                    "{operator} takes one integer, not {}",
-                    list(values)
-                ));
+                return Some(format!("{operator} takes one integer, not {}", list(values)));
             }
         },
         other => {
@@ -177,11 +153,7 @@ mod tests {
     /// A requirement from its three parts.
     fn wants(key: &str, operator: &str, values: &[&str]) -> NodeSelectorRequirement {
         let values = values.iter().map(|&value| value.to_owned()).collect();
-        NodeSelectorRequirement {
-            key: key.into(),
-            operator: operator.into(),
-            values: Some(values),
-        }
+        NodeSelectorRequirement { key: key.into(), operator: operator.into(), values: Some(values) }
     }
 
     #[test]
@@ -216,10 +188,7 @@ mod tests {
             (wants("a", "in", &["b"]), "operator \"in\" is none of"),
             (wants("a", "In", &[]), "In needs values"),
             (wants("a", "Exists", &["b"]), "Exists takes no values"),
-            (
-                wants("a", "Gt", &["1", "2"]),
-                "Gt takes one integer, not [\"1\", \"2\"]",
-            ),
+            (wants("a", "Gt", &["1", "2"]), "Gt takes one integer, not [\"1\", \"2\"]"),
             (wants("a", "Lt", &["-1"]), "\"-1\" is no label value"),
             (wants("a b", "Exists", &[]), "key \"a b\" is no label key"),
         ] {

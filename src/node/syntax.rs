@@ -60,9 +60,7 @@ pub fn subdomain_problem(name: &str) -> Option<&'static str> {
 /// Whether `text` has the alphabet of label names and values.
 fn word(text: &str) -> bool {
     edged_by(text, |byte| byte.is_ascii_alphanumeric())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// Whether `text` is not empty, and its first and last byte are `allowed`.

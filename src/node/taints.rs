@@ -24,11 +24,7 @@ pub fn weigh(
     tolerations: &Tolerations<'_>,
     reasons: &mut Vec<Reason>,
 ) -> Tolerated {
-    let mut all = Tolerated {
-        may_start: true,
-        may_continue: true,
-        evict_after: None,
-    };
+    let mut all = Tolerated { may_start: true, may_continue: true, evict_after: None };
     let mut considered = false;
     for taint in taints {
         let executes = match taint.effect.as_str() {
@@ -80,22 +76,12 @@ fn one(
             Some(miss) => format!("{clause} is not tolerated: {miss}"),
             None => format!("{clause} is not tolerated"),
         };
-        return Reason {
-            id: id::TAINT,
-            message,
-            clause,
-            holds: false,
-        };
+        return Reason { id: id::TAINT, message, clause, holds: false };
     };
     match matching.seconds.filter(|_| executes) {
         None => {
             let message = format!("{clause} is tolerated by {matching}");
-            Reason {
-                id: id::TAINT,
-                message,
-                clause,
-                holds: true,
-            }
+            Reason { id: id::TAINT, message, clause, holds: true }
         }
         Some(seconds) => {
             // Zero and less mean at once.
@@ -108,12 +94,7 @@ fn one(
                     "{clause} is tolerated by {matching} for {seconds} s, then a pod is evicted"
                 )
             };
-            Reason {
-                id: id::TAINT_FOR_A_TIME,
-                message,
-                clause,
-                holds: true,
-            }
+            Reason { id: id::TAINT_FOR_A_TIME, message, clause, holds: true }
         }
     }
 }
@@ -128,12 +109,7 @@ fn ignored(taint: &Taint) -> Reason {
     } else {
         format!("{clause} has no effect that counts: NoSchedule and NoExecute do")
     };
-    Reason {
-        id: id::IGNORED_TAINT,
-        message,
-        clause,
-        holds: true,
-    }
+    Reason { id: id::IGNORED_TAINT, message, clause, holds: true }
 }
 
 /// A taint as kubectl writes it.

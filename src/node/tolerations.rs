@@ -90,16 +90,10 @@ impl Toleration<'_> {
             Mismatch::Key => format!("{self} is for key {:?}", self.key),
             Mismatch::Value => format!("{self} is for value {:?}", self.value),
             Mismatch::GatedOperator => {
-                format!(
-                    "{self} compares by {}, which is not enabled in Kubernetes",
-                    self.operator
-                )
+                format!("{self} compares by {}, which is not enabled in Kubernetes", self.operator)
             }
             Mismatch::UnknownOperator => {
-                format!(
-                    "{self} has operator {:?}; write Equal or Exists",
-                    self.operator
-                )
+                format!("{self} has operator {:?}; write Equal or Exists", self.operator)
             }
         }
     }
@@ -110,24 +104,16 @@ impl fmt::Display for Toleration<'_> {
         match self.source {
             Source::Written(index) => write!(f, "tolerations[{index}]"),
             Source::Overwritten { index, lost: None } => {
-                write!(
-                    f,
-                    "the automatic toleration in place of tolerations[{index}]"
-                )
+                write!(f, "the automatic toleration in place of tolerations[{index}]")
             }
-            Source::Overwritten {
-                index,
-                lost: Some(lost),
-            } => write!(
+            Source::Overwritten { index, lost: Some(lost) } => write!(
                 f,
                 "the automatic toleration in place of tolerations[{index}], whose \
                  tolerationSeconds {lost} do not count"
             ),
-            Source::Automatic => write!(
-                f,
-                "the automatic toleration of {}:{}",
-                self.key, self.effect
-            ),
+            Source::Automatic => {
+                write!(f, "the automatic toleration of {}:{}", self.key, self.effect)
+            }
         }
     }
 }
@@ -161,10 +147,7 @@ impl<'a> Tolerations<'a> {
             for (index, one) in all.iter_mut().enumerate().take(written.len()) {
                 let shape = (one.key, one.effect, one.operator, one.value);
                 if shape == (key, effect, "Exists", "") {
-                    one.source = Source::Overwritten {
-                        index,
-                        lost: one.seconds.take(),
-                    };
+                    one.source = Source::Overwritten { index, lost: one.seconds.take() };
                     overwrote = true;
                 }
             }
@@ -184,9 +167,7 @@ impl<'a> Tolerations<'a> {
 
     /// The first one that matches a taint: it alone decides how long the taint is tolerated.
     pub fn first_match(&self, taint: &Taint) -> Option<&Toleration<'a>> {
-        self.all
-            .iter()
-            .find(|toleration| toleration.matches(taint).is_ok())
+        self.all.iter().find(|toleration| toleration.matches(taint).is_ok())
     }
 
     /// What is wrong with the toleration that comes nearest to a taint that none matches: one for
@@ -195,11 +176,7 @@ impl<'a> Tolerations<'a> {
         self.all
             .iter()
             .filter(|one| one.key == taint.key || one.key.is_empty())
-            .find_map(|one| {
-                one.matches(taint)
-                    .err()
-                    .map(|mismatch| one.difference(mismatch))
-            })
+            .find_map(|one| one.matches(taint).err().map(|mismatch| one.difference(mismatch)))
     }
 
     /// What every DaemonSet tolerates by itself, in words.

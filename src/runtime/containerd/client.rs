@@ -25,7 +25,7 @@ use super::{
 const MESSAGE_LIMIT: usize = 16 << 20;
 
 /// How long a call may take that containerd answers out of its own database.
-const SHORT: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_mins(1);
 
 /// The connection and its headers.
 #[derive(Debug)]

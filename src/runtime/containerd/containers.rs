@@ -28,7 +28,6 @@ const OPTIONS_TYPE: &str = "containerd.runc.v1.Options";
 
 /// The runc shim's options, generated from `proto/runc.proto`.
 mod runc {
-    #![expect(clippy::missing_docs_in_private_items, reason = "generated")]
     tonic::include_proto!("containerd.runc.v1");
 }
 
@@ -114,7 +113,8 @@ impl Containerd {
     /// Makes a record without image or spec, by which a task without one can be reached again.
     pub(super) async fn record_stray(&self, id: &ContainerId) -> Result<(), Error> {
         let container = Container {
-            labels: [(OURS.to_owned(), String::new())].into(),
+            // containerd keeps no label without a value.
+            labels: [(OURS.to_owned(), "stray".to_owned())].into(),
             spec: Some(spec_any(b"{}".to_vec())),
             ..self.blank(id)
         };

@@ -107,17 +107,13 @@ impl Platform {
             self.variant.as_str(),
             host.variant.as_str(),
         ) {
-            ("amd64", "" | "v1", _) => Some(0),
-            // Newer instructions than the host may have.
-            ("amd64", _, _) => None,
-            ("arm64", "" | "v8", _) => Some(0),
-            ("arm64", _, _) => None,
+            ("amd64", "" | "v1", _) | ("arm64", "" | "v8", _) | ("arm", "v7", "v7") => Some(0),
             // An older kind of ARM runs on a newer one.
-            ("arm", "", _) => Some(2),
-            ("arm", "v7", "v7") => Some(0),
             ("arm", "v6", _) => Some(1),
+            ("arm", "", _) => Some(2),
             ("arm", "v5", _) => Some(3),
-            ("arm", _, _) => None,
+            // Newer instructions than the host may have.
+            ("amd64" | "arm64" | "arm", _, _) => None,
             _ => Some(0),
         }
     }

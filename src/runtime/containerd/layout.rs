@@ -163,8 +163,8 @@ impl Plan {
         let Some(first) = names.first() else {
             return Ok(());
         };
-        let named = |problem| format!("{first}: {problem}");
-        let manifest = self.docker_manifest(contents, host, image).map_err(named)?;
+        let blame = |problem| format!("{first}: {problem}");
+        let manifest = self.docker_manifest(contents, host, image).map_err(blame)?;
         let bytes = serde_json::to_vec(&manifest).expect("a manifest is plain data");
         let target = Descriptor {
             media_type: MANIFEST.to_owned(),

@@ -101,7 +101,7 @@ impl Containerd {
             service.add_resource(self.client().request(request)),
         )
         .await
-        .map(|_| ())
+        .map(|()| ())
     }
 
     /// The leases that earlier processes of podward left behind.

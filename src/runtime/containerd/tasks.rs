@@ -106,18 +106,16 @@ impl Containerd {
     /// the task may still run, so wait again later. Class `Missing`: no such task, its exit is unknown.
     /// A task whose shim died has ended: containerd kills its processes, and it counts as killed.
     pub async fn wait_task(&self, id: &ContainerId) -> Result<Exit, Error> {
-        let mut failure = None;
-        for _ in 0..20 {
+        let mut tries = 0;
+        loop {
             let error = match self.wait_once(id).await {
                 Ok(exit) => return Ok(exit),
                 Err(error) => error,
             };
             match error.class() {
-                Class::Missing if failure.is_some() => return Ok(lost()),
-                Class::Other => {}
-                Class::Missing | Class::Exists | Class::Unavailable | Class::Invalid => {
-                    return Err(error);
-                }
+                Class::Missing if tries > 0 => return Ok(lost()),
+                Class::Other if tries < 20 => {}
+                _ => return Err(error),
             }
             // The shim's connection broke, and containerd needs a moment to clean up behind it. Until then
             // the task is still listed, and waiting for it fails at once.
@@ -129,10 +127,9 @@ impl Containerd {
                 Err(gone) if gone.class() == Class::Unavailable => return Err(gone),
                 Ok(Some(_)) | Err(_) => {}
             }
-            failure = Some(error);
+            tries += 1;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err(failure.expect("the loop is left early or after a failure"))
     }
 
     /// Sends a signal. A task that has ended or was never there has what a signal wants: success.
@@ -199,9 +196,7 @@ impl Containerd {
         };
         let mut service = self.client().tasks();
         let reply = service.resume(self.client().request(request));
-        within(RUNC, "resume task", id.as_str(), reply)
-            .await
-            .map(|_| ())
+        within(RUNC, "resume task", id.as_str(), reply).await
     }
 
     /// One call of Wait.

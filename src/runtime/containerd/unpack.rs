@@ -185,7 +185,7 @@ impl Containerd {
             Err(error) if error.class() == Class::Exists => {
                 self.remove_snapshot(key).await.map_err(Failure::from)
             }
-            reply => reply.map(|_| ()).map_err(Failure::from),
+            reply => reply.map_err(Failure::from),
         }
     }
 }
