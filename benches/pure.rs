@@ -17,46 +17,26 @@ const NODE: &str = r#"{"apiVersion": "v1", "kind": "Node",
 /// The one set that a manifest holds.
 fn set(text: &str) -> std::sync::Arc<Set> {
     let reading = read("bench.yaml", text.as_bytes(), FieldValidation::Strict);
-    let sets = reading
-        .documents
-        .into_iter()
-        .filter_map(|document| match document.outcome {
-            Outcome::Set(set) => Some(set),
-            Outcome::Ignored { .. } | Outcome::Rejected => None,
-        });
+    let sets = reading.documents.into_iter().filter_map(|document| match document.outcome {
+        Outcome::Set(set) => Some(set),
+        Outcome::Ignored { .. } | Outcome::Rejected => None,
+    });
     sets.last().expect("the example holds a set")
 }
 
 /// Reading, which parses, defaults, validates and hashes.
 fn reading(criterion: &mut Criterion) {
     criterion.bench_function("read one manifest", |bencher| {
-        bencher.iter(|| {
-            read(
-                "bench.yaml",
-                black_box(EXPORTER.as_bytes()),
-                FieldValidation::Strict,
-            )
-        });
+        bencher
+            .iter(|| read("bench.yaml", black_box(EXPORTER.as_bytes()), FieldValidation::Strict));
     });
     let twenty = [EXPORTER; 20].join("\n---\n");
     criterion.bench_function("read twenty sets in one file", |bencher| {
-        bencher.iter(|| {
-            read(
-                "bench.yaml",
-                black_box(twenty.as_bytes()),
-                FieldValidation::Strict,
-            )
-        });
+        bencher.iter(|| read("bench.yaml", black_box(twenty.as_bytes()), FieldValidation::Strict));
     });
     let broken = EXPORTER.replace("hostNetwork", "hostNetwrok");
     criterion.bench_function("read one manifest with a fault", |bencher| {
-        bencher.iter(|| {
-            read(
-                "bench.yaml",
-                black_box(broken.as_bytes()),
-                FieldValidation::Strict,
-            )
-        });
+        bencher.iter(|| read("bench.yaml", black_box(broken.as_bytes()), FieldValidation::Strict));
     });
 }
 

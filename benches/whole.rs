@@ -47,17 +47,9 @@ const CROWD: usize = 20;
 
 fn main() -> Result<()> {
     let extent = if std::env::var_os("PODWARD_BENCH_QUICK").is_some() {
-        Extent {
-            starts: 7,
-            crowds: 2,
-            idle: Duration::from_secs(10),
-        }
+        Extent { starts: 7, crowds: 2, idle: Duration::from_secs(10) }
     } else {
-        Extent {
-            starts: 31,
-            crowds: 7,
-            idle: Duration::from_mins(1),
-        }
+        Extent { starts: 31, crowds: 7, idle: Duration::from_mins(1) }
     };
     let Some(mut host) = Host::new()? else {
         return Ok(());
@@ -79,11 +71,7 @@ fn measure(host: &mut Host, extent: Extent) -> Result<()> {
     crowds(host, extent, &mut table)?;
 
     settle();
-    table.size(
-        "agent's PSS idle, 1 pod",
-        pss(host.agent_pid()?)?,
-        8_000_000,
-    );
+    table.size("agent's PSS idle, 1 pod", pss(host.agent_pid()?)?, 8_000_000);
     idle_crowd(host, extent, &mut table)?;
     let binary = fs::metadata(Host::binary())?.len();
     table.size("size of the binary", binary, 8_000_000);
@@ -121,23 +109,14 @@ fn starts(host: &Host, extent: Extent, table: &mut Table) -> Result<()> {
     }
     table.note("`ctr run -d` until it returned", &returned);
     table.time("manifest written -> process running", &start, &peer, 0.85);
-    table.time(
-        "crash -> running again, first restart",
-        &restart,
-        &peer,
-        0.85,
-    );
+    table.time("crash -> running again, first restart", &restart, &peer, 0.85);
     Ok(())
 }
 
 /// What a container's start costs more with podward's logger than with none.
 fn logger_cost(host: &Host, extent: Extent, table: &mut Table) -> Result<()> {
     let value = logger_value(&host.containerd).context("no logger runs beside the first pod")?;
-    let uri = format!(
-        "binary://{}?log={}",
-        Host::binary().display(),
-        gauge::escaped(&value)
-    );
+    let uri = format!("binary://{}?log={}", Host::binary().display(), gauge::escaped(&value));
     let (mut without, mut with) = (Samples::default(), Samples::default());
     for number in 0..extent.starts {
         without.add(ctr_run(host, &format!("plain-{number}"), None)?.0);
@@ -155,10 +134,8 @@ fn crowds(host: &Host, extent: Extent, table: &mut Table) -> Result<()> {
 
         let mut arrivals = Arrivals::watch(&host.path("out"))?;
         let began = clock();
-        let children: Result<Vec<_>> = names
-            .iter()
-            .map(|name| Ok(ctr_command(host, name, None).spawn()?))
-            .collect();
+        let children: Result<Vec<_>> =
+            names.iter().map(|name| Ok(ctr_command(host, name, None).spawn()?)).collect();
         arrivals.wait(&names)?;
         peer.add(began.elapsed());
         for mut child in children? {
@@ -191,10 +168,7 @@ fn crowds(host: &Host, extent: Extent, table: &mut Table) -> Result<()> {
 /// The agent and its loggers with twenty pods and nothing to do.
 fn idle_crowd(host: &Host, extent: Extent, table: &mut Table) -> Result<()> {
     for number in 1..CROWD {
-        host.write(
-            &format!("idle-{number}.yaml"),
-            &Set::named(&format!("idle-{number}")).text(),
-        )?;
+        host.write(&format!("idle-{number}.yaml"), &Set::named(&format!("idle-{number}")).text())?;
     }
     host.podward(&["sync"])?;
     for number in 1..CROWD {
@@ -208,26 +182,13 @@ fn idle_crowd(host: &Host, extent: Extent, table: &mut Table) -> Result<()> {
     let seconds = extent.idle.as_secs();
     // The goal is for sixty seconds; a shorter look is held against its part.
     let goal = Duration::from_millis(20 * seconds / 60);
-    table.budget(
-        &format!("CPU time in {seconds} idle seconds, 20 pods"),
-        used.cpu,
-        goal,
-    );
-    table.count(
-        &format!("wake-ups in {seconds} idle seconds, 20 pods"),
-        used.switches,
-    );
+    table.budget(&format!("CPU time in {seconds} idle seconds, 20 pods"), used.cpu, goal);
+    table.count(&format!("wake-ups in {seconds} idle seconds, 20 pods"), used.switches);
     table.size("agent's PSS idle, 20 pods", pss(agent)?, 8_000_000);
     let loggers = loggers(&host.containerd);
-    let mut memory = loggers
-        .iter()
-        .map(|pid| private(*pid))
-        .collect::<Result<Vec<_>>>()?;
+    let mut memory = loggers.iter().map(|pid| private(*pid)).collect::<Result<Vec<_>>>()?;
     memory.sort_unstable();
-    let median = memory
-        .get(memory.len() / 2)
-        .copied()
-        .context("no logger runs")?;
+    let median = memory.get(memory.len() / 2).copied().context("no logger runs")?;
     table.size("logger's private memory", median, 500_000);
     Ok(())
 }
@@ -250,18 +211,9 @@ fn ctr_command(host: &Host, name: &str, log: Option<&str>) -> Command {
         .arg(host.containerd.socket())
         .args(["--namespace", "podward", "run", "-d"])
         .args(["--cgroup", &format!("{}/peers/{name}", host.cgroup)])
-        .args([
-            "--mount",
-            &format!("type=bind,src={out},dst=/out,options=rbind:rw"),
-        ])
+        .args(["--mount", &format!("type=bind,src={out},dst=/out,options=rbind:rw")])
         .args(log.into_iter().flat_map(|uri| ["--log-uri", uri]))
-        .args([
-            IMAGE,
-            name,
-            "sh",
-            "-c",
-            &format!(": >/out/{name}; exec sleep 100000"),
-        ])
+        .args([IMAGE, name, "sh", "-c", &format!(": >/out/{name}; exec sleep 100000")])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

@@ -39,15 +39,10 @@ fn rules() -> Rules {
             "allow = [" => list = "allow",
             "skip = [" => list = "skip",
             "]" => list = "",
-            _ if list == "allow" => rules
-                .licences
-                .extend(quoted.iter().map(|&name| name.into())),
+            _ if list == "allow" => rules.licences.extend(quoted.iter().map(|&name| name.into())),
             _ if list == "skip" => {
                 let [name, reason] = quoted[..] else {
-                    assert!(
-                        line.starts_with('#'),
-                        "deny.toml: `{line}` is no entry with a reason"
-                    );
+                    assert!(line.starts_with('#'), "deny.toml: `{line}` is no entry with a reason");
                     continue;
                 };
                 rules.skip.insert(name.into(), reason.into());
@@ -55,10 +50,7 @@ fn rules() -> Rules {
             _ => {}
         }
     }
-    assert!(
-        !rules.licences.is_empty(),
-        "deny.toml: no list `allow = [` was found"
-    );
+    assert!(!rules.licences.is_empty(), "deny.toml: no list `allow = [` was found");
     rules
 }
 
@@ -70,11 +62,7 @@ fn packages() -> Vec<Package> {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let text = |package: &Value, key: &str| package[key].as_str().unwrap_or_default().to_owned();
     metadata["packages"]
@@ -92,10 +80,7 @@ fn packages() -> Vec<Package> {
 /// Whether a licence expression can be met by allowed licences: OR needs one side, AND both.
 fn permitted(expression: &str, allowed: &BTreeSet<String>) -> bool {
     // `/` is how crates wrote OR before SPDX expressions.
-    let text = expression
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
+    let text = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = text.split_whitespace().collect();
     let (met, rest) = either(&words, allowed);
     met && rest.is_empty()
@@ -126,10 +111,7 @@ fn one<'a>(words: &'a [&'a str], allowed: &BTreeSet<String>) -> (bool, &'a [&'a 
     match words {
         ["(", tail @ ..] => {
             let (met, rest) = either(tail, allowed);
-            (
-                met && rest.first() == Some(&")"),
-                rest.get(1..).unwrap_or_default(),
-            )
+            (met && rest.first() == Some(&")"), rest.get(1..).unwrap_or_default())
         }
         [name, "WITH", exception, rest @ ..] => {
             (allowed.contains(&format!("{name} WITH {exception}")), rest)
@@ -145,18 +127,9 @@ fn every_crate_has_an_allowed_licence() {
     let refused: Vec<String> = packages()
         .iter()
         .filter(|package| !permitted(&package.licence, &rules.licences))
-        .map(|package| {
-            format!(
-                "{} {}: {:?}",
-                package.name, package.version, package.licence
-            )
-        })
+        .map(|package| format!("{} {}: {:?}", package.name, package.version, package.licence))
         .collect();
-    assert!(
-        refused.is_empty(),
-        "deny.toml does not allow\n{}",
-        refused.join("\n")
-    );
+    assert!(refused.is_empty(), "deny.toml does not allow\n{}", refused.join("\n"));
 }
 
 #[test]
@@ -164,10 +137,7 @@ fn every_crate_that_is_there_twice_has_a_reason() {
     let rules = rules();
     let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in packages() {
-        versions
-            .entry(package.name)
-            .or_default()
-            .push(package.version);
+        versions.entry(package.name).or_default().push(package.version);
     }
     let excused = |name: &str, version: &str| {
         rules.skip.keys().any(|entry| {
@@ -178,15 +148,9 @@ fn every_crate_that_is_there_twice_has_a_reason() {
     let mut complaints = vec![];
     for (name, versions) in &versions {
         // As in cargo-deny: a skipped version does not count, and one may remain.
-        let counted = versions
-            .iter()
-            .filter(|version| !excused(name, version))
-            .count();
+        let counted = versions.iter().filter(|version| !excused(name, version)).count();
         if counted > 1 {
-            complaints.push(format!(
-                "{name} is there in the versions {}",
-                versions.join(", ")
-            ));
+            complaints.push(format!("{name} is there in the versions {}", versions.join(", ")));
         }
     }
     for entry in rules.skip.keys() {
@@ -200,9 +164,8 @@ fn every_crate_that_is_there_twice_has_a_reason() {
 
 #[test]
 fn licence_expressions_are_read_as_spdx_means_them() {
-    let allowed: BTreeSet<String> = ["MIT", "Zlib", "Apache-2.0 WITH LLVM-exception"]
-        .map(String::from)
-        .into();
+    let allowed: BTreeSet<String> =
+        ["MIT", "Zlib", "Apache-2.0 WITH LLVM-exception"].map(String::from).into();
     for (expression, met) in [
         ("MIT", true),
         ("GPL-3.0", false),

@@ -37,21 +37,12 @@ fn floors() -> BTreeMap<String, Floor> {
         let [_, height, folder, kind, ..] = cells[..] else {
             continue;
         };
-        let (Ok(height), Some(folder)) = (
-            height.parse(),
-            folder
-                .strip_prefix('`')
-                .and_then(|name| name.strip_suffix("/`")),
-        ) else {
+        let (Ok(height), Some(folder)) =
+            (height.parse(), folder.strip_prefix('`').and_then(|name| name.strip_suffix("/`")))
+        else {
             continue;
         };
-        floors.insert(
-            folder.to_owned(),
-            Floor {
-                height,
-                quiet: kind == "quiet",
-            },
-        );
+        floors.insert(folder.to_owned(), Floor { height, quiet: kind == "quiet" });
     }
     floors
 }
@@ -64,21 +55,10 @@ fn agree(complaints: &[String]) {
 #[test]
 fn the_table_of_floors_can_be_read_and_names_every_folder() {
     let floors = floors();
-    assert_eq!(
-        floors.get("base").map(|floor| floor.height),
-        Some(0),
-        "{floors:?}"
-    );
-    assert!(
-        floors.len() >= 14,
-        "ARCHITECTURE.md names only {} floors",
-        floors.len()
-    );
+    assert_eq!(floors.get("base").map(|floor| floor.height), Some(0), "{floors:?}");
+    assert!(floors.len() >= 14, "ARCHITECTURE.md names only {} floors", floors.len());
     let mut strangers = vec![];
-    for entry in fs::read_dir(root().join("src"))
-        .expect("src/ is there")
-        .flatten()
-    {
+    for entry in fs::read_dir(root().join("src")).expect("src/ is there").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().is_dir() && !floors.contains_key(&name) {
             strangers.push(format!("src/{name}/ is no floor of ARCHITECTURE.md"));
@@ -97,10 +77,8 @@ fn a_file_imports_its_own_folder_and_lower_floors_only() {
         for (line, code) in source.code.lines().enumerate() {
             for (at, _) in code.match_indices("crate::") {
                 let rest = &code[at + "crate::".len()..];
-                let name: String = rest
-                    .chars()
-                    .take_while(|c| c.is_alphanumeric() || *c == '_')
-                    .collect();
+                let name: String =
+                    rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
                 let lower = floors.get(&name).is_some_and(|floor| floor.height < height);
                 if rest.starts_with('{') {
                     complaints.push(format!(
@@ -148,10 +126,8 @@ fn quiet_floors_neither_wait_nor_do_io_nor_read_a_clock_nor_log() {
     let floors = floors();
     let mut complaints = vec![];
     for source in sources("src") {
-        let quiet = source
-            .folder()
-            .and_then(|own| floors.get(own))
-            .is_some_and(|floor| floor.quiet);
+        let quiet =
+            source.folder().and_then(|own| floors.get(own)).is_some_and(|floor| floor.quiet);
         // The one reader of the clock, for the floors above.
         if !quiet || source.path == "src/base/time.rs" {
             continue;
@@ -176,10 +152,7 @@ fn every_file_says_in_its_first_line_what_it_is_for() {
     for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
         let first = source.text.lines().next().unwrap_or_default();
         if !first.starts_with("//! ") || first.len() < 12 {
-            complaints.push(format!(
-                "{}: the first line is no `//! one sentence`",
-                source.path
-            ));
+            complaints.push(format!("{}: the first line is no `//! one sentence`", source.path));
         }
     }
     agree(&complaints);
@@ -195,10 +168,7 @@ fn files_and_functions_fit_in_the_head() {
                 source.path, source.code_lines
             ));
         } else if source.code_lines > LONG_FILE {
-            println!(
-                "{}: {} lines of code, which is long",
-                source.path, source.code_lines
-            );
+            println!("{}: {} lines of code, which is long", source.path, source.code_lines);
         }
         for (line, name, length) in source.functions() {
             if length > FUNCTION_LINES {
@@ -214,9 +184,8 @@ fn files_and_functions_fit_in_the_head() {
 
 #[test]
 fn names_say_what_a_thing_is() {
-    const FILES: [&str; 8] = [
-        "utils", "util", "helper", "helpers", "manager", "common", "misc", "stuff",
-    ];
+    const FILES: [&str; 8] =
+        ["utils", "util", "helper", "helpers", "manager", "common", "misc", "stuff"];
     const FUNCTIONS: [&str; 4] = ["get_", "handle_", "process_", "do_"];
     let mut complaints = vec![];
     for source in sources("src") {
@@ -246,10 +215,8 @@ fn nothing_is_left_unfinished() {
     let mut complaints = vec![];
     for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
         for (line, text) in source.text.lines().enumerate() {
-            let whole = |word: &String| {
-                text.split(|c: char| !c.is_alphanumeric())
-                    .any(|part| part == word)
-            };
+            let whole =
+                |word: &String| text.split(|c: char| !c.is_alphanumeric()).any(|part| part == word);
             if marks.iter().any(|mark| text.contains(mark))
                 || text.contains(&ignore)
                 || words.iter().any(whole)
@@ -269,10 +236,7 @@ fn nothing_is_left_unfinished() {
 #[test]
 fn log_fields_are_those_of_the_observability_page() {
     let known = pages::log_fields();
-    assert!(
-        known.contains("pod") && known.contains("elapsed_ms"),
-        "{known:?}"
-    );
+    assert!(known.contains("pod") && known.contains("elapsed_ms"), "{known:?}");
     let mut complaints = vec![];
     for source in sources("src") {
         for (line, field) in source.log_fields() {
@@ -295,16 +259,9 @@ fn the_lexer_of_these_rules_sees_code_only() {
     );
     assert!(!source.code.contains("tokio"), "{}", source.code);
     assert_eq!(source.code_lines, 8);
-    let names: Vec<_> = source
-        .functions()
-        .into_iter()
-        .map(|(_, name, lines)| (name, lines))
-        .collect();
+    let names: Vec<_> =
+        source.functions().into_iter().map(|(_, name, lines)| (name, lines)).collect();
     assert_eq!(names, [("a".into(), 4), ("b".into(), 1), ("c".into(), 1)]);
-    let fields: Vec<_> = source
-        .log_fields()
-        .into_iter()
-        .map(|(_, name)| name)
-        .collect();
+    let fields: Vec<_> = source.log_fields().into_iter().map(|(_, name)| name).collect();
     assert_eq!(fields, ["pod", "delay_ms", "image"]);
 }

@@ -26,10 +26,7 @@ impl Arrivals {
     pub(crate) fn watch(directory: &Path) -> Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         inotify.add_watch(directory, AddWatchFlags::IN_CREATE)?;
-        Ok(Self {
-            inotify,
-            seen: BTreeSet::new(),
-        })
+        Ok(Self { inotify, seen: BTreeSet::new() })
     }
 
     /// Returns when all of these have appeared.
@@ -37,14 +34,9 @@ impl Arrivals {
         while !names.iter().all(|name| self.seen.contains(name)) {
             let mut readable = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)];
             let ready = poll(&mut readable, PollTimeout::from(60_000_u16))?;
-            ensure!(
-                ready > 0,
-                "of {names:?} only {:?} started within a minute",
-                self.seen
-            );
+            ensure!(ready > 0, "of {names:?} only {:?} started within a minute", self.seen);
             for event in self.inotify.read_events()? {
-                self.seen
-                    .extend(event.name.map(|name| name.to_string_lossy().into_owned()));
+                self.seen.extend(event.name.map(|name| name.to_string_lossy().into_owned()));
             }
         }
         Ok(())
@@ -63,17 +55,11 @@ pub(crate) struct Usage {
 impl Usage {
     /// Reads it for all threads of a process.
     pub(crate) fn of(pid: u32) -> Result<Self> {
-        let mut usage = Self {
-            cpu: Duration::ZERO,
-            switches: 0,
-        };
+        let mut usage = Self { cpu: Duration::ZERO, switches: 0 };
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
             let thread = thread?.path();
             let schedule = fs::read_to_string(thread.join("schedstat"))?;
-            let nanoseconds = schedule
-                .split_whitespace()
-                .next()
-                .context("schedstat is empty")?;
+            let nanoseconds = schedule.split_whitespace().next().context("schedstat is empty")?;
             usage.cpu += Duration::from_nanos(nanoseconds.parse()?);
             usage.switches += field(&thread.join("status"), "voluntary_ctxt_switches:")?;
         }
@@ -106,33 +92,24 @@ fn field(path: &Path, name: &str) -> Result<u64> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|rest| rest.split_whitespace().next());
-    Ok(number
-        .with_context(|| format!("no {name} in {}", path.display()))?
-        .parse()?)
+    Ok(number.with_context(|| format!("no {name} in {}", path.display()))?.parse()?)
 }
 
 /// The container loggers, which are children of the shims.
 pub(crate) fn loggers(containerd: &Containerd) -> Vec<i32> {
     let of_shims = containerd.shims().into_iter().flat_map(children);
-    of_shims
-        .filter(|pid| command(*pid).get(1).is_some_and(|word| word == "log"))
-        .collect()
+    of_shims.filter(|pid| command(*pid).get(1).is_some_and(|word| word == "log")).collect()
 }
 
 /// What a running logger was told: where to write, and how much.
 pub(crate) fn logger_value(containerd: &Containerd) -> Option<String> {
-    loggers(containerd)
-        .first()
-        .and_then(|pid| command(*pid).into_iter().nth(2))
+    loggers(containerd).first().and_then(|pid| command(*pid).into_iter().nth(2))
 }
 
 /// A process's command line.
 fn command(pid: i32) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&line)
-        .split('\0')
-        .map(str::to_owned)
-        .collect()
+    String::from_utf8_lossy(&line).split('\0').map(str::to_owned).collect()
 }
 
 /// The text as a query's value.

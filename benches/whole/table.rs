@@ -50,28 +50,15 @@ pub(crate) struct Table {
 impl Table {
     /// One with its heading.
     pub(crate) fn new() -> Self {
-        let heading = [
-            "",
-            "measured, median (10-90 %)",
-            "beside it: `ctr run -d`",
-            "goal",
-            "verdict",
-        ];
-        Self {
-            rows: vec![heading.map(str::to_owned)],
-        }
+        let heading =
+            ["", "measured, median (10-90 %)", "beside it: `ctr run -d`", "goal", "verdict"];
+        Self { rows: vec![heading.map(str::to_owned)] }
     }
 
     /// A time that may be at most `share` of the peer's.
     pub(crate) fn time(&mut self, name: &str, ours: &Samples, peer: &Samples, share: f64) {
         let ratio = ours.median().as_secs_f64() / peer.median().as_secs_f64().max(1e-9);
-        self.row(
-            name,
-            ours,
-            peer,
-            &format!("<= {share:.2} x"),
-            &judged(ratio <= share, ratio),
-        );
+        self.row(name, ours, peer, &format!("<= {share:.2} x"), &judged(ratio <= share, ratio));
     }
 
     /// A time beside another, without a goal.
@@ -90,13 +77,7 @@ impl Table {
         let megabytes = |bytes: u64| format!("{:.2} MB", bytes as f64 / 1e6);
         let ratio = bytes as f64 / goal as f64;
         let goal = format!("<= {}", megabytes(goal));
-        self.row(
-            name,
-            &megabytes(bytes),
-            &"-",
-            &goal,
-            &judged(ratio <= 1.0, ratio),
-        );
+        self.row(name, &megabytes(bytes), &"-", &goal, &judged(ratio <= 1.0, ratio));
     }
 
     /// A time that must stay below `goal`.
@@ -129,11 +110,7 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |column: usize| {
-            self.rows
-                .iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or_default()
+            self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
         };
         let widths = [0, 1, 2, 3, 4].map(width);
         for row in &self.rows {

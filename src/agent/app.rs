@@ -181,7 +181,9 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         .map_err(|source| prepare(&settings.paths.state, source))?;
     let (settled, touched) = mpsc::unbounded_channel();
     let mut watcher = Watcher::new(settled)?;
-    for path in source_paths(&settings).iter().map(PathBuf::as_path).chain([images.dir(), &launch.config]) {
+    for path in
+        source_paths(&settings).iter().map(PathBuf::as_path).chain([images.dir(), &launch.config])
+    {
         watcher.add(path);
     }
     let (sets, trouble) = Sets::load(settings.paths.state.join("snapshot.json"));
@@ -276,12 +278,8 @@ fn lock(state: &Path) -> Result<Flock<File>, AppError> {
     let path = state.join("lock");
     let prepare = |source| AppError::Prepare { path: path.clone(), source };
     fs::create_dir_all(state).map_err(prepare)?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(prepare)?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(prepare)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
         .map_err(|_| AppError::Locked { path: path.clone() })
 }

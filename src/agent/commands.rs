@@ -87,7 +87,7 @@ impl Reconciler {
                 self.pods.values().map(|pod| value(&pod.object(place))).collect()
             }
             Kind::Node => vec![value(&self.node_object(self.started))],
-            Kind::Event => self.events.list().iter().map(value).collect(),
+            Kind::Event => self.events.list(now).iter().map(value).collect(),
         }
     }
 
@@ -98,9 +98,10 @@ impl Reconciler {
         name: &str,
         grace: Option<Duration>,
     ) -> Result<(), String> {
-        let found = self.pods.iter().find(|(_, pod)| {
-            pod.record.name == name && pod.record.set.namespace == namespace
-        });
+        let found = self
+            .pods
+            .iter()
+            .find(|(_, pod)| pod.record.name == name && pod.record.set.namespace == namespace);
         let Some((uid, pod)) = found else {
             return Err(format!("pods {name:?} not found in namespace {namespace:?}"));
         };
@@ -122,9 +123,8 @@ impl Reconciler {
         let verdict = eligibility(&self.node, entry.set.template());
         let mut why = report(&key.to_string(), self.node.name.as_str(), &verdict);
         let hold = self.holds.get(key);
-        why["hold"] = hold.map_or(Value::Null, |hold| {
-            json!({ "id": hold.id(), "message": hold.to_string() })
-        });
+        why["hold"] = hold
+            .map_or(Value::Null, |hold| json!({ "id": hold.id(), "message": hold.to_string() }));
         why["pods"] = self
             .pods
             .values()
@@ -169,7 +169,8 @@ impl Reconciler {
     /// What keeps the node from being as the sources want it, line by line, and whether nothing does.
     pub(super) fn state_lines(&self) -> (Vec<String>, bool) {
         let holds = self.holds.iter().map(|(set, hold)| format!("{set}: {hold}"));
-        let mut lines: Vec<String> = self.faults.iter().map(|fault| format!("fault: {fault}")).chain(holds).collect();
+        let mut lines: Vec<String> =
+            self.faults.iter().map(|fault| format!("fault: {fault}")).chain(holds).collect();
         let waiting = self.pods.values().filter(|pod| !pod.ready());
         let mut converged = self.faults.is_empty();
         for pod in waiting {

@@ -114,7 +114,8 @@ impl Effects {
             node_hostname: &self.facts.hostname,
             host_etc: Path::new("/etc"),
         };
-        let facts = sandbox::create(&plan).map_err(|error| failed("FailedCreatePodSandBox", &error))?;
+        let facts =
+            sandbox::create(&plan).map_err(|error| failed("FailedCreatePodSandBox", &error))?;
         Ok(Input::SandboxReady { facts, volumes })
     }
 
@@ -178,12 +179,7 @@ impl Effects {
 
     /// The directory of a pod's logs.
     pub fn pod_log_dir(&self, record: &PodRecord) -> PathBuf {
-        log_dir::pod_log_dir(
-            &self.paths.pod_logs,
-            &record.set.namespace,
-            &record.name,
-            &record.uid,
-        )
+        log_dir::pod_log_dir(&self.paths.pod_logs, &record.set.namespace, &record.name, &record.uid)
     }
 
     /// Kills all that is in the pod's cgroup.

@@ -69,8 +69,7 @@ impl ImageKeeper {
             {
                 continue;
             }
-            let done =
-                effects.daemon.call(|| effects.daemon.client.import(&archive)).await;
+            let done = effects.daemon.call(|| effects.daemon.client.import(&archive)).await;
             let result = match done {
                 Ok(names) => {
                     info!(image = ?names, archive = %archive.display(), "imported an archive");

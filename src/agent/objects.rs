@@ -114,7 +114,8 @@ impl Reconciler {
             .filter(|pod| pod.record.set == set.key)
             .map(|pod| {
                 let ready = pod.ready();
-                let for_long = pod.last_change().is_some_and(|at| elapsed(at, now.wall) >= set.min_ready());
+                let for_long =
+                    pod.last_change().is_some_and(|at| elapsed(at, now.wall) >= set.min_ready());
                 PodReport {
                     created: pod.record.created,
                     ready,
@@ -125,7 +126,8 @@ impl Reconciler {
                 }
             })
             .collect();
-        let wanted = self.standings.get(&set.key).is_some_and(|standing: &Standing| standing.should_run);
+        let wanted =
+            self.standings.get(&set.key).is_some_and(|standing: &Standing| standing.should_run);
         let mut object = set.object.clone();
         object.metadata.uid = Some(entry.uid.clone());
         object.metadata.creation_timestamp = Some(Time(entry.created));

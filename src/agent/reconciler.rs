@@ -349,7 +349,13 @@ impl Reconciler {
     }
 
     /// Records an event of a set.
-    pub(super) fn note_set(&mut self, key: &SetKey, kind: EventType, reason: &str, message: String) {
+    pub(super) fn note_set(
+        &mut self,
+        key: &SetKey,
+        kind: EventType,
+        reason: &str,
+        message: String,
+    ) {
         let uid = self.sets.entries().get(key).map(|entry| entry.uid.clone()).unwrap_or_default();
         let involved = Involved {
             kind: "DaemonSet",
@@ -363,8 +369,7 @@ impl Reconciler {
     /// Records an event of this node.
     pub(super) fn note_node(&mut self, kind: EventType, reason: &str, message: String) {
         let name = self.node.name.to_string();
-        let involved =
-            Involved { kind: "Node", namespace: String::new(), uid: name.clone(), name };
+        let involved = Involved { kind: "Node", namespace: String::new(), uid: name.clone(), name };
         self.events.record(time::now(), involved, kind, reason, message);
     }
 

@@ -63,7 +63,8 @@ impl Records {
             move |source| RecordError::Disk { action, path, source }
         };
         fs::create_dir_all(&dir).map_err(disk("make", &dir))?;
-        let text = serde_json::to_vec(record).map_err(io::Error::other).map_err(disk("write", &path))?;
+        let text =
+            serde_json::to_vec(record).map_err(io::Error::other).map_err(disk("write", &path))?;
         fs::write(&fresh, text).map_err(disk("write", &fresh))?;
         fs::rename(&fresh, &path).map_err(disk("replace", &path))
     }

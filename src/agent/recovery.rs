@@ -80,10 +80,8 @@ impl Effects {
         tasks: &BTreeMap<ContainerId, Task>,
     ) -> Observed {
         let run_dir = self.paths.sandbox(&record.uid);
-        let mut observed = Observed {
-            sandbox: sandbox::intact(&run_dir, record.spec()),
-            ..Observed::default()
-        };
+        let mut observed =
+            Observed { sandbox: sandbox::intact(&run_dir, record.spec()), ..Observed::default() };
         for container in containers {
             let label = |key| container.labels.get(key).map(String::as_str);
             let (Some(uid), Some(name)) = (label(POD_UID_LABEL), label("podward.dev/container"))
@@ -158,7 +156,8 @@ fn observed_task(task: Option<&Task>) -> ObservedTask {
             ObservedTask::Stopped(exit)
         }
         Some(Task {
-            status: TaskStatus::Running | TaskStatus::Paused | TaskStatus::Unknown, ..
+            status: TaskStatus::Running | TaskStatus::Paused | TaskStatus::Unknown,
+            ..
         }) => ObservedTask::Running,
     }
 }

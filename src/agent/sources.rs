@@ -109,7 +109,9 @@ impl Reconciler {
     /// Shows each fault once: in the log, as an event of the node, and in every sync.
     fn tell_faults(&mut self, faults: &[Fault]) {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        for line in lines.iter().filter(|line| !self.faults.contains(line)).cloned().collect::<Vec<_>>() {
+        for line in
+            lines.iter().filter(|line| !self.faults.contains(line)).cloned().collect::<Vec<_>>()
+        {
             warn!(error = %line, "fault in a source");
             self.note_node(EventType::Warning, "SourceFault", line);
         }
@@ -119,7 +121,8 @@ impl Reconciler {
     /// Reads the configuration again.
     fn read_config(&mut self) {
         let reload = self.reload.clone();
-        self.work.spawn(async move { Done::Configured(Box::new(blocking(move || reload()).await)) });
+        self.work
+            .spawn(async move { Done::Configured(Box::new(blocking(move || reload()).await)) });
     }
 
     /// The configuration was read: labels, taints and field validation take effect at once.
@@ -152,7 +155,8 @@ impl Reconciler {
         self.settings.node.labels = new.node.labels;
         self.settings.node.taints = new.node.taints;
         let validation = mem::replace(&mut self.settings.field_validation, new.field_validation);
-        self.node = Node { name: self.node.name.clone(), ..node_of(&self.settings, &self.effects.facts) };
+        self.node =
+            Node { name: self.node.name.clone(), ..node_of(&self.settings, &self.effects.facts) };
         self.judge();
         if validation != self.settings.field_validation {
             self.read_sources();

@@ -99,9 +99,7 @@ impl Effects {
         let ran = self.run(&attempt).await;
         if ran.is_err() {
             let id = &attempt.id;
-            if let Err(error) =
-                self.daemon.call(|| self.daemon.client.remove_container(id)).await
-            {
+            if let Err(error) = self.daemon.call(|| self.daemon.client.remove_container(id)).await {
                 warn!(container = %id, error = %Chain(&error), "failed to remove a failed start");
             }
         }
@@ -228,12 +226,11 @@ impl Effects {
         mounts: &[MountPoint],
     ) -> Result<Vec<u8>, Failure> {
         let layers = mounts.to_vec();
-        let (passwd, group) = blocking(move || users::read_accounts(&layers)).await.map_err(|error| {
-            StartFault {
+        let (passwd, group) =
+            blocking(move || users::read_accounts(&layers)).await.map_err(|error| StartFault {
                 reason: "CreateContainerConfigError",
                 message: format!("read the image's accounts: {error}"),
-            }
-        })?;
+            })?;
         let user = resolve_user(request, &passwd, &group)?;
         Ok(self.spec(attempt, &user)?)
     }

@@ -24,7 +24,13 @@ use super::{
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// What to log: a level, or levels by module such as info,podward::agent=debug
-    #[arg(long, env = "PODWARD_LOG", hide_env = true, default_value = "info", value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "PODWARD_LOG",
+        hide_env = true,
+        default_value = "info",
+        value_name = "FILTER"
+    )]
     pub log: String,
 }
 

@@ -68,11 +68,9 @@ fn expand(argument: &Path) -> Vec<Result<PathBuf, Fault>> {
         return vec![Ok(argument.to_owned())];
     }
     let shown = argument.display().to_string();
-    let entries: io::Result<Vec<PathBuf>> = argument.read_dir().and_then(|entries| {
-        entries
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect()
-    });
+    let entries: io::Result<Vec<PathBuf>> = argument
+        .read_dir()
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect());
     let mut files = match entries {
         Ok(entries) => entries,
         Err(error) => return vec![Err(unreadable(&shown, &error))],
@@ -81,11 +79,7 @@ fn expand(argument: &Path) -> Vec<Result<PathBuf, Fault>> {
     files.sort();
     if files.is_empty() {
         let problem = "is a directory without *.yaml, *.yml or *.json";
-        return vec![Err(Fault::of_file(
-            shown,
-            problem,
-            "name a file, or another directory",
-        ))];
+        return vec![Err(Fault::of_file(shown, problem, "name a file, or another directory"))];
     }
     files.into_iter().map(Ok).collect()
 }
@@ -93,23 +87,16 @@ fn expand(argument: &Path) -> Vec<Result<PathBuf, Fault>> {
 /// Whether a file of a directory is read: by its ending, and not hidden as editors' copies are.
 fn is_manifest(path: &Path) -> bool {
     let ending = path.extension().is_some_and(|ending| {
-        ["yaml", "yml", "json"]
-            .iter()
-            .any(|known| ending.eq_ignore_ascii_case(known))
+        ["yaml", "yml", "json"].iter().any(|known| ending.eq_ignore_ascii_case(known))
     });
-    let hidden = path
-        .file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     ending && !hidden && !path.is_dir()
 }
 
 /// Reads one file, or standard input.
 fn reading(path: &Path, validation: FieldValidation) -> (String, Reading) {
     let (origin, bytes) = if path == Path::new("-") {
-        (
-            "standard input".to_owned(),
-            limited(io::stdin().lock(), None),
-        )
+        ("standard input".to_owned(), limited(io::stdin().lock(), None))
     } else {
         let file = File::open(path);
         let bytes = file.and_then(|file| {
@@ -142,13 +129,7 @@ fn limited(file: impl Read, known: Option<u64>) -> io::Result<Result<Vec<u8>, u6
 
 /// A file of which nothing is known but a fault.
 fn faulty(fault: Fault) -> (String, Reading) {
-    (
-        fault.origin.clone(),
-        Reading {
-            faults: vec![fault],
-            documents: Vec::new(),
-        },
-    )
+    (fault.origin.clone(), Reading { faults: vec![fault], documents: Vec::new() })
 }
 
 /// The fault of a file that cannot be read.
@@ -252,16 +233,8 @@ fn text(readings: &[(String, Reading)], tally: &Tally, out: &mut dyn Write) -> i
         }
         writeln!(out)?;
     }
-    let Tally {
-        accepted,
-        rejected,
-        ignored,
-        unreadable,
-    } = tally;
-    write!(
-        out,
-        "{accepted} accepted, {rejected} refused or invalid, {ignored} ignored"
-    )?;
+    let Tally { accepted, rejected, ignored, unreadable } = tally;
+    write!(out, "{accepted} accepted, {rejected} refused or invalid, {ignored} ignored")?;
     if *unreadable > 0 {
         write!(out, ", {unreadable} unreadable")?;
     }
@@ -270,16 +243,8 @@ fn text(readings: &[(String, Reading)], tally: &Tally, out: &mut dyn Write) -> i
 
 /// Writes one document for people.
 fn document_text(document: &Document, out: &mut dyn Write) -> io::Result<()> {
-    write!(
-        out,
-        "  document {}, line {}: ",
-        document.index, document.line
-    )?;
-    let kind = if document.kind.is_empty() {
-        "not an object"
-    } else {
-        &document.kind
-    };
+    write!(out, "  document {}, line {}: ", document.index, document.line)?;
+    let kind = if document.kind.is_empty() { "not an object" } else { &document.kind };
     write!(out, "{kind}")?;
     match &document.key {
         Some(key) => write!(out, " {key}")?,
@@ -315,23 +280,13 @@ fn messages(title: &str, faults: &[Fault], out: &mut dyn Write) -> io::Result<()
 fn reasons(document: &Document, support: Support, out: &mut dyn Write) -> io::Result<()> {
     let mut groups: Vec<(&str, Vec<&FieldUse>)> = Vec::new();
     let mut head = "";
-    for field in document
-        .fields
-        .iter()
-        .filter(|field| field.support == support)
-    {
-        let below = field
-            .path
-            .strip_prefix(head)
-            .is_some_and(|rest| rest.starts_with(['.', '[']));
+    for field in document.fields.iter().filter(|field| field.support == support) {
+        let below = field.path.strip_prefix(head).is_some_and(|rest| rest.starts_with(['.', '[']));
         if !head.is_empty() && below {
             continue;
         }
         head = &field.path;
-        match groups
-            .iter_mut()
-            .find(|(reason, _)| *reason == field.reason)
-        {
+        match groups.iter_mut().find(|(reason, _)| *reason == field.reason) {
             Some((_, fields)) => fields.push(field),
             None => groups.push((&field.reason, vec![field])),
         }
@@ -350,11 +305,8 @@ fn reasons(document: &Document, support: Support, out: &mut dyn Write) -> io::Re
 
 /// Writes the honoured fields.
 fn honoured(document: &Document, out: &mut dyn Write) -> io::Result<()> {
-    let mut fields = document
-        .fields
-        .iter()
-        .filter(|field| field.support == Support::Honoured)
-        .peekable();
+    let mut fields =
+        document.fields.iter().filter(|field| field.support == Support::Honoured).peekable();
     if fields.peek().is_some() {
         writeln!(out, "    honoured:")?;
     }

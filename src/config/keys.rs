@@ -18,6 +18,7 @@ pub struct Key {
     /// Its path in the file.
     pub path: &'static str,
     /// What sort of value it takes, for the reference page.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test makes the reference page"))]
     pub sort: &'static str,
     /// Whether it may stand in the file.
     pub in_file: bool,
@@ -28,8 +29,10 @@ pub struct Key {
     /// Whether a change takes effect without a restart of the agent.
     pub live: bool,
     /// What the default is when the settings cannot show it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test makes the reference page"))]
     pub otherwise: &'static str,
     /// What it is for.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test makes the reference page"))]
     pub about: &'static str,
     /// Reads a value into the settings.
     pub read: fn(&Tree, &mut Settings, &mut Notes<'_>),

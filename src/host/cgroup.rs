@@ -56,7 +56,9 @@ pub enum CgroupError {
     #[error("no control groups are mounted below /sys/fs/cgroup; mount cgroup2 there")]
     NotMounted,
     /// The systemd driver without systemd.
-    #[error("the systemd cgroup driver needs systemd as the init system; set cgroupDriver to cgroupfs or auto")]
+    #[error(
+        "the systemd cgroup driver needs systemd as the init system; set cgroupDriver to cgroupfs or auto"
+    )]
     NoSystemd,
     /// The kernel refused.
     #[error("{step} {path}")]
@@ -212,6 +214,23 @@ impl Cgroups {
             self.remove_group(pod, &dir)?;
         }
         Ok(())
+    }
+
+    /// How many processes of a container the kernel has killed for memory.
+    pub fn oom_kills(&self, pod: &PodUid, container: &ContainerId) -> u64 {
+        let ours = |name: &String| name.contains(container.as_str());
+        let count = |file: PathBuf| {
+            let text = fs::read_to_string(file).ok()?;
+            let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
+            line.trim().parse::<u64>().ok()
+        };
+        let groups = self.pod_dirs(pod).into_iter().flat_map(|dir| {
+            let names: Vec<String> = children(&dir).into_iter().filter(ours).collect();
+            names.into_iter().map(move |name| dir.join(name))
+        });
+        let files = groups
+            .flat_map(|group| ["memory.events", "memory.oom_control"].map(|file| group.join(file)));
+        files.filter_map(count).max().unwrap_or(0)
     }
 
     /// Every pod that has a group, whether it should or not.

@@ -75,9 +75,8 @@ mod tests {
             memory_limit,
         };
         fs::write(dir.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
-        let read = |file: &str| {
-            fs::read_to_string(dir.path().join("podward/podu").join(file)).unwrap()
-        };
+        let read =
+            |file: &str| fs::read_to_string(dir.path().join("podward/podu").join(file)).unwrap();
         create(dir.path(), Path::new("podward/podu"), &limits(1024, Some(50_000), Some(1 << 20)))
             .unwrap();
         assert_eq!(

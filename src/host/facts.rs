@@ -46,8 +46,8 @@ pub struct NodeFacts {
 
 /// What containers depend on. A fact that cannot be read takes the value that asks least of the kernel.
 pub fn host_facts() -> HostFacts {
-    let cgroup_v2 = statfs(CGROUP_ROOT)
-        .is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC);
+    let cgroup_v2 =
+        statfs(CGROUP_ROOT).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC);
     let mut devices = Vec::new();
     collect_devices(Path::new("/dev"), &mut devices);
     HostFacts {
@@ -144,7 +144,8 @@ fn collect_devices(dir: &Path, found: &mut Vec<HostDevice>) {
             if !DEV_SKIPPED.iter().any(|skipped| name == *skipped) {
                 collect_devices(&path, found);
             }
-        } else if (kind.is_block_device() || kind.is_char_device()) && path != Path::new("/dev/console")
+        } else if (kind.is_block_device() || kind.is_char_device())
+            && path != Path::new("/dev/console")
         {
             found.extend(device(path, &metadata));
         }

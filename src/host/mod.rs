@@ -1,6 +1,9 @@
 //! Floor 7: this machine's kernel and file system: mounts, volumes, sandboxes, control groups, accounts, logs, facts.
 
 pub mod cgroup;
+mod cgroup_systemd;
+mod cgroup_v1;
+mod cgroup_v2;
 pub mod cri_log;
 pub mod facts;
 pub mod log_dir;
@@ -8,8 +11,22 @@ mod log_file;
 mod log_files;
 pub mod logger;
 pub mod logs;
-mod mounts;
-mod removal;
+pub mod mounts;
+pub mod removal;
 pub mod sandbox;
 pub mod users;
 pub mod volumes;
+
+#[cfg(test)]
+pub mod tests {
+    //! What the tests of this floor share.
+
+    /// Whether this test may use the kernel as root; says aloud when it is skipped.
+    pub fn as_root(test: &str) -> bool {
+        let root = nix::unistd::geteuid().is_root();
+        if !root {
+            eprintln!("SKIPPED {test}: needs root");
+        }
+        root
+    }
+}

@@ -45,7 +45,8 @@ pub fn remove_tree(path: &Path) -> Result<(), Errors> {
 
 /// Deletes an entry of a directory with all that is in it.
 fn delete(parent: &Path, name: &OsStr) -> io::Result<()> {
-    let parent = open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let parent =
+        open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     let name = CString::new(name.as_bytes())?;
     let top = match open_dir(parent.as_fd(), &name) {
         Err(Errno::ENOENT) => return Ok(()),
@@ -112,7 +113,13 @@ impl Walk {
     }
 
     /// Removes one entry.
-    fn remove(&mut self, dir: &Dir, name: &CStr, kind: Option<Type>, depth: usize) -> io::Result<()> {
+    fn remove(
+        &mut self,
+        dir: &Dir,
+        name: &CStr,
+        kind: Option<Type>,
+        depth: usize,
+    ) -> io::Result<()> {
         if kind != Some(Type::Directory) {
             match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => return Ok(()),

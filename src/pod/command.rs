@@ -97,8 +97,7 @@ mod tests {
         for (own, image, expected) in
             [(Some("/w"), "/i", "/w"), (None, "/i", "/i"), (Some(""), "/i", "/i"), (None, "", "/")]
         {
-            let container =
-                Container { working_dir: own.map(Into::into), ..Container::default() };
+            let container = Container { working_dir: own.map(Into::into), ..Container::default() };
             let image = ImageConfig { working_dir: image.into(), ..ImageConfig::default() };
             assert_eq!(working_dir(&container, &image), expected);
         }

@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn the_hosts_file_is_taken_over_in_normal_form() {
-        for policy in [None, Some("Default"), Some("ClusterFirst"), Some("ClusterFirstWithHostNet")] {
+        for policy in [None, Some("Default"), Some("ClusterFirst"), Some("ClusterFirstWithHostNet")]
+        {
             let spec = PodSpec { dns_policy: policy.map(Into::into), ..PodSpec::default() };
             assert_eq!(
                 resolv_conf(&spec, HOST),

@@ -22,8 +22,8 @@ use super::qos::oom_score_adj;
 use super::resources::container_resources;
 use super::sandbox::{DeviceKind, HostDevice, HostFacts, SandboxFacts};
 use super::security::{
-    DeviceRule, device_rules, devices, masked_paths, no_new_privileges, privileged, read_only_paths,
-    read_only_root,
+    DeviceRule, device_rules, devices, masked_paths, no_new_privileges, privileged,
+    read_only_paths, read_only_root,
 };
 use super::user::User;
 

@@ -59,7 +59,11 @@ pub fn qos_class(spec: &PodSpec) -> Qos {
 }
 
 /// Adds a positive amount to a sum, in thousandths; says whether there was one.
-fn add(sums: &mut BTreeMap<&'static str, i128>, name: &'static str, amount: Option<Amount>) -> bool {
+fn add(
+    sums: &mut BTreeMap<&'static str, i128>,
+    name: &'static str,
+    amount: Option<Amount>,
+) -> bool {
     let milli = amount.map_or(0, Amount::milli);
     if milli > 0 {
         *sums.entry(name).or_default() += i128::from(milli);
@@ -80,7 +84,8 @@ pub fn oom_score_adj(spec: &PodSpec, container: &Container, memory_capacity: u64
             let request = declared(container, Side::Requests, "memory").map_or(0, Amount::value);
             let share = 1000 * i128::from(request.max(0)) / i128::from(memory_capacity.max(1));
             // Above every guaranteed pod, below every best-effort one.
-            let score = (1000 - share).clamp(i128::from(1000 + SPARED), i128::from(FIRST_TO_GO - 1));
+            let score =
+                (1000 - share).clamp(i128::from(1000 + SPARED), i128::from(FIRST_TO_GO - 1));
             i32::try_from(score).unwrap_or(FIRST_TO_GO - 1)
         }
     }
@@ -112,7 +117,10 @@ mod tests {
             (Qos::BestEffort, vec![container("a", &[("ephemeral-storage", "1Gi", "1Gi")])]),
             (Qos::Guaranteed, vec![full()]),
             (Qos::Guaranteed, vec![container("a", &[("cpu", "", "1"), ("memory", "", "1Gi")])]),
-            (Qos::Guaranteed, vec![container("a", &[("cpu", "1000m", "1"), ("memory", "", "1Gi")])]),
+            (
+                Qos::Guaranteed,
+                vec![container("a", &[("cpu", "1000m", "1"), ("memory", "", "1Gi")])],
+            ),
             (Qos::Burstable, vec![full(), container("b", &[])]),
             (Qos::Burstable, vec![container("a", &[("cpu", "1", "1")])]),
             (Qos::Burstable, vec![container("a", &[("memory", "1Mi", "")])]),

@@ -42,11 +42,11 @@ pub enum Side {
 pub fn declared(container: &Container, side: Side, name: &str) -> Option<Amount> {
     let resources = container.resources.as_ref()?;
     let find = |list: &Option<std::collections::BTreeMap<_, _>>| {
-        list.as_ref()
-            .and_then(|list| list.get(name))
-            .and_then(|quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity| {
+        list.as_ref().and_then(|list| list.get(name)).and_then(
+            |quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity| {
                 Amount::parse(&quantity.0).ok()
-            })
+            },
+        )
     };
     match side {
         Side::Requests => find(&resources.requests).or_else(|| find(&resources.limits)),
@@ -74,15 +74,10 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
             declared(container, Side::Limits, name).is_some_and(|amount| !amount.is_zero())
         })
     };
-    let cpu_limit = pod_total(spec, |c| {
-        declared(c, Side::Limits, "cpu").map_or(0, Amount::milli)
-    });
-    let memory_limit = pod_total(spec, |c| {
-        declared(c, Side::Limits, "memory").map_or(0, Amount::value)
-    });
-    let requests = pod_total(spec, |c| {
-        declared(c, Side::Requests, "cpu").map_or(0, Amount::milli)
-    });
+    let cpu_limit = pod_total(spec, |c| declared(c, Side::Limits, "cpu").map_or(0, Amount::milli));
+    let memory_limit =
+        pod_total(spec, |c| declared(c, Side::Limits, "memory").map_or(0, Amount::value));
+    let requests = pod_total(spec, |c| declared(c, Side::Requests, "cpu").map_or(0, Amount::milli));
     Resources {
         cpu_shares: shares(requests),
         cpu_quota: if everywhere("cpu") { quota(cpu_limit) } else { None },
@@ -225,9 +220,15 @@ pub mod tests {
 
     #[test]
     fn shares_become_weights_on_the_newer_curve() {
-        for (shares, weight) in
-            [(0, 1), (2, 1), (102, 17), (512, 59), (1024, 100), (262_144, 10_000), (u64::MAX, 10_000)]
-        {
+        for (shares, weight) in [
+            (0, 1),
+            (2, 1),
+            (102, 17),
+            (512, 59),
+            (1024, 100),
+            (262_144, 10_000),
+            (u64::MAX, 10_000),
+        ] {
             assert_eq!(cpu_weight(shares), weight, "{shares}");
         }
     }

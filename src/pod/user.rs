@@ -135,7 +135,10 @@ fn image_identity(image: &ImageConfig) -> Result<Identity, StartFault> {
 /// An id as the kernel takes it.
 fn number(field: &str, id: i64) -> Result<u32, StartFault> {
     u32::try_from(id).ok().filter(|id| i32::try_from(*id).is_ok()).ok_or_else(|| {
-        StartFault::config(format!("{field}: {id}: out of range; give a number from 0 to {}", i32::MAX))
+        StartFault::config(format!(
+            "{field}: {id}: out of range; give a number from 0 to {}",
+            i32::MAX
+        ))
     })
 }
 

@@ -125,7 +125,11 @@ fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
 /// What a file's bytes say.
 fn understand(path: &Path, bytes: &[u8], validation: FieldValidation) -> FileReading {
     let read = spec::read(&path.display().to_string(), bytes, validation);
-    let mut file = FileReading { unreadable: !read.faults.is_empty(), faults: read.faults, ..FileReading::default() };
+    let mut file = FileReading {
+        unreadable: !read.faults.is_empty(),
+        faults: read.faults,
+        ..FileReading::default()
+    };
     for document in read.documents {
         file.warnings.extend(document.warnings);
         match document.outcome {

@@ -87,7 +87,8 @@ pub fn merge(sources: &[SourceReading], previous: &Sets) -> Merged {
 /// Of several documents for one set the one that holds it already goes on; otherwise the first.
 fn elect(sets: &[Arc<Set>], previous: Option<&Arc<Set>>) -> Arc<Set> {
     let holder = previous.and_then(|previous| {
-        sets.iter().find(|set| set.origin == previous.origin && set.document == previous.document)
+        sets.iter()
+            .find(|set| set.origin == previous.origin && set.document == previous.document)
             .or_else(|| sets.iter().find(|set| set.origin == previous.origin))
     });
     Arc::clone(holder.unwrap_or(&sets[0]))

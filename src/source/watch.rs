@@ -47,8 +47,7 @@ impl Watcher {
                 }
             }
         };
-        let inner =
-            INotifyWatcher::new(tell, notify::Config::default()).map_err(WatchError)?;
+        let inner = INotifyWatcher::new(tell, notify::Config::default()).map_err(WatchError)?;
         Ok(Self { inner, wanted: BTreeSet::new(), watched: BTreeSet::new() })
     }
 
@@ -73,7 +72,9 @@ impl Watcher {
     fn arm(&mut self) {
         for wanted in self.wanted.clone() {
             let above = wanted.ancestors().skip(1).find(|above| above.is_dir());
-            for path in [Some(wanted.as_path()).filter(|path| path.is_dir()), above].into_iter().flatten() {
+            for path in
+                [Some(wanted.as_path()).filter(|path| path.is_dir()), above].into_iter().flatten()
+            {
                 if !self.watched.contains(path)
                     && self.inner.watch(path, RecursiveMode::NonRecursive).is_ok()
                 {

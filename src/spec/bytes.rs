@@ -55,10 +55,7 @@ pub fn decode<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str, Fault> {
     }
     let line_of = |end: usize| 1 + bytes[..end].iter().filter(|byte| **byte == b'\n').count();
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        let problem = format!(
-            "line {} holds a NUL byte; this is no text file",
-            line_of(at)
-        );
+        let problem = format!("line {} holds a NUL byte; this is no text file", line_of(at));
         return fault(problem, "give a YAML or JSON file");
     }
     match str::from_utf8(bytes) {
@@ -104,34 +101,20 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
                 let mut before = text[start..offset].lines().filter(|line| !is_blank(line));
                 let directives = text[start..offset].contains('%');
                 if !(directives && before.all(|line| line.starts_with('%'))) {
-                    pieces.push(Piece {
-                        line: start_line,
-                        text: &text[start..offset],
-                    });
+                    pieces.push(Piece { line: start_line, text: &text[start..offset] });
                     (start, start_line) = (offset, number + 1);
                 }
             }
             Some(_) => {
-                pieces.push(Piece {
-                    line: start_line,
-                    text: &text[start..offset],
-                });
+                pieces.push(Piece { line: start_line, text: &text[start..offset] });
                 (start, start_line) = (end, number + 2);
             }
             None => {}
         }
         offset = end;
     }
-    pieces.push(Piece {
-        line: start_line,
-        text: &text[start..],
-    });
-    pieces.retain(|piece| {
-        !piece
-            .text
-            .lines()
-            .all(|line| is_blank(line) || is_bare_marker(line))
-    });
+    pieces.push(Piece { line: start_line, text: &text[start..] });
+    pieces.retain(|piece| !piece.text.lines().all(|line| is_blank(line) || is_bare_marker(line)));
     for piece in &mut pieces {
         piece.skip_blank();
     }
@@ -198,16 +181,11 @@ pub fn options(lenient: bool) -> Options {
 
 /// A parser's error in our words.
 fn explained(error: &Error, first_line: usize) -> ParseFault {
-    let line = error
-        .location()
-        .and_then(|location| usize::try_from(location.line()).ok());
+    let line = error.location().and_then(|location| usize::try_from(location.line()).ok());
     let (problem, remedy) = match error.without_snippet() {
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or_default();
-            (
-                format!("the key {key} stands twice in one mapping"),
-                "keep one of them",
-            )
+            (format!("the key {key} stands twice in one mapping"), "keep one of them")
         }
         Error::Budget { breach, .. } => (
             format!("is nested too deeply or unfolds to too much: {breach:?}"),
@@ -217,20 +195,16 @@ fn explained(error: &Error, first_line: usize) -> ParseFault {
             "its aliases unfold to too much".to_owned(),
             "write a plainer document, with fewer aliases",
         ),
-        Error::RecursiveReferencesRequireWeakTypes { .. } => (
-            "an alias stands within its own anchor".to_owned(),
-            "write the value out",
-        ),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            ("an alias stands within its own anchor".to_owned(), "write the value out")
+        }
         Error::NullIntoString { .. } => ("a key is empty".to_owned(), "give each key a name"),
-        Error::NonFiniteFloat { value, .. } => (
-            format!("{value} is a number without end"),
-            "write it in quotes if it is a string",
-        ),
+        Error::NonFiniteFloat { value, .. } => {
+            (format!("{value} is a number without end"), "write it in quotes if it is a string")
+        }
         other => {
             let text = other.to_string();
-            let text = text
-                .rsplit_once(" at line ")
-                .map_or(text.as_str(), |(text, _)| text);
+            let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
             let remedy = if text.contains("tab") {
                 "indent with spaces"
             } else if text.contains("recursion limit") {

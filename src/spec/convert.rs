@@ -6,11 +6,7 @@ use crate::spec::report::Report;
 
 /// Brings a DaemonSet of any version to apps/v1, with a warning when it was of another one.
 pub fn to_apps_v1(object: &mut Map<String, Value>, report: &mut Report) {
-    let version = object
-        .get("apiVersion")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
+    let version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
     if version == "apps/v1" {
         return;
     }
@@ -31,9 +27,7 @@ pub fn to_apps_v1(object: &mut Map<String, Value>, report: &mut Report) {
 /// What extensions/v1beta1 had on its own: the selector came from the labels, updates waited for deletion.
 fn old_defaults(spec: &mut Map<String, Value>) {
     spec.remove("templateGeneration");
-    let labels = spec
-        .get("template")
-        .and_then(|template| template.get("metadata")?.get("labels"));
+    let labels = spec.get("template").and_then(|template| template.get("metadata")?.get("labels"));
     let labels = labels.filter(|labels| labels.is_object()).cloned();
     if spec.get("selector").is_none_or(Value::is_null)
         && let Some(labels) = labels

@@ -134,43 +134,23 @@ pub struct Set {
 impl Set {
     /// The pod template.
     pub fn template(&self) -> &PodTemplateSpec {
-        &self
-            .object
-            .spec
-            .as_ref()
-            .expect("a valid set has a spec")
-            .template
+        &self.object.spec.as_ref().expect("a valid set has a spec").template
     }
 
     /// The pod spec.
     pub fn pod_spec(&self) -> &PodSpec {
-        self.template()
-            .spec
-            .as_ref()
-            .expect("a valid set has a pod spec")
+        self.template().spec.as_ref().expect("a valid set has a pod spec")
     }
 
     /// Whether a new template waits until the old pod is deleted.
     pub fn on_delete(&self) -> bool {
-        let strategy = self
-            .object
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.update_strategy.as_ref());
+        let strategy = self.object.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
         strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete")
     }
 
     /// How long a pod must be ready before it counts as available.
     pub fn min_ready(&self) -> Duration {
-        let seconds = self
-            .object
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.min_ready_seconds);
-        Duration::from_secs(
-            seconds
-                .and_then(|seconds| u64::try_from(seconds).ok())
-                .unwrap_or(0),
-        )
+        let seconds = self.object.spec.as_ref().and_then(|spec| spec.min_ready_seconds);
+        Duration::from_secs(seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0))
     }
 }

@@ -29,10 +29,7 @@ pub fn template_hash(template: &PodTemplateSpec) -> TemplateHash {
 fn canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(fields) => {
-            let mut fields: Vec<_> = fields
-                .iter()
-                .filter(|(_, value)| !value.is_null())
-                .collect();
+            let mut fields: Vec<_> = fields.iter().filter(|(_, value)| !value.is_null()).collect();
             fields.sort_by_key(|(name, _)| name.as_str());
             text.push('{');
             for (name, value) in fields {

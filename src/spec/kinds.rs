@@ -4,24 +4,15 @@ use crate::base::nearest::nearest;
 
 /// Whether an apiVersion ever held DaemonSets, and is still read.
 pub fn holds_sets(api_version: &str) -> bool {
-    matches!(
-        api_version,
-        "apps/v1" | "apps/v1beta2" | "extensions/v1beta1"
-    )
+    matches!(api_version, "apps/v1" | "apps/v1beta2" | "extensions/v1beta1")
 }
 
 /// Whether a kind is a DaemonSet mistyped, such as `Daemonset`.
 pub fn mistyped(api_version: &str, kind: &str) -> bool {
     let group = api_version.split('/').next().unwrap_or_default();
     matches!(group, "apps" | "extensions")
-        && ![
-            "ReplicaSet",
-            "StatefulSet",
-            "Deployment",
-            "ControllerRevision",
-            "Ingress",
-        ]
-        .contains(&kind)
+        && !["ReplicaSet", "StatefulSet", "Deployment", "ControllerRevision", "Ingress"]
+            .contains(&kind)
         && nearest(kind, ["DaemonSet"]).is_some()
 }
 

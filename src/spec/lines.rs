@@ -22,10 +22,7 @@ impl Lines {
     /// Reads a document's text once more for its lines.
     pub fn of(text: &str, first: usize) -> Self {
         let options = bytes::options(true);
-        Self {
-            root: serde_saphyr::from_str_with_options(text, options).ok(),
-            first,
-        }
+        Self { root: serde_saphyr::from_str_with_options(text, options).ok(), first }
     }
 
     /// The line of a field, or of the nearest thing around it.
@@ -123,10 +120,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element::<Spanned<Tree>>()? {
-            list.push(Place {
-                line: line_of(&item),
-                tree: item.value,
-            });
+            list.push(Place { line: line_of(&item), tree: item.value });
         }
         Ok(Tree::List(list))
     }
@@ -135,13 +129,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
         let mut fields = Vec::new();
         while let Some(key) = entries.next_key::<Spanned<String>>()? {
             let line = line_of(&key);
-            fields.push((
-                key.value,
-                Place {
-                    line,
-                    tree: entries.next_value()?,
-                },
-            ));
+            fields.push((key.value, Place { line, tree: entries.next_value()? }));
         }
         Ok(Tree::Mapping(fields))
     }

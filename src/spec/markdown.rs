@@ -79,13 +79,8 @@ fn rows(of: &Type, path: &str, section: &str, page: &mut String) {
             Some(_) | None => String::new(),
         };
         let noun = field.kind.noun();
-        let _ = writeln!(
-            page,
-            "| `{shown}` | {noun} | {support} | {reason} | {below} |"
-        );
-        let begins_section = SECTIONS
-            .iter()
-            .any(|(_, start)| *start == format!("{full}."));
+        let _ = writeln!(page, "| `{shown}` | {noun} | {support} | {reason} | {below} |");
+        let begins_section = SECTIONS.iter().any(|(_, start)| *start == format!("{full}."));
         if let Some(inner) = inner.filter(|_| honoured && !begins_section) {
             rows(inner, &format!("{full}."), section, page);
         }

@@ -10,8 +10,7 @@ fn when(holds: bool, remedy: &'static str) -> Answer {
 
 /// Whether every byte is one of lower-case letters, digits and `extra`.
 fn lower(text: &str, extra: &str) -> bool {
-    text.chars()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || extra.contains(c))
+    text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || extra.contains(c))
 }
 
 /// Whether a text begins and ends with a letter or digit.
@@ -43,8 +42,7 @@ fn qualified(text: &str) -> bool {
 
 /// Whether all is letters, digits, `-`, `_` or `.`.
 fn inner(text: &str) -> bool {
-    text.chars()
-        .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 /// A key of a label, taint or annotation; annotations fold the case first.
@@ -165,9 +163,7 @@ fn is_digest(text: &str) -> bool {
     let Some((algorithm, hex)) = text.split_once(':') else {
         return false;
     };
-    let digits = hex
-        .bytes()
-        .all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase());
+    let digits = hex.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase());
     match algorithm {
         "sha256" => hex.len() == 64 && digits,
         "sha384" => hex.len() == 96 && digits,

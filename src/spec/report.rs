@@ -98,10 +98,7 @@ impl Report {
                 format!("write it in quotes: \"{}\"", shown(value))
             }
             (Kind::Flag, Value::String(text)) if bool_word(text).is_some() => {
-                format!(
-                    "write {} without quotes",
-                    bool_word(text).unwrap_or_default()
-                )
+                format!("write {} without quotes", bool_word(text).unwrap_or_default())
             }
             (Kind::Int32 | Kind::Int64, Value::String(text)) if text.parse::<i64>().is_ok() => {
                 format!("write {text} without quotes")
@@ -124,11 +121,7 @@ impl Report {
             document: Some(self.document),
             line: None,
             path: path.to_owned(),
-            value: if value.is_null() {
-                String::new()
-            } else {
-                quoted(value)
-            },
+            value: if value.is_null() { String::new() } else { quoted(value) },
             problem,
             remedy,
         }

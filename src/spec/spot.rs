@@ -23,10 +23,7 @@ pub struct Spot<'a> {
 impl<'a> Spot<'a> {
     /// The root of a document.
     pub fn root(value: &'a Value) -> Self {
-        Self {
-            path: String::new(),
-            value,
-        }
+        Self { path: String::new(), value }
     }
 
     /// A field of this object, there or not.
@@ -40,10 +37,7 @@ impl<'a> Spot<'a> {
 
     /// A field of this object when it is there.
     pub fn has(&self, name: &str) -> Option<Self> {
-        self.value
-            .get(name)
-            .is_some_and(|value| !value.is_null())
-            .then(|| self.at(name))
+        self.value.get(name).is_some_and(|value| !value.is_null()).then(|| self.at(name))
     }
 
     /// The items of this list.
@@ -51,10 +45,7 @@ impl<'a> Spot<'a> {
         let items = self.value.as_array().map_or(&[][..], Vec::as_slice);
         let spots = items.iter().enumerate();
         spots
-            .map(|(index, value)| Self {
-                path: format!("{}[{index}]", self.path),
-                value,
-            })
+            .map(|(index, value)| Self { path: format!("{}[{index}]", self.path), value })
             .collect()
     }
 
@@ -65,15 +56,7 @@ impl<'a> Spot<'a> {
         };
         fields
             .iter()
-            .map(|(key, value)| {
-                (
-                    key.as_str(),
-                    Self {
-                        path: entry_path(&self.path, key),
-                        value,
-                    },
-                )
-            })
+            .map(|(key, value)| (key.as_str(), Self { path: entry_path(&self.path, key), value }))
             .collect()
     }
 
@@ -119,11 +102,7 @@ impl<'a> Spot<'a> {
     /// Checks a text, when there is one, by a rule of `names`.
     pub fn check(&self, report: &mut Report, rule: impl Fn(&str) -> Result<(), &'static str>) {
         if let Some(Err(remedy)) = self.text().map(rule) {
-            let problem = if self.text() == Some("") {
-                "is empty"
-            } else {
-                "is not well-formed"
-            };
+            let problem = if self.text() == Some("") { "is empty" } else { "is not well-formed" };
             self.fault(report, problem, remedy);
         }
     }
@@ -131,20 +110,13 @@ impl<'a> Spot<'a> {
     /// Checks that a text, when there is one, is one of a few words.
     pub fn one_of(&self, report: &mut Report, words: &[&str]) {
         if self.text().is_some_and(|text| !words.contains(&text)) {
-            self.fault(
-                report,
-                "is none of the known values",
-                format!("write {}", listed(words)),
-            );
+            self.fault(report, "is none of the known values", format!("write {}", listed(words)));
         }
     }
 
     /// Checks that a number, when there is one, lies within bounds.
     pub fn within(&self, report: &mut Report, low: i64, high: i64) {
-        if self
-            .number()
-            .is_some_and(|number| number < low || number > high)
-        {
+        if self.number().is_some_and(|number| number < low || number > high) {
             let remedy = if high == i64::MAX || high == i64::from(i32::MAX) {
                 format!("write a number not below {low}")
             } else {
@@ -157,10 +129,8 @@ impl<'a> Spot<'a> {
 
 /// Words for people: `A, B or C`; an empty one stands in quotes.
 fn listed(words: &[&str]) -> String {
-    let words: Vec<&str> = words
-        .iter()
-        .map(|word| if word.is_empty() { "\"\"" } else { word })
-        .collect();
+    let words: Vec<&str> =
+        words.iter().map(|word| if word.is_empty() { "\"\"" } else { word }).collect();
     match words.split_last() {
         Some((last, [])) => (*last).to_owned(),
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),

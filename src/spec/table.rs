@@ -116,22 +116,12 @@ pub type Verdict = (Support, &'static str);
 
 /// A row for a field that may be left out.
 pub const fn field(name: &'static str, kind: Kind, rule: Rule) -> Field {
-    Field {
-        name,
-        kind,
-        needed: false,
-        rule,
-    }
+    Field { name, kind, needed: false, rule }
 }
 
 /// A row for a field that may not be left out.
 pub const fn needed(name: &'static str, kind: Kind, rule: Rule) -> Field {
-    Field {
-        name,
-        kind,
-        needed: true,
-        rule,
-    }
+    Field { name, kind, needed: true, rule }
 }
 
 /// Every path of the table, such as `spec.template.spec.containers[].image`; keys of maps stand as `{}`.

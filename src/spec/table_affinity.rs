@@ -14,11 +14,7 @@ pub static AFFINITY: Type = Type {
     fields: &[
         field("nodeAffinity", Object(&NODE_AFFINITY), Honoured),
         field("podAffinity", Object(&POD_AFFINITY), Ignored(OTHER_PODS)),
-        field(
-            "podAntiAffinity",
-            Object(&POD_ANTI_AFFINITY),
-            Ignored(OTHER_PODS),
-        ),
+        field("podAntiAffinity", Object(&POD_ANTI_AFFINITY), Ignored(OTHER_PODS)),
     ],
 };
 
@@ -33,33 +29,21 @@ pub static NODE_AFFINITY: Type = Type {
                 "a preference only ranks nodes for a scheduler; a DaemonSet runs on each eligible node",
             ),
         ),
-        field(
-            "requiredDuringSchedulingIgnoredDuringExecution",
-            Object(&NODE_SELECTOR),
-            Honoured,
-        ),
+        field("requiredDuringSchedulingIgnoredDuringExecution", Object(&NODE_SELECTOR), Honoured),
     ],
 };
 
 /// The fields of `NodeSelector`.
 pub static NODE_SELECTOR: Type = Type {
     name: "NodeSelector",
-    fields: &[needed(
-        "nodeSelectorTerms",
-        List(&NODE_SELECTOR_TERM),
-        Honoured,
-    )],
+    fields: &[needed("nodeSelectorTerms", List(&NODE_SELECTOR_TERM), Honoured)],
 };
 
 /// The fields of `NodeSelectorTerm`.
 pub static NODE_SELECTOR_TERM: Type = Type {
     name: "NodeSelectorTerm",
     fields: &[
-        field(
-            "matchExpressions",
-            List(&NODE_SELECTOR_REQUIREMENT),
-            Honoured,
-        ),
+        field("matchExpressions", List(&NODE_SELECTOR_REQUIREMENT), Honoured),
         field("matchFields", List(&NODE_SELECTOR_REQUIREMENT), Honoured),
     ],
 };
@@ -92,11 +76,7 @@ pub static POD_AFFINITY: Type = Type {
             List(&WEIGHTED_POD_AFFINITY_TERM),
             Honoured,
         ),
-        field(
-            "requiredDuringSchedulingIgnoredDuringExecution",
-            List(&POD_AFFINITY_TERM),
-            Honoured,
-        ),
+        field("requiredDuringSchedulingIgnoredDuringExecution", List(&POD_AFFINITY_TERM), Honoured),
     ],
 };
 
@@ -109,11 +89,7 @@ pub static POD_ANTI_AFFINITY: Type = Type {
             List(&WEIGHTED_POD_AFFINITY_TERM),
             Honoured,
         ),
-        field(
-            "requiredDuringSchedulingIgnoredDuringExecution",
-            List(&POD_AFFINITY_TERM),
-            Honoured,
-        ),
+        field("requiredDuringSchedulingIgnoredDuringExecution", List(&POD_AFFINITY_TERM), Honoured),
     ],
 };
 

@@ -156,10 +156,7 @@ pub static FLEX: Type = Type {
 /// The fields of `FlockerVolumeSource`.
 pub static FLOCKER: Type = Type {
     name: "FlockerVolumeSource",
-    fields: &[
-        field("datasetName", Text, Honoured),
-        field("datasetUUID", Text, Honoured),
-    ],
+    fields: &[field("datasetName", Text, Honoured), field("datasetUUID", Text, Honoured)],
 };
 
 /// The fields of `GitRepoVolumeSource`.
@@ -175,10 +172,7 @@ pub static GIT_REPO: Type = Type {
 /// The fields of `PhotonPersistentDiskVolumeSource`.
 pub static PHOTON_PERSISTENT_DISK: Type = Type {
     name: "PhotonPersistentDiskVolumeSource",
-    fields: &[
-        field("fsType", Text, Honoured),
-        needed("pdID", Text, Honoured),
-    ],
+    fields: &[field("fsType", Text, Honoured), needed("pdID", Text, Honoured)],
 };
 
 /// The fields of `PortworxVolumeSource`.

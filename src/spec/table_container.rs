@@ -66,11 +66,7 @@ pub static CONTAINER: Type = Type {
                 "`false` is honoured; `true` is refused: standard input is always empty in this version",
             ),
         ),
-        field(
-            "stdinOnce",
-            Flag,
-            Ignored("it only matters with stdin, and that is refused"),
-        ),
+        field("stdinOnce", Flag, Ignored("it only matters with stdin, and that is refused")),
         field("terminationMessagePath", Text, Ignored(MESSAGES)),
         field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
         field(
@@ -146,11 +142,7 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
                 "`false` is honoured; `true` is refused: standard input is always empty in this version",
             ),
         ),
-        field(
-            "stdinOnce",
-            Flag,
-            Ignored("it only matters with stdin, and that is refused"),
-        ),
+        field("stdinOnce", Flag, Ignored("it only matters with stdin, and that is refused")),
         field("targetContainerName", Text, Honoured),
         field("terminationMessagePath", Text, Ignored(MESSAGES)),
         field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
@@ -201,10 +193,7 @@ pub static CONTAINER_PORT: Type = Type {
 /// The fields of `ContainerResizePolicy`.
 pub static CONTAINER_RESIZE_POLICY: Type = Type {
     name: "ContainerResizePolicy",
-    fields: &[
-        needed("resourceName", Text, Honoured),
-        needed("restartPolicy", Text, Honoured),
-    ],
+    fields: &[needed("resourceName", Text, Honoured), needed("restartPolicy", Text, Honoured)],
 };
 
 /// The fields of `ContainerRestartRule`.
@@ -212,21 +201,14 @@ pub static CONTAINER_RESTART_RULE: Type = Type {
     name: "ContainerRestartRule",
     fields: &[
         needed("action", Text, Honoured),
-        field(
-            "exitCodes",
-            Object(&CONTAINER_RESTART_RULE_ON_EXIT_CODES),
-            Honoured,
-        ),
+        field("exitCodes", Object(&CONTAINER_RESTART_RULE_ON_EXIT_CODES), Honoured),
     ],
 };
 
 /// The fields of `ContainerRestartRuleOnExitCodes`.
 pub static CONTAINER_RESTART_RULE_ON_EXIT_CODES: Type = Type {
     name: "ContainerRestartRuleOnExitCodes",
-    fields: &[
-        needed("operator", Text, Honoured),
-        field("values", Ints, Honoured),
-    ],
+    fields: &[needed("operator", Text, Honoured), field("values", Ints, Honoured)],
 };
 
 /// The fields of `EnvVar`.
@@ -247,18 +229,10 @@ pub static ENV_VAR: Type = Type {
 pub static ENV_VAR_SOURCE: Type = Type {
     name: "EnvVarSource",
     fields: &[
-        field(
-            "configMapKeyRef",
-            Object(&CONFIG_MAP_KEY_SELECTOR),
-            Honoured,
-        ),
+        field("configMapKeyRef", Object(&CONFIG_MAP_KEY_SELECTOR), Honoured),
         field("fieldRef", Object(&OBJECT_FIELD_SELECTOR), Honoured),
         field("fileKeyRef", Object(&FILE_KEY_SELECTOR), Honoured),
-        field(
-            "resourceFieldRef",
-            Object(&RESOURCE_FIELD_SELECTOR),
-            Honoured,
-        ),
+        field("resourceFieldRef", Object(&RESOURCE_FIELD_SELECTOR), Honoured),
         field("secretKeyRef", Object(&SECRET_KEY_SELECTOR), Honoured),
     ],
 };
@@ -307,10 +281,7 @@ pub static FILE_KEY_SELECTOR: Type = Type {
 /// The fields of `ObjectFieldSelector`.
 pub static OBJECT_FIELD_SELECTOR: Type = Type {
     name: "ObjectFieldSelector",
-    fields: &[
-        field("apiVersion", Text, Honoured),
-        needed("fieldPath", Text, Honoured),
-    ],
+    fields: &[field("apiVersion", Text, Honoured), needed("fieldPath", Text, Honoured)],
 };
 
 /// The fields of `ResourceFieldSelector`.
@@ -326,19 +297,13 @@ pub static RESOURCE_FIELD_SELECTOR: Type = Type {
 /// The fields of `ConfigMapEnvSource`.
 pub static CONFIG_MAP_ENV_SOURCE: Type = Type {
     name: "ConfigMapEnvSource",
-    fields: &[
-        needed("name", Text, Honoured),
-        field("optional", Flag, Honoured),
-    ],
+    fields: &[needed("name", Text, Honoured), field("optional", Flag, Honoured)],
 };
 
 /// The fields of `SecretEnvSource`.
 pub static SECRET_ENV_SOURCE: Type = Type {
     name: "SecretEnvSource",
-    fields: &[
-        needed("name", Text, Honoured),
-        field("optional", Flag, Honoured),
-    ],
+    fields: &[needed("name", Text, Honoured), field("optional", Flag, Honoured)],
 };
 
 /// The fields of `ResourceRequirements`.
@@ -372,10 +337,7 @@ pub static RESOURCE_REQUIREMENTS: Type = Type {
 /// The fields of `ResourceClaim`.
 pub static RESOURCE_CLAIM: Type = Type {
     name: "ResourceClaim",
-    fields: &[
-        needed("name", Text, Honoured),
-        field("request", Text, Honoured),
-    ],
+    fields: &[needed("name", Text, Honoured), field("request", Text, Honoured)],
 };
 
 /// The fields of `VolumeMount`.
@@ -394,26 +356,15 @@ pub static VOLUME_MOUNT: Type = Type {
                 "`Disabled` is honoured, `IfPossible` is ignored (it is not possible in this version), `Enabled` is refused",
             ),
         ),
-        field(
-            "subPath",
-            Text,
-            Refused("parts of a volume are not mounted in this version"),
-        ),
-        field(
-            "subPathExpr",
-            Text,
-            Refused("parts of a volume are not mounted in this version"),
-        ),
+        field("subPath", Text, Refused("parts of a volume are not mounted in this version")),
+        field("subPathExpr", Text, Refused("parts of a volume are not mounted in this version")),
     ],
 };
 
 /// The fields of `VolumeDevice`.
 pub static VOLUME_DEVICE: Type = Type {
     name: "VolumeDevice",
-    fields: &[
-        needed("devicePath", Text, Honoured),
-        needed("name", Text, Honoured),
-    ],
+    fields: &[needed("devicePath", Text, Honoured), needed("name", Text, Honoured)],
 };
 
 /// The fields of `SecurityContext`.
@@ -427,10 +378,7 @@ pub static SECURITY_CONTEXT: Type = Type {
         field(
             "procMount",
             Text,
-            Depends(
-                rules::proc_mount,
-                "`Default` is honoured; `Unmasked` is refused",
-            ),
+            Depends(rules::proc_mount, "`Default` is honoured; `Unmasked` is refused"),
         ),
         field("readOnlyRootFilesystem", Flag, Honoured),
         field("runAsGroup", Int64, Honoured),
@@ -460,10 +408,7 @@ pub static SECURITY_CONTEXT: Type = Type {
 /// The fields of `Capabilities`.
 pub static CAPABILITIES: Type = Type {
     name: "Capabilities",
-    fields: &[
-        field("add", Texts, Honoured),
-        field("drop", Texts, Honoured),
-    ],
+    fields: &[field("add", Texts, Honoured), field("drop", Texts, Honoured)],
 };
 
 /// The fields of `Lifecycle`.
@@ -488,10 +433,8 @@ pub static LIFECYCLE_HANDLER: Type = Type {
 };
 
 /// The fields of `SleepAction`.
-pub static SLEEP_ACTION: Type = Type {
-    name: "SleepAction",
-    fields: &[needed("seconds", Int64, Honoured)],
-};
+pub static SLEEP_ACTION: Type =
+    Type { name: "SleepAction", fields: &[needed("seconds", Int64, Honoured)] };
 
 /// The fields of `Probe`.
 pub static PROBE: Type = Type {
@@ -511,10 +454,8 @@ pub static PROBE: Type = Type {
 };
 
 /// The fields of `ExecAction`.
-pub static EXEC_ACTION: Type = Type {
-    name: "ExecAction",
-    fields: &[field("command", Texts, Honoured)],
-};
+pub static EXEC_ACTION: Type =
+    Type { name: "ExecAction", fields: &[field("command", Texts, Honoured)] };
 
 /// The fields of `HTTPGetAction`.
 pub static HTTP_GET_ACTION: Type = Type {
@@ -531,26 +472,17 @@ pub static HTTP_GET_ACTION: Type = Type {
 /// The fields of `HTTPHeader`.
 pub static HTTP_HEADER: Type = Type {
     name: "HTTPHeader",
-    fields: &[
-        needed("name", Text, Honoured),
-        needed("value", Text, Honoured),
-    ],
+    fields: &[needed("name", Text, Honoured), needed("value", Text, Honoured)],
 };
 
 /// The fields of `TCPSocketAction`.
 pub static TCP_SOCKET_ACTION: Type = Type {
     name: "TCPSocketAction",
-    fields: &[
-        field("host", Text, Honoured),
-        needed("port", IntOrText, Honoured),
-    ],
+    fields: &[field("host", Text, Honoured), needed("port", IntOrText, Honoured)],
 };
 
 /// The fields of `GRPCAction`.
 pub static GRPC_ACTION: Type = Type {
     name: "GRPCAction",
-    fields: &[
-        needed("port", Int32, Honoured),
-        field("service", Text, Honoured),
-    ],
+    fields: &[needed("port", Int32, Honoured), field("service", Text, Honoured)],
 };

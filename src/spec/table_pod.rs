@@ -83,11 +83,7 @@ pub static POD_SPEC: Type = Type {
             Text,
             Refused("a hostname of its own is not set in this version"),
         ),
-        field(
-            "imagePullSecrets",
-            List(&LOCAL_OBJECT_REFERENCE),
-            Ignored(LOCAL_IMAGES),
-        ),
+        field("imagePullSecrets", List(&LOCAL_OBJECT_REFERENCE), Ignored(LOCAL_IMAGES)),
         field(
             "initContainers",
             List(&CONTAINER),
@@ -145,11 +141,7 @@ pub static POD_SPEC: Type = Type {
             List(&POD_SCHEDULING_GATE),
             Refused("nobody removes a gate here, and the pod would start before it is meant to"),
         ),
-        field(
-            "schedulingGroup",
-            Object(&POD_SCHEDULING_GROUP),
-            Ignored(NO_SCHEDULER),
-        ),
+        field("schedulingGroup", Object(&POD_SCHEDULING_GROUP), Ignored(NO_SCHEDULER)),
         field("securityContext", Object(&POD_SECURITY_CONTEXT), Honoured),
         field("serviceAccount", Text, Ignored(NO_TOKEN)),
         field("serviceAccountName", Text, Ignored(NO_TOKEN)),
@@ -194,27 +186,19 @@ pub static POD_OS: Type = Type {
     fields: &[needed(
         "name",
         Text,
-        Depends(
-            rules::os_name,
-            "`linux` is honoured; any other system is refused",
-        ),
+        Depends(rules::os_name, "`linux` is honoured; any other system is refused"),
     )],
 };
 
 /// The fields of `HostAlias`.
 pub static HOST_ALIAS: Type = Type {
     name: "HostAlias",
-    fields: &[
-        field("hostnames", Texts, Honoured),
-        needed("ip", Text, Honoured),
-    ],
+    fields: &[field("hostnames", Texts, Honoured), needed("ip", Text, Honoured)],
 };
 
 /// The fields of `LocalObjectReference`.
-pub static LOCAL_OBJECT_REFERENCE: Type = Type {
-    name: "LocalObjectReference",
-    fields: &[field("name", Text, Honoured)],
-};
+pub static LOCAL_OBJECT_REFERENCE: Type =
+    Type { name: "LocalObjectReference", fields: &[field("name", Text, Honoured)] };
 
 /// The fields of `PodDNSConfig`.
 pub static POD_DNS_CONFIG: Type = Type {
@@ -229,17 +213,12 @@ pub static POD_DNS_CONFIG: Type = Type {
 /// The fields of `PodDNSConfigOption`.
 pub static POD_DNS_CONFIG_OPTION: Type = Type {
     name: "PodDNSConfigOption",
-    fields: &[
-        field("name", Text, Honoured),
-        field("value", Text, Honoured),
-    ],
+    fields: &[field("name", Text, Honoured), field("value", Text, Honoured)],
 };
 
 /// The fields of `PodReadinessGate`.
-pub static POD_READINESS_GATE: Type = Type {
-    name: "PodReadinessGate",
-    fields: &[needed("conditionType", Text, Honoured)],
-};
+pub static POD_READINESS_GATE: Type =
+    Type { name: "PodReadinessGate", fields: &[needed("conditionType", Text, Honoured)] };
 
 /// The fields of `PodResourceClaim`.
 pub static POD_RESOURCE_CLAIM: Type = Type {
@@ -252,27 +231,19 @@ pub static POD_RESOURCE_CLAIM: Type = Type {
 };
 
 /// The fields of `PodSchedulingGate`.
-pub static POD_SCHEDULING_GATE: Type = Type {
-    name: "PodSchedulingGate",
-    fields: &[needed("name", Text, Honoured)],
-};
+pub static POD_SCHEDULING_GATE: Type =
+    Type { name: "PodSchedulingGate", fields: &[needed("name", Text, Honoured)] };
 
 /// The fields of `PodSchedulingGroup`.
-pub static POD_SCHEDULING_GROUP: Type = Type {
-    name: "PodSchedulingGroup",
-    fields: &[field("podGroupName", Text, Honoured)],
-};
+pub static POD_SCHEDULING_GROUP: Type =
+    Type { name: "PodSchedulingGroup", fields: &[field("podGroupName", Text, Honoured)] };
 
 /// The fields of `PodSecurityContext`.
 pub static POD_SECURITY_CONTEXT: Type = Type {
     name: "PodSecurityContext",
     fields: &[
         field("appArmorProfile", Object(&APP_ARMOR_PROFILE), Honoured),
-        field(
-            "fsGroup",
-            Int64,
-            Refused("ownership of volumes is not changed in this version"),
-        ),
+        field("fsGroup", Int64, Refused("ownership of volumes is not changed in this version")),
         field(
             "fsGroupChangePolicy",
             Text,
@@ -308,11 +279,7 @@ pub static POD_SECURITY_CONTEXT: Type = Type {
                 "`Merge` is honoured; `Strict` is refused: the groups of the image would be added all the same",
             ),
         ),
-        field(
-            "sysctls",
-            List(&SYSCTL),
-            Refused("kernel parameters are not set in this version"),
-        ),
+        field("sysctls", List(&SYSCTL), Refused("kernel parameters are not set in this version")),
         field(
             "windowsOptions",
             Object(&WINDOWS_SECURITY_CONTEXT_OPTIONS),
@@ -324,10 +291,7 @@ pub static POD_SECURITY_CONTEXT: Type = Type {
 /// The fields of `Sysctl`.
 pub static SYSCTL: Type = Type {
     name: "Sysctl",
-    fields: &[
-        needed("name", Text, Honoured),
-        needed("value", Text, Honoured),
-    ],
+    fields: &[needed("name", Text, Honoured), needed("value", Text, Honoured)],
 };
 
 /// The fields of `AppArmorProfile`.

@@ -17,11 +17,7 @@ pub static SET: Type = Type {
         field("kind", Text, Honoured),
         needed("metadata", Object(&OBJECT_META), Honoured),
         field("spec", Object(&SET_SPEC), Honoured),
-        field(
-            "status",
-            Object(&SET_STATUS),
-            Ignored("podward reports the status itself"),
-        ),
+        field("status", Object(&SET_STATUS), Ignored("podward reports the status itself")),
     ],
 };
 
@@ -30,11 +26,7 @@ pub static SET_SPEC: Type = Type {
     name: "DaemonSetSpec",
     fields: &[
         field("minReadySeconds", Int32, Honoured),
-        field(
-            "revisionHistoryLimit",
-            Int32,
-            Ignored("revisions are not kept in this version"),
-        ),
+        field("revisionHistoryLimit", Int32, Ignored("revisions are not kept in this version")),
         needed("selector", Object(&LABEL_SELECTOR), Honoured),
         needed("template", Object(&POD_TEMPLATE_SPEC), Honoured),
         field("updateStrategy", Object(&SET_UPDATE_STRATEGY), Honoured),
@@ -53,10 +45,7 @@ pub static SET_UPDATE_STRATEGY: Type = Type {
 /// The fields of `RollingUpdateDaemonSet`.
 pub static ROLLING_UPDATE_SET: Type = Type {
     name: "RollingUpdateDaemonSet",
-    fields: &[
-        field("maxSurge", IntOrText, Honoured),
-        field("maxUnavailable", IntOrText, Honoured),
-    ],
+    fields: &[field("maxSurge", IntOrText, Honoured), field("maxUnavailable", IntOrText, Honoured)],
 };
 
 /// The fields of `DaemonSetStatus`.
@@ -97,18 +86,10 @@ pub static OBJECT_META: Type = Type {
         field("deletionGracePeriodSeconds", Int64, Ignored(CLUSTER)),
         field("deletionTimestamp", Time, Ignored(CLUSTER)),
         field("finalizers", Texts, Ignored(CLUSTER)),
-        field(
-            "generateName",
-            Text,
-            Refused("a set needs a fixed name; write metadata.name"),
-        ),
+        field("generateName", Text, Refused("a set needs a fixed name; write metadata.name")),
         field("generation", Int64, Ignored(CLUSTER)),
         field("labels", TextMap, Honoured),
-        field(
-            "managedFields",
-            List(&MANAGED_FIELDS_ENTRY),
-            Ignored(CLUSTER),
-        ),
+        field("managedFields", List(&MANAGED_FIELDS_ENTRY), Ignored(CLUSTER)),
         field("name", Text, Honoured),
         field("namespace", Text, Honoured),
         field("ownerReferences", List(&OWNER_REFERENCE), Ignored(CLUSTER)),
@@ -137,17 +118,9 @@ pub static POD_META: Type = Type {
         field("generateName", Text, Ignored(POD_NAME)),
         field("generation", Int64, Ignored(CLUSTER)),
         field("labels", TextMap, Honoured),
-        field(
-            "managedFields",
-            List(&MANAGED_FIELDS_ENTRY),
-            Ignored(CLUSTER),
-        ),
+        field("managedFields", List(&MANAGED_FIELDS_ENTRY), Ignored(CLUSTER)),
         field("name", Text, Ignored(POD_NAME)),
-        field(
-            "namespace",
-            Text,
-            Ignored("the pod takes the namespace of its set"),
-        ),
+        field("namespace", Text, Ignored("the pod takes the namespace of its set")),
         field("ownerReferences", List(&OWNER_REFERENCE), Ignored(CLUSTER)),
         field("resourceVersion", Text, Ignored(CLUSTER)),
         field("selfLink", Text, Ignored(CLUSTER)),
@@ -186,11 +159,7 @@ pub static MANAGED_FIELDS_ENTRY: Type = Type {
 pub static LABEL_SELECTOR: Type = Type {
     name: "LabelSelector",
     fields: &[
-        field(
-            "matchExpressions",
-            List(&LABEL_SELECTOR_REQUIREMENT),
-            Honoured,
-        ),
+        field("matchExpressions", List(&LABEL_SELECTOR_REQUIREMENT), Honoured),
         field("matchLabels", TextMap, Honoured),
     ],
 };

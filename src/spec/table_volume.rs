@@ -20,21 +20,13 @@ use crate::spec::table_set::{LABEL_SELECTOR, OBJECT_META};
 pub static VOLUME: Type = Type {
     name: "Volume",
     fields: &[
-        field(
-            "awsElasticBlockStore",
-            Object(&AWS_ELASTIC_BLOCK_STORE),
-            Refused(CLOUD),
-        ),
+        field("awsElasticBlockStore", Object(&AWS_ELASTIC_BLOCK_STORE), Refused(CLOUD)),
         field("azureDisk", Object(&AZURE_DISK), Refused(CLOUD)),
         field("azureFile", Object(&AZURE_FILE), Refused(CLOUD)),
         field("cephfs", Object(&CEPH_FS), Refused(NETWORK)),
         field("cinder", Object(&CINDER), Refused(CLOUD)),
         field("configMap", Object(&CONFIG_MAP), Refused(OBJECTS)),
-        field(
-            "csi",
-            Object(&CSI),
-            Refused("there is no CSI driver without a cluster"),
-        ),
+        field("csi", Object(&CSI), Refused("there is no CSI driver without a cluster")),
         field(
             "downwardAPI",
             Object(&DOWNWARD_API),
@@ -45,11 +37,7 @@ pub static VOLUME: Type = Type {
         field("fc", Object(&FC), Refused(NETWORK)),
         field("flexVolume", Object(&FLEX), Refused(CLOUD)),
         field("flocker", Object(&FLOCKER), Refused(CLOUD)),
-        field(
-            "gcePersistentDisk",
-            Object(&GCE_PERSISTENT_DISK),
-            Refused(CLOUD),
-        ),
+        field("gcePersistentDisk", Object(&GCE_PERSISTENT_DISK), Refused(CLOUD)),
         field("gitRepo", Object(&GIT_REPO), Refused(CLOUD)),
         field("glusterfs", Object(&GLUSTERFS), Refused(NETWORK)),
         field("hostPath", Object(&HOST_PATH), Honoured),
@@ -61,16 +49,8 @@ pub static VOLUME: Type = Type {
         field("iscsi", Object(&ISCSI), Refused(NETWORK)),
         needed("name", Text, Honoured),
         field("nfs", Object(&NFS), Refused(NETWORK)),
-        field(
-            "persistentVolumeClaim",
-            Object(&PERSISTENT_VOLUME_CLAIM),
-            Refused(CLAIMS),
-        ),
-        field(
-            "photonPersistentDisk",
-            Object(&PHOTON_PERSISTENT_DISK),
-            Refused(CLOUD),
-        ),
+        field("persistentVolumeClaim", Object(&PERSISTENT_VOLUME_CLAIM), Refused(CLAIMS)),
+        field("photonPersistentDisk", Object(&PHOTON_PERSISTENT_DISK), Refused(CLOUD)),
         field("portworxVolume", Object(&PORTWORX), Refused(CLOUD)),
         field("projected", Object(&PROJECTED), Refused(OBJECTS)),
         field("quobyte", Object(&QUOBYTE), Refused(CLOUD)),
@@ -78,21 +58,14 @@ pub static VOLUME: Type = Type {
         field("scaleIO", Object(&SCALE_IO), Refused(CLOUD)),
         field("secret", Object(&SECRET), Refused(OBJECTS)),
         field("storageos", Object(&STORAGE_OS), Refused(CLOUD)),
-        field(
-            "vsphereVolume",
-            Object(&VSPHERE_VIRTUAL_DISK),
-            Refused(CLOUD),
-        ),
+        field("vsphereVolume", Object(&VSPHERE_VIRTUAL_DISK), Refused(CLOUD)),
     ],
 };
 
 /// The fields of `HostPathVolumeSource`.
 pub static HOST_PATH: Type = Type {
     name: "HostPathVolumeSource",
-    fields: &[
-        needed("path", Text, Honoured),
-        field("type", Text, Honoured),
-    ],
+    fields: &[needed("path", Text, Honoured), field("type", Text, Honoured)],
 };
 
 /// The fields of `EmptyDirVolumeSource`.
@@ -102,10 +75,7 @@ pub static EMPTY_DIR: Type = Type {
         field(
             "medium",
             Text,
-            Depends(
-                rules::medium,
-                "`\"\"` and `Memory` are honoured; huge pages are refused",
-            ),
+            Depends(rules::medium, "`\"\"` and `Memory` are honoured; huge pages are refused"),
         ),
         field(
             "sizeLimit",
@@ -156,11 +126,7 @@ pub static DOWNWARD_API_VOLUME_FILE: Type = Type {
         field("fieldRef", Object(&OBJECT_FIELD_SELECTOR), Honoured),
         field("mode", Int32, Honoured),
         needed("path", Text, Honoured),
-        field(
-            "resourceFieldRef",
-            Object(&RESOURCE_FIELD_SELECTOR),
-            Honoured,
-        ),
+        field("resourceFieldRef", Object(&RESOURCE_FIELD_SELECTOR), Honoured),
     ],
 };
 
@@ -187,24 +153,12 @@ pub static PROJECTED: Type = Type {
 pub static VOLUME_PROJECTION: Type = Type {
     name: "VolumeProjection",
     fields: &[
-        field(
-            "clusterTrustBundle",
-            Object(&CLUSTER_TRUST_BUNDLE_PROJECTION),
-            Honoured,
-        ),
+        field("clusterTrustBundle", Object(&CLUSTER_TRUST_BUNDLE_PROJECTION), Honoured),
         field("configMap", Object(&CONFIG_MAP_PROJECTION), Honoured),
         field("downwardAPI", Object(&DOWNWARD_API_PROJECTION), Honoured),
-        field(
-            "podCertificate",
-            Object(&POD_CERTIFICATE_PROJECTION),
-            Honoured,
-        ),
+        field("podCertificate", Object(&POD_CERTIFICATE_PROJECTION), Honoured),
         field("secret", Object(&SECRET_PROJECTION), Honoured),
-        field(
-            "serviceAccountToken",
-            Object(&SERVICE_ACCOUNT_TOKEN_PROJECTION),
-            Honoured,
-        ),
+        field("serviceAccountToken", Object(&SERVICE_ACCOUNT_TOKEN_PROJECTION), Honoured),
     ],
 };
 
@@ -276,11 +230,7 @@ pub static CSI: Type = Type {
     fields: &[
         needed("driver", Text, Honoured),
         field("fsType", Text, Honoured),
-        field(
-            "nodePublishSecretRef",
-            Object(&LOCAL_OBJECT_REFERENCE),
-            Honoured,
-        ),
+        field("nodePublishSecretRef", Object(&LOCAL_OBJECT_REFERENCE), Honoured),
         field("readOnly", Flag, Honoured),
         field("volumeAttributes", TextMap, Honoured),
     ],
@@ -289,29 +239,19 @@ pub static CSI: Type = Type {
 /// The fields of `ImageVolumeSource`.
 pub static IMAGE: Type = Type {
     name: "ImageVolumeSource",
-    fields: &[
-        field("pullPolicy", Text, Honoured),
-        field("reference", Text, Honoured),
-    ],
+    fields: &[field("pullPolicy", Text, Honoured), field("reference", Text, Honoured)],
 };
 
 /// The fields of `PersistentVolumeClaimVolumeSource`.
 pub static PERSISTENT_VOLUME_CLAIM: Type = Type {
     name: "PersistentVolumeClaimVolumeSource",
-    fields: &[
-        needed("claimName", Text, Honoured),
-        field("readOnly", Flag, Honoured),
-    ],
+    fields: &[needed("claimName", Text, Honoured), field("readOnly", Flag, Honoured)],
 };
 
 /// The fields of `EphemeralVolumeSource`.
 pub static EPHEMERAL: Type = Type {
     name: "EphemeralVolumeSource",
-    fields: &[field(
-        "volumeClaimTemplate",
-        Object(&PERSISTENT_VOLUME_CLAIM_TEMPLATE),
-        Honoured,
-    )],
+    fields: &[field("volumeClaimTemplate", Object(&PERSISTENT_VOLUME_CLAIM_TEMPLATE), Honoured)],
 };
 
 /// The fields of `PersistentVolumeClaimTemplate`.
@@ -328,11 +268,7 @@ pub static PERSISTENT_VOLUME_CLAIM_SPEC: Type = Type {
     name: "PersistentVolumeClaimSpec",
     fields: &[
         field("accessModes", Texts, Honoured),
-        field(
-            "dataSource",
-            Object(&TYPED_LOCAL_OBJECT_REFERENCE),
-            Honoured,
-        ),
+        field("dataSource", Object(&TYPED_LOCAL_OBJECT_REFERENCE), Honoured),
         field("dataSourceRef", Object(&TYPED_OBJECT_REFERENCE), Honoured),
         field("resources", Object(&VOLUME_RESOURCE_REQUIREMENTS), Honoured),
         field("selector", Object(&LABEL_SELECTOR), Honoured),
@@ -367,8 +303,5 @@ pub static TYPED_OBJECT_REFERENCE: Type = Type {
 /// The fields of `VolumeResourceRequirements`.
 pub static VOLUME_RESOURCE_REQUIREMENTS: Type = Type {
     name: "VolumeResourceRequirements",
-    fields: &[
-        field("limits", AmountMap, Honoured),
-        field("requests", AmountMap, Honoured),
-    ],
+    fields: &[field("limits", AmountMap, Honoured), field("requests", AmountMap, Honoured)],
 };

@@ -14,17 +14,11 @@ pub fn validate(object: &Value, report: &mut Report) {
     if spec.value.is_null() {
         return;
     }
-    spec.at("minReadySeconds")
-        .within(report, 0, i64::from(i32::MAX));
-    spec.at("revisionHistoryLimit")
-        .within(report, 0, i64::from(i32::MAX));
+    spec.at("minReadySeconds").within(report, 0, i64::from(i32::MAX));
+    spec.at("revisionHistoryLimit").within(report, 0, i64::from(i32::MAX));
     strategy(&spec.at("updateStrategy"), report);
     let template = spec.at("template");
-    selector(
-        &spec.at("selector"),
-        &template.at("metadata").at("labels"),
-        report,
-    );
+    selector(&spec.at("selector"), &template.at("metadata").at("labels"), report);
     if spec.has("template").is_some() {
         labels_and_annotations(&template.at("metadata"), report);
         if let Some(pod) = template.has("spec") {
@@ -47,9 +41,7 @@ fn metadata(metadata: &Spot, report: &mut Report) {
     }
     match metadata.has("name") {
         Some(name) => name.check(report, names::dns_subdomain),
-        None => metadata
-            .at("name")
-            .fault(report, "required field is missing", "name the set"),
+        None => metadata.at("name").fault(report, "required field is missing", "name the set"),
     }
     metadata.at("namespace").check(report, names::dns_label);
     labels_and_annotations(metadata, report);
@@ -92,11 +84,7 @@ fn selector(selector: &Spot, labels: &Spot, report: &mut Report) {
     }
     let before = report.faults.len();
     if selector.at("matchLabels").len() + selector.at("matchExpressions").len() == 0 {
-        selector.fault(
-            report,
-            "is empty",
-            "select the labels of spec.template.metadata.labels",
-        );
+        selector.fault(report, "is empty", "select the labels of spec.template.metadata.labels");
         return;
     }
     label_selector(selector, report);
@@ -168,9 +156,7 @@ pub fn label_selector(selector: &Spot, report: &mut Report) {
 
 /// Checks the update strategy.
 fn strategy(strategy: &Spot, report: &mut Report) {
-    strategy
-        .at("type")
-        .one_of(report, &["RollingUpdate", "OnDelete"]);
+    strategy.at("type").one_of(report, &["RollingUpdate", "OnDelete"]);
     let rolling = strategy.at("rollingUpdate");
     if strategy.at("type").text() != Some("RollingUpdate") || rolling.value.is_null() {
         return;

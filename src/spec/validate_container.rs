@@ -23,15 +23,9 @@ pub fn container(
 ) {
     container.at("name").check(report, names::dns_label);
     image(container, report);
-    container
-        .at("imagePullPolicy")
-        .one_of(report, &["Always", "IfNotPresent", "Never"]);
-    container
-        .at("terminationMessagePolicy")
-        .one_of(report, &["File", "FallbackToLogsOnError"]);
-    container
-        .at("restartPolicy")
-        .one_of(report, &["Always", "OnFailure", "Never"]);
+    container.at("imagePullPolicy").one_of(report, &["Always", "IfNotPresent", "Never"]);
+    container.at("terminationMessagePolicy").one_of(report, &["File", "FallbackToLogsOnError"]);
+    container.at("restartPolicy").one_of(report, &["Always", "OnFailure", "Never"]);
     environment(container, report);
     ports(&container.at("ports"), report);
     resources(&container.at("resources"), report);
@@ -39,12 +33,7 @@ pub fn container(
     validate_security::container(container, report);
     let sidecar = container.at("restartPolicy").text() == Some("Always");
     if role == Role::Init && !sidecar {
-        for field in [
-            "lifecycle",
-            "livenessProbe",
-            "readinessProbe",
-            "startupProbe",
-        ] {
+        for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
             if let Some(found) = container.has(field) {
                 found.fault(
                     report,
@@ -58,9 +47,7 @@ pub fn container(
     hooks(container, pod, report);
     for policy in container.at("resizePolicy").items() {
         policy.at("resourceName").one_of(report, &["cpu", "memory"]);
-        policy
-            .at("restartPolicy")
-            .one_of(report, &["NotRequired", "RestartContainer"]);
+        policy.at("restartPolicy").one_of(report, &["NotRequired", "RestartContainer"]);
     }
 }
 
@@ -88,11 +75,7 @@ fn environment(container: &Spot, report: &mut Report) {
         let Some(from) = variable.has("valueFrom") else {
             continue;
         };
-        if variable
-            .at("value")
-            .text()
-            .is_some_and(|value| !value.is_empty())
-        {
+        if variable.at("value").text().is_some_and(|value| !value.is_empty()) {
             from.fault(report, "stands beside a value", "keep one of the two");
         }
         exactly_one(&from, "source", report);
@@ -103,11 +86,7 @@ fn environment(container: &Spot, report: &mut Report) {
     }
     for source in container.at("envFrom").items() {
         exactly_one_of(&source, &["configMapRef", "secretRef"], report);
-        if source
-            .at("prefix")
-            .text()
-            .is_some_and(|prefix| !prefix.is_empty())
-        {
+        if source.at("prefix").text().is_some_and(|prefix| !prefix.is_empty()) {
             source.at("prefix").check(report, names::variable);
         }
     }
@@ -140,17 +119,11 @@ fn field_path(text: &str) -> Result<(), &'static str> {
 
 /// A resource that a variable can have.
 fn resource_field(text: &str) -> Result<(), &'static str> {
-    let known = text
-        .strip_prefix("limits.")
-        .or(text.strip_prefix("requests."))
-        .is_some_and(|name| {
+    let known =
+        text.strip_prefix("limits.").or(text.strip_prefix("requests.")).is_some_and(|name| {
             ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-")
         });
-    if known {
-        Ok(())
-    } else {
-        Err("write a resource such as limits.memory or requests.cpu")
-    }
+    if known { Ok(()) } else { Err("write a resource such as limits.memory or requests.cpu") }
 }
 
 /// Reports an object that has not exactly one of its fields.
@@ -165,21 +138,13 @@ pub fn exactly_one(spot: &Spot, noun: &str, report: &mut Report) {
         } else {
             format!("has more than one {noun}: {}", names.join(", "))
         };
-        report.fault(
-            &spot.path,
-            &Value::Null,
-            problem,
-            format!("write exactly one {noun}"),
-        );
+        report.fault(&spot.path, &Value::Null, problem, format!("write exactly one {noun}"));
     }
 }
 
 /// Reports an object that has not exactly one of the named fields.
 pub fn exactly_one_of(spot: &Spot, names: &[&str], report: &mut Report) {
-    let found: Vec<&&str> = names
-        .iter()
-        .filter(|name| spot.has(name).is_some())
-        .collect();
+    let found: Vec<&&str> = names.iter().filter(|name| spot.has(name).is_some()).collect();
     if found.len() != 1 && spot.value.is_object() {
         let problem = if found.is_empty() {
             "has none of its choices"
@@ -251,10 +216,7 @@ fn resource_name(name: &str, amount: &Spot, report: &mut Report) {
         amount.fault(report, "is no resource of a container", remedy);
     } else if let Err(remedy) = names::label_key(name) {
         amount.fault(report, "the name is not well-formed", remedy);
-    } else if amount
-        .amount()
-        .is_some_and(|count| count.milli() % 1000 != 0)
-    {
+    } else if amount.amount().is_some_and(|count| count.milli() % 1000 != 0) {
         amount.fault(report, "is no whole number", "devices are counted whole");
     }
 }
@@ -285,10 +247,7 @@ fn mounts(container: &Spot, volumes: &BTreeSet<&str>, report: &mut Report) {
                 "add it to spec.template.spec.volumes".to_owned()
             } else {
                 let known: Vec<&str> = volumes.iter().copied().take(20).collect();
-                format!(
-                    "name one of {}, or add it to spec.template.spec.volumes",
-                    known.join(", ")
-                )
+                format!("name one of {}, or add it to spec.template.spec.volumes", known.join(", "))
             };
             name.fault(report, "no such volume", remedy);
         }
@@ -318,9 +277,7 @@ fn mount_path<'a>(mount: &Spot<'a>, paths: &mut BTreeMap<&'a str, String>, repor
     }
     let given = |field: &str| mount.at(field).text().is_some_and(|text| !text.is_empty());
     if given("subPath") && given("subPathExpr") {
-        mount
-            .at("subPathExpr")
-            .fault(report, "stands beside subPath", "keep one of the two");
+        mount.at("subPathExpr").fault(report, "stands beside subPath", "keep one of the two");
     }
 }
 
@@ -338,18 +295,10 @@ fn propagation(container: &Spot, mount: &Spot, report: &mut Report) {
     recursive.one_of(report, &["Disabled", "IfPossible", "Enabled"]);
     if matches!(recursive.text(), Some("IfPossible" | "Enabled")) {
         if !mount.at("readOnly").is_true() {
-            recursive.fault(
-                report,
-                "needs a mount that is read-only",
-                "write readOnly: true",
-            );
+            recursive.fault(report, "needs a mount that is read-only", "write readOnly: true");
         }
         if !matches!(propagation.text(), None | Some("None")) {
-            recursive.fault(
-                report,
-                "excludes mountPropagation",
-                "remove mountPropagation",
-            );
+            recursive.fault(report, "excludes mountPropagation", "remove mountPropagation");
         }
     }
 }

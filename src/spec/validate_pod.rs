@@ -30,27 +30,17 @@ pub fn pod(pod: &Spot, report: &mut Report) {
         );
     }
     forbidden(pod, report);
-    pod.at("terminationGracePeriodSeconds")
-        .within(report, 0, i64::MAX);
-    pod.at("dnsPolicy").one_of(
-        report,
-        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
-    );
-    pod.at("preemptionPolicy")
-        .one_of(report, &["PreemptLowerPriority", "Never"]);
+    pod.at("terminationGracePeriodSeconds").within(report, 0, i64::MAX);
+    pod.at("dnsPolicy")
+        .one_of(report, &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]);
+    pod.at("preemptionPolicy").one_of(report, &["PreemptLowerPriority", "Never"]);
     for name in ["hostname", "subdomain"] {
         optional(&pod.at(name), report, names::dns_label);
     }
-    for name in [
-        "serviceAccountName",
-        "priorityClassName",
-        "runtimeClassName",
-    ] {
+    for name in ["serviceAccountName", "priorityClassName", "runtimeClassName"] {
         optional(&pod.at(name), report, names::dns_subdomain);
     }
-    pod.at("os")
-        .at("name")
-        .one_of(report, &["linux", "windows"]);
+    pod.at("os").at("name").one_of(report, &["linux", "windows"]);
     dns(pod, report);
     aliases(pod, report);
     scheduling(pod, report);
@@ -74,12 +64,7 @@ fn forbidden(pod: &Spot, report: &mut Report) {
     }
     let ephemeral = pod.at("ephemeralContainers");
     if ephemeral.len() > 0 {
-        report.fault(
-            &ephemeral.path,
-            &Value::Null,
-            "may not stand in a template",
-            "remove it",
-        );
+        report.fault(&ephemeral.path, &Value::Null, "may not stand in a template", "remove it");
     }
 }
 
@@ -88,28 +73,20 @@ fn dns(pod: &Spot, report: &mut Report) {
     let config = pod.at("dnsConfig");
     let servers = config.at("nameservers");
     if pod.at("dnsPolicy").text() == Some("None") && servers.len() == 0 {
-        servers.fault(
-            report,
-            "is empty, though dnsPolicy is None",
-            "give at least one nameserver",
-        );
+        servers.fault(report, "is empty, though dnsPolicy is None", "give at least one nameserver");
     }
     if servers.len() > 3 {
         servers.fault(report, "holds more than 3 nameservers", "keep three");
     }
     if config.at("searches").len() > 32 {
-        config
-            .at("searches")
-            .fault(report, "holds more than 32 domains", "keep 32");
+        config.at("searches").fault(report, "holds more than 32 domains", "keep 32");
     }
     for server in servers.items() {
         server.check(report, address);
     }
     for option in config.at("options").items() {
         if option.at("name").text().is_none_or(str::is_empty) {
-            option
-                .at("name")
-                .fault(report, "is empty", "name the option");
+            option.at("name").fault(report, "is empty", "name the option");
         }
     }
 }
@@ -180,11 +157,7 @@ fn network(pod: &Spot, report: &mut Report) {
                 port.at("hostIP").text().unwrap_or_default(),
             );
             if let Some(first) = seen.insert(key, host.path.clone()) {
-                host.fault(
-                    report,
-                    format!("{first} takes the same port"),
-                    "take another port",
-                );
+                host.fault(report, format!("{first} takes the same port"), "take another port");
             }
         }
     }

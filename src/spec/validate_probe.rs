@@ -15,22 +15,14 @@ pub fn probes(container: &Spot, report: &mut Report) {
         };
         exactly_one_of(&probe, &["exec", "httpGet", "tcpSocket", "grpc"], report);
         handler(&probe, container, report);
-        for field in [
-            "initialDelaySeconds",
-            "timeoutSeconds",
-            "periodSeconds",
-            "failureThreshold",
-        ] {
+        for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "failureThreshold"]
+        {
             probe.at(field).within(report, 0, MOST);
         }
         let success = probe.at("successThreshold");
         success.within(report, 0, MOST);
         if name != "readinessProbe" && success.number().is_some_and(|number| number > 1) {
-            success.fault(
-                report,
-                "must be 1 for this kind of probe",
-                "write 1, or remove it",
-            );
+            success.fault(report, "must be 1 for this kind of probe", "write 1, or remove it");
         }
         if let Some(grace) = probe.has("terminationGracePeriodSeconds") {
             if name == "readinessProbe" {
@@ -50,15 +42,9 @@ pub fn hooks(container: &Spot, pod: &Spot, report: &mut Report) {
         };
         exactly_one_of(&hook, &["exec", "httpGet", "tcpSocket", "sleep"], report);
         handler(&hook, container, report);
-        let grace = pod
-            .at("terminationGracePeriodSeconds")
-            .number()
-            .unwrap_or(30);
+        let grace = pod.at("terminationGracePeriodSeconds").number().unwrap_or(30);
         let seconds = hook.at("sleep").at("seconds");
-        if seconds
-            .number()
-            .is_some_and(|seconds| seconds < 0 || seconds > grace)
-        {
+        if seconds.number().is_some_and(|seconds| seconds < 0 || seconds > grace) {
             let remedy = format!("write 0 to {grace}, the pod's terminationGracePeriodSeconds");
             seconds.fault(report, "is out of bounds", remedy);
         }
@@ -70,12 +56,7 @@ fn handler(handler: &Spot, container: &Spot, report: &mut Report) {
     if let Some(exec) = handler.has("exec")
         && exec.at("command").len() == 0
     {
-        report.fault(
-            &exec.at("command").path,
-            &Value::Null,
-            "is empty",
-            "give a command",
-        );
+        report.fault(&exec.at("command").path, &Value::Null, "is empty", "give a command");
     }
     if let Some(http) = handler.has("httpGet") {
         http.at("scheme").one_of(report, &["HTTP", "HTTPS"]);
@@ -101,9 +82,7 @@ fn port(port: &Spot, container: &Spot, report: &mut Report) {
     let before = report.faults.len();
     port.check(report, names::port_name);
     let ports = container.at("ports").items();
-    let known = ports
-        .iter()
-        .any(|port| port.at("name").text() == Some(name));
+    let known = ports.iter().any(|port| port.at("name").text() == Some(name));
     if report.faults.len() == before && !known {
         let problem = "no port of this container has that name";
         report.warn(

@@ -10,13 +10,8 @@ use crate::spec::{
 /// Checks what of a pod spec chooses nodes.
 pub fn scheduling(pod: &Spot, report: &mut Report) {
     labels(&pod.at("nodeSelector"), report);
-    pod.at("nodeName").check(report, |name| {
-        if name.is_empty() {
-            Ok(())
-        } else {
-            names::dns_subdomain(name)
-        }
-    });
+    pod.at("nodeName")
+        .check(report, |name| if name.is_empty() { Ok(()) } else { names::dns_subdomain(name) });
     let affinity = pod.at("affinity");
     node_affinity(&affinity.at("nodeAffinity"), report);
     for kind in ["podAffinity", "podAntiAffinity"] {
@@ -26,22 +21,12 @@ pub fn scheduling(pod: &Spot, report: &mut Report) {
         self::toleration(&toleration, report);
     }
     for constraint in pod.at("topologySpreadConstraints").items() {
-        constraint
-            .at("maxSkew")
-            .within(report, 1, i64::from(i32::MAX));
-        constraint
-            .at("minDomains")
-            .within(report, 1, i64::from(i32::MAX));
+        constraint.at("maxSkew").within(report, 1, i64::from(i32::MAX));
+        constraint.at("minDomains").within(report, 1, i64::from(i32::MAX));
         constraint.at("topologyKey").check(report, names::label_key);
-        constraint
-            .at("whenUnsatisfiable")
-            .one_of(report, &["DoNotSchedule", "ScheduleAnyway"]);
-        constraint
-            .at("nodeAffinityPolicy")
-            .one_of(report, &["Honor", "Ignore"]);
-        constraint
-            .at("nodeTaintsPolicy")
-            .one_of(report, &["Honor", "Ignore"]);
+        constraint.at("whenUnsatisfiable").one_of(report, &["DoNotSchedule", "ScheduleAnyway"]);
+        constraint.at("nodeAffinityPolicy").one_of(report, &["Honor", "Ignore"]);
+        constraint.at("nodeTaintsPolicy").one_of(report, &["Honor", "Ignore"]);
         label_selector(&constraint.at("labelSelector"), report);
     }
 }
@@ -51,20 +36,13 @@ fn node_affinity(affinity: &Spot, report: &mut Report) {
     if let Some(required) = affinity.has("requiredDuringSchedulingIgnoredDuringExecution") {
         let terms = required.at("nodeSelectorTerms");
         if terms.value.is_array() && terms.len() == 0 {
-            terms.fault(
-                report,
-                "is empty and so matches no node",
-                "write at least one term",
-            );
+            terms.fault(report, "is empty and so matches no node", "write at least one term");
         }
         for term in terms.items() {
             self::term(&term, report);
         }
     }
-    for preferred in affinity
-        .at("preferredDuringSchedulingIgnoredDuringExecution")
-        .items()
-    {
+    for preferred in affinity.at("preferredDuringSchedulingIgnoredDuringExecution").items() {
         preferred.at("weight").within(report, 1, 100);
         term(&preferred.at("preference"), report);
     }
@@ -76,14 +54,8 @@ fn term(term: &Spot, report: &mut Report) {
         requirement(&expression, report);
     }
     for field in term.at("matchFields").items() {
-        if field
-            .at("key")
-            .text()
-            .is_some_and(|key| key != "metadata.name")
-        {
-            field
-                .at("key")
-                .fault(report, "is no field of a node", "write metadata.name");
+        if field.at("key").text().is_some_and(|key| key != "metadata.name") {
+            field.at("key").fault(report, "is no field of a node", "write metadata.name");
         }
         field.at("operator").one_of(report, &["In", "NotIn"]);
         let values = field.at("values");
@@ -100,10 +72,7 @@ fn term(term: &Spot, report: &mut Report) {
 fn requirement(requirement: &Spot, report: &mut Report) {
     requirement.at("key").check(report, names::label_key);
     let operator = requirement.at("operator");
-    operator.one_of(
-        report,
-        &["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"],
-    );
+    operator.one_of(report, &["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]);
     let values = requirement.at("values");
     match (operator.text(), values.len()) {
         (Some("In" | "NotIn"), 0) => {
@@ -113,11 +82,7 @@ fn requirement(requirement: &Spot, report: &mut Report) {
             values.fault(report, "has no meaning with this operator", "remove it");
         }
         (Some("Gt" | "Lt"), count) if count != 1 => {
-            values.fault(
-                report,
-                "must hold exactly one value",
-                "write one whole number in quotes",
-            );
+            values.fault(report, "must hold exactly one value", "write one whole number in quotes");
         }
         _ => {}
     }
@@ -128,12 +93,8 @@ fn requirement(requirement: &Spot, report: &mut Report) {
 
 /// Checks pod affinity, although nothing looks at it.
 fn pod_affinity(affinity: &Spot, report: &mut Report) {
-    let required = affinity
-        .at("requiredDuringSchedulingIgnoredDuringExecution")
-        .items();
-    let preferred = affinity
-        .at("preferredDuringSchedulingIgnoredDuringExecution")
-        .items();
+    let required = affinity.at("requiredDuringSchedulingIgnoredDuringExecution").items();
+    let preferred = affinity.at("preferredDuringSchedulingIgnoredDuringExecution").items();
     let mut terms = required;
     for weighted in preferred {
         weighted.at("weight").within(report, 1, 100);

@@ -15,28 +15,20 @@ pub fn pod(pod: &Spot, report: &mut Report) {
     let context = pod.at("securityContext");
     shared(&context, report);
     context.at("fsGroup").within(report, 0, MAX_ID);
-    context
-        .at("fsGroupChangePolicy")
-        .one_of(report, &["OnRootMismatch", "Always"]);
-    context
-        .at("supplementalGroupsPolicy")
-        .one_of(report, &["Merge", "Strict"]);
-    context
-        .at("seLinuxChangePolicy")
-        .one_of(report, &["MountOption", "Recursive"]);
+    context.at("fsGroupChangePolicy").one_of(report, &["OnRootMismatch", "Always"]);
+    context.at("supplementalGroupsPolicy").one_of(report, &["Merge", "Strict"]);
+    context.at("seLinuxChangePolicy").one_of(report, &["MountOption", "Recursive"]);
     for group in context.at("supplementalGroups").items() {
         group.within(report, 0, MAX_ID);
     }
     if pod.at("hostPID").is_true() && pod.at("shareProcessNamespace").is_true() {
         let remedy = "keep one of the two";
-        pod.at("shareProcessNamespace")
-            .fault(report, "excludes hostPID", remedy);
+        pod.at("shareProcessNamespace").fault(report, "excludes hostPID", remedy);
     }
     if pod.at("hostUsers").value == &Value::Bool(false) {
         for field in ["hostPID", "hostIPC", "hostNetwork"] {
             if pod.at(field).is_true() {
-                pod.at(field)
-                    .fault(report, "excludes hostUsers: false", "keep one of the two");
+                pod.at(field).fault(report, "excludes hostUsers: false", "keep one of the two");
             }
         }
     }
@@ -54,19 +46,11 @@ fn sysctls(pod: &Spot, report: &mut Report) {
                         .chars()
                         .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c))
             });
-            if well {
-                Ok(())
-            } else {
-                Err("write a name such as net.ipv4.ip_forward")
-            }
+            if well { Ok(()) } else { Err("write a name such as net.ipv4.ip_forward") }
         });
         let text = name.text().unwrap_or_default().replace('/', ".");
         if text.starts_with("net.") && pod.at("hostNetwork").is_true() {
-            name.fault(
-                report,
-                "would change the host's network",
-                "remove it, or hostNetwork",
-            );
+            name.fault(report, "would change the host's network", "remove it, or hostNetwork");
         }
     }
 }
@@ -77,18 +61,12 @@ fn shared(context: &Spot, report: &mut Report) {
     context.at("runAsGroup").within(report, 0, MAX_ID);
     for profile in ["seccompProfile", "appArmorProfile"] {
         let profile = context.at(profile);
-        profile
-            .at("type")
-            .one_of(report, &["Unconfined", "RuntimeDefault", "Localhost"]);
+        profile.at("type").one_of(report, &["Unconfined", "RuntimeDefault", "Localhost"]);
         let path = profile.at("localhostProfile");
         let localhost = profile.at("type").text() == Some("Localhost");
         match path.text() {
             None | Some("") if localhost => {
-                path.fault(
-                    report,
-                    "is missing, though the type is Localhost",
-                    "name the profile",
-                );
+                path.fault(report, "is missing, though the type is Localhost", "name the profile");
             }
             Some(_) if !localhost => {
                 path.fault(
@@ -106,9 +84,7 @@ fn shared(context: &Spot, report: &mut Report) {
 pub fn container(container: &Spot, report: &mut Report) {
     let context = container.at("securityContext");
     shared(&context, report);
-    context
-        .at("procMount")
-        .one_of(report, &["Default", "Unmasked"]);
+    context.at("procMount").one_of(report, &["Default", "Unmasked"]);
     let capabilities = context.at("capabilities");
     for list in ["add", "drop"] {
         for capability in capabilities.at(list).items() {
@@ -192,11 +168,6 @@ fn capability(spot: &Spot, report: &mut Report) {
     if text.is_empty() {
         spot.fault(report, "is empty", remedy);
     } else {
-        report.warn(
-            &spot.path,
-            spot.value,
-            "is no capability that podward knows",
-            remedy,
-        );
+        report.warn(&spot.path, spot.value, "is no capability that podward knows", remedy);
     }
 }

@@ -33,11 +33,8 @@ pub fn volumes<'a>(volumes: &Spot<'a>, report: &mut Report) -> BTreeSet<&'a str>
 
 /// Checks that a volume has one source, and that.
 fn source(volume: &Spot, report: &mut Report) {
-    let sources: Vec<(&str, Spot)> = volume
-        .entries()
-        .into_iter()
-        .filter(|(field, _)| *field != "name")
-        .collect();
+    let sources: Vec<(&str, Spot)> =
+        volume.entries().into_iter().filter(|(field, _)| *field != "name").collect();
     if sources.len() > 1 {
         let names: Vec<&str> = sources.iter().map(|(field, _)| *field).collect();
         let problem = format!("has more than one source: {}", names.join(", "));
@@ -86,11 +83,7 @@ fn host_path(source: &Spot, report: &mut Report) {
             );
         }
         Some(text) if !text.starts_with('/') => {
-            path.fault(
-                report,
-                "is not absolute",
-                format!("write /{text}, or where it really is"),
-            );
+            path.fault(report, "is not absolute", format!("write /{text}, or where it really is"));
         }
         _ => {}
     }
@@ -117,12 +110,7 @@ fn downward(source: &Spot, report: &mut Report) {
         let both = item.has("fieldRef").is_some() == item.has("resourceFieldRef").is_some();
         if both {
             let remedy = "write exactly one of fieldRef, resourceFieldRef";
-            report.fault(
-                &item.path,
-                &Value::Null,
-                "has not exactly one source",
-                remedy,
-            );
+            report.fault(&item.path, &Value::Null, "has not exactly one source", remedy);
         }
     }
 }
@@ -156,14 +144,7 @@ fn item_path(item: &Spot, report: &mut Report) {
 
 /// Checks the mode of a file.
 fn mode(mode: &Spot, report: &mut Report) {
-    if mode
-        .number()
-        .is_some_and(|mode| !(0..=0o777).contains(&mode))
-    {
-        mode.fault(
-            report,
-            "is no file mode",
-            "write an octal number from 0000 to 0777",
-        );
+    if mode.number().is_some_and(|mode| !(0..=0o777).contains(&mode)) {
+        mode.fault(report, "is no file mode", "write an octal number from 0000 to 0777");
     }
 }

@@ -30,15 +30,9 @@ async fn a_container_lives_logs_and_leaves_nothing() {
         "doing it again is no harm"
     );
     let log = daemon.path("pods/a/main/0.log");
-    let pid = client
-        .create_task(&id, mounts, &log_uri(&log))
-        .await
-        .unwrap();
+    let pid = client.create_task(&id, mounts, &log_uri(&log)).await.unwrap();
     let task = client.task(&id).await.unwrap().unwrap();
-    assert_eq!(
-        (task.pid, task.status, task.exit),
-        (pid, TaskStatus::Created, None)
-    );
+    assert_eq!((task.pid, task.status, task.exit), (pid, TaskStatus::Created, None));
     client.start_task(&id).await.unwrap();
     let exit = client.wait_task(&id).await.unwrap();
     assert_eq!(exit.code, 3);
@@ -48,28 +42,16 @@ async fn a_container_lives_logs_and_leaves_nothing() {
     assert_eq!((task.status, task.exit), (TaskStatus::Stopped, Some(exit)));
     client.kill_task(&id, KILL, false).await.unwrap();
     let records = client.list_containers().await.unwrap();
-    assert_eq!(
-        (records.len(), &records[0].id, &records[0].labels),
-        (1, &id, &new.labels)
-    );
+    assert_eq!((records.len(), &records[0].id, &records[0].labels), (1, &id, &new.labels));
     client.remove_container(&id).await.unwrap();
     let text = fs::read_to_string(&log).unwrap();
     let mut lines: Vec<&str> = text.lines().map(|line| &line[31..]).collect();
     lines.sort_unstable();
     assert_eq!(lines, ["stderr F err", "stdout F out"]);
-    assert_eq!(
-        client.wait_task(&id).await.unwrap_err().class(),
-        Class::Missing
-    );
-    assert_eq!(
-        client.start_task(&id).await.unwrap_err().class(),
-        Class::Missing
-    );
+    assert_eq!(client.wait_task(&id).await.unwrap_err().class(), Class::Missing);
+    assert_eq!(client.start_task(&id).await.unwrap_err().class(), Class::Missing);
     client.create_container(&new).await.unwrap();
-    assert_eq!(
-        client.create_container(&new).await.unwrap_err().class(),
-        Class::Exists
-    );
+    assert_eq!(client.create_container(&new).await.unwrap_err().class(), Class::Exists);
     client.remove_container(&id).await.unwrap();
     daemon.assert_empty();
 }
@@ -81,10 +63,7 @@ async fn a_record_protects_its_snapshot_from_the_garbage_collector() {
     let chain = busybox(&daemon, &client).await;
     for round in 0..10 {
         let id = daemon.id(&format!("gc{round}"));
-        client
-            .create_container(&shell(&id, &chain, "exit 7"))
-            .await
-            .unwrap();
+        client.create_container(&shell(&id, &chain, "exit 7")).await.unwrap();
         client.collect_garbage().await.unwrap();
         let mounts = client.prepare_snapshot(&id, &chain).await.unwrap();
         client.collect_garbage().await.unwrap();
@@ -100,10 +79,7 @@ async fn a_record_protects_its_snapshot_from_the_garbage_collector() {
     let id = daemon.id("unprotected");
     client.prepare_snapshot(&id, &chain).await.unwrap();
     client.collect_garbage().await.unwrap();
-    assert_eq!(
-        client.snapshot_mounts(&id).await.unwrap_err().class(),
-        Class::Missing
-    );
+    assert_eq!(client.snapshot_mounts(&id).await.unwrap_err().class(), Class::Missing);
     daemon.assert_empty();
 }
 
@@ -112,9 +88,8 @@ async fn a_container_is_removed_from_every_half_made_state() {
     let Some(daemon) = daemon().await else { return };
     let client = daemon.ready().await;
     let chain = busybox(&daemon, &client).await;
-    let states = [
-        "nothing", "record", "snapshot", "created", "running", "stopped", "paused", "host pid",
-    ];
+    let states =
+        ["nothing", "record", "snapshot", "created", "running", "stopped", "paused", "host pid"];
     for state in states {
         let id = daemon.id(&state.replace(' ', "-"));
         let mut new = shell(&id, &chain, "trap '' TERM; sleep 1000 & sleep 1000");
@@ -134,10 +109,7 @@ async fn a_container_is_removed_from_every_half_made_state() {
         if steps >= 2 {
             let mounts = client.prepare_snapshot(&id, &chain).await.unwrap();
             if steps >= 3 {
-                client
-                    .create_task(&id, mounts, &log_uri(&daemon.path("x.log")))
-                    .await
-                    .unwrap();
+                client.create_task(&id, mounts, &log_uri(&daemon.path("x.log"))).await.unwrap();
             }
         }
         if steps >= 4 {
@@ -153,15 +125,8 @@ async fn a_container_is_removed_from_every_half_made_state() {
             _ => {}
         }
         let begun = time::now().mono;
-        client
-            .remove_container(&id)
-            .await
-            .unwrap_or_else(|error| panic!("{state}: {error:?}"));
-        assert!(
-            begun.elapsed() < Duration::from_secs(5),
-            "{state}: {:?}",
-            begun.elapsed()
-        );
+        client.remove_container(&id).await.unwrap_or_else(|error| panic!("{state}: {error:?}"));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{state}: {:?}", begun.elapsed());
         client.remove_container(&id).await.unwrap();
         daemon.assert_empty();
         assert_eq!(processes_of(&id), Vec::<i32>::new(), "{state}");
@@ -187,10 +152,7 @@ async fn a_container_outlives_containerd_and_is_waited_for_again() {
         .unwrap();
     let mounts = client.prepare_snapshot(&id, &chain).await.unwrap();
     let log = daemon.path("0.log");
-    let pid = client
-        .create_task(&id, mounts, &log_uri(&log))
-        .await
-        .unwrap();
+    let pid = client.create_task(&id, mounts, &log_uri(&log)).await.unwrap();
     client.start_task(&id).await.unwrap();
     let (sender, _events) = mpsc::channel(8);
     let (waiting, listening) = (client.clone(), client.clone());
@@ -212,10 +174,7 @@ async fn a_container_outlives_containerd_and_is_waited_for_again() {
         client.version().await.unwrap_err(),
         client.list_tasks().await.unwrap_err(),
         client.image("it:1").await.unwrap_err(),
-        client
-            .import(&daemon.path("busybox.tar"))
-            .await
-            .unwrap_err(),
+        client.import(&daemon.path("busybox.tar")).await.unwrap_err(),
         client.wait_task(&id).await.unwrap_err(),
         client.remove_container(&id).await.unwrap_err(),
         client.create_task(&id, Vec::new(), "").await.unwrap_err(),
@@ -226,14 +185,8 @@ async fn a_container_outlives_containerd_and_is_waited_for_again() {
     let before = fs::metadata(&log).unwrap().len();
     daemon.revive().await;
     let tasks = client.list_tasks().await.unwrap();
-    assert_eq!(
-        (tasks.len(), tasks[0].pid, tasks[0].status),
-        (1, pid, TaskStatus::Running)
-    );
-    assert!(
-        fs::metadata(&log).unwrap().len() > before,
-        "the log went on without containerd"
-    );
+    assert_eq!((tasks.len(), tasks[0].pid, tasks[0].status), (1, pid, TaskStatus::Running));
+    assert!(fs::metadata(&log).unwrap().len() > before, "the log went on without containerd");
     client.kill_task(&id, KILL, false).await.unwrap();
     assert_eq!(client.wait_task(&id).await.unwrap().code, 137);
     client.remove_container(&id).await.unwrap();
@@ -246,10 +199,7 @@ async fn a_task_whose_shim_died_has_ended() {
     let client = daemon.ready().await;
     let chain = busybox(&daemon, &client).await;
     let id = daemon.id("shim");
-    client
-        .create_container(&shell(&id, &chain, "sleep 1000"))
-        .await
-        .unwrap();
+    client.create_container(&shell(&id, &chain, "sleep 1000")).await.unwrap();
     let mounts = client.prepare_snapshot(&id, &chain).await.unwrap();
     let pid = client.create_task(&id, mounts, "").await.unwrap();
     client.start_task(&id).await.unwrap();
@@ -260,11 +210,8 @@ async fn a_task_whose_shim_died_has_ended() {
         tokio::spawn(async move { client.wait_task(&id).await })
     };
     client.version().await.unwrap();
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(shim),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().code, 137);
     assert_eq!(client.task(&id).await.unwrap(), None);
     client.remove_container(&id).await.unwrap();
@@ -286,10 +233,7 @@ async fn want_of_memory_and_exits_are_told() {
     let mut spec = spec("exec /bin/busybox tail /proc/self/fd/0 </dev/zero", &[]);
     spec["linux"]["resources"] = serde_json::json!({ "memory": { "limit": 16 << 20 },
         "devices": [{ "allow": true, "access": "rwm" }] });
-    spec["mounts"]
-        .as_array_mut()
-        .unwrap()
-        .push(serde_json::json!(
+    spec["mounts"].as_array_mut().unwrap().push(serde_json::json!(
         { "destination": "/dev", "type": "tmpfs", "source": "tmpfs" }));
     new.spec_json = spec.to_string().into_bytes();
     client.create_container(&new).await.unwrap();
@@ -303,17 +247,8 @@ async fn want_of_memory_and_exits_are_told() {
         let event = tokio::time::timeout(Duration::from_secs(10), events.recv()).await;
         told.push(event.expect("both events come").unwrap());
     }
-    assert!(
-        told.contains(&TaskEvent::Oom { id: id.clone() }),
-        "{told:?}"
-    );
-    assert!(
-        told.contains(&TaskEvent::Exit {
-            id: id.clone(),
-            exit
-        }),
-        "{told:?}"
-    );
+    assert!(told.contains(&TaskEvent::Oom { id: id.clone() }), "{told:?}");
+    assert!(told.contains(&TaskEvent::Exit { id: id.clone(), exit }), "{told:?}");
     drop(events);
     assert_eq!(listening.await.unwrap().class(), Class::Unavailable);
     client.remove_container(&id).await.unwrap();
@@ -328,10 +263,7 @@ async fn a_sweep_removes_what_nobody_wants_and_nothing_else() {
     let [wanted, unwanted, stray, snapshot, strange] =
         ["wanted", "unwanted", "stray", "snapshot", "strange"].map(|name| daemon.id(name));
     for id in [&wanted, &unwanted, &stray] {
-        client
-            .create_container(&shell(id, &chain, "sleep 1000"))
-            .await
-            .unwrap();
+        client.create_container(&shell(id, &chain, "sleep 1000")).await.unwrap();
         let mounts = client.prepare_snapshot(id, &chain).await.unwrap();
         client.create_task(id, mounts, "").await.unwrap();
         client.start_task(id).await.unwrap();
@@ -341,13 +273,7 @@ async fn a_sweep_removes_what_nobody_wants_and_nothing_else() {
     let mut other = shell(&strange, &chain, "exit 0");
     other.labels.clear();
     client.create_container(&other).await.unwrap();
-    daemon.ctr(&[
-        "leases",
-        "create",
-        "--id",
-        "dead",
-        "podward.dev/instance=dead",
-    ]);
+    daemon.ctr(&["leases", "create", "--id", "dead", "podward.dev/instance=dead"]);
     daemon.ctr(&["leases", "create", "--id", "others", "a=b"]);
     let keep = BTreeSet::from([wanted.clone()]);
     let removed = client.sweep(&keep).await.unwrap();
@@ -362,15 +288,8 @@ async fn a_sweep_removes_what_nobody_wants_and_nothing_else() {
     }
     assert_eq!(client.sweep(&keep).await.unwrap(), Vec::<String>::new());
     let tasks = client.list_tasks().await.unwrap();
-    assert!(
-        matches!(tasks.as_slice(), [task] if task.id == wanted),
-        "{tasks:?}"
-    );
-    assert!(
-        daemon
-            .ctr(&["containers", "list", "-q"])
-            .contains(strange.as_str())
-    );
+    assert!(matches!(tasks.as_slice(), [task] if task.id == wanted), "{tasks:?}");
+    assert!(daemon.ctr(&["containers", "list", "-q"]).contains(strange.as_str()));
     assert_eq!(daemon.ctr(&["leases", "list", "-q"]), "others\n");
     daemon.ctr(&["leases", "delete", "others"]);
     for id in [wanted, strange] {

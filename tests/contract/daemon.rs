@@ -27,11 +27,7 @@ pub struct Daemon {
 pub async fn daemon() -> Option<Daemon> {
     let missing = if !nix::unistd::geteuid().is_root() {
         "root rights"
-    } else if Command::new("containerd")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
+    } else if Command::new("containerd").arg("--version").output().is_err() {
         "containerd"
     } else if Command::new("runc").arg("--version").output().is_err() {
         "runc"
@@ -40,20 +36,14 @@ pub async fn daemon() -> Option<Daemon> {
         daemon.answer().await;
         return Some(daemon);
     };
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "this test needs {missing}, and CI must have it"
-    );
+    assert!(std::env::var_os("CI").is_none(), "this test needs {missing}, and CI must have it");
     eprintln!("\n*** SKIPPED: this test needs {missing} ***\n");
     None
 }
 
 impl Daemon {
     fn start() -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("podward-it-")
-            .tempdir()
-            .unwrap();
+        let dir = tempfile::Builder::new().prefix("podward-it-").tempdir().unwrap();
         let path = dir.path().display();
         let config = format!(
             "version = 2\nroot = \"{path}/root\"\nstate = \"{path}/state\"\n\
@@ -101,10 +91,7 @@ impl Daemon {
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        panic!(
-            "containerd does not answer: {}",
-            fs::read_to_string(self.path("log")).unwrap()
-        );
+        panic!("containerd does not answer: {}", fs::read_to_string(self.path("log")).unwrap());
     }
 
     pub fn kill(&mut self) {
@@ -133,32 +120,16 @@ impl Daemon {
 
     /// Deletes a container's record under its running task, which `ctr` would refuse.
     pub async fn forget(&self, id: &ContainerId) {
-        let channel = containerd_client::connect(self.path("containerd.sock"))
-            .await
-            .unwrap();
-        let request = DeleteContainerRequest {
-            id: id.as_str().into(),
-        };
+        let channel = containerd_client::connect(self.path("containerd.sock")).await.unwrap();
+        let request = DeleteContainerRequest { id: id.as_str().into() };
         let mut request = tonic::Request::new(request);
-        request
-            .metadata_mut()
-            .insert("containerd-namespace", "podward".parse().unwrap());
-        ContainersClient::new(channel)
-            .delete(request)
-            .await
-            .unwrap();
+        request.metadata_mut().insert("containerd-namespace", "podward".parse().unwrap());
+        ContainersClient::new(channel).delete(request).await.unwrap();
     }
 
     /// An id that no other test and no other run of this one has.
     pub fn id(&self, name: &str) -> ContainerId {
-        let unique = self
-            .dir
-            .path()
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .replace(['.', '_'], "");
+        let unique = self.dir.path().file_name().unwrap().to_str().unwrap().replace(['.', '_'], "");
         ContainerId::new(format!("{unique}-{name}"))
     }
 
@@ -205,16 +176,8 @@ impl Daemon {
             let _ = nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH);
         }
         let prefix = self.id("").as_str().to_owned();
-        for controller in fs::read_dir("/sys/fs/cgroup")
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            for group in fs::read_dir(controller.path())
-                .into_iter()
-                .flatten()
-                .flatten()
-            {
+        for controller in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            for group in fs::read_dir(controller.path()).into_iter().flatten().flatten() {
                 if group.file_name().to_string_lossy().starts_with(&prefix) {
                     let _ = fs::remove_dir(group.path());
                 }
@@ -263,11 +226,7 @@ pub fn spec(command: &str, without: &[&str]) -> serde_json::Value {
 }
 
 fn spawn(dir: &Path) -> Child {
-    let log = fs::File::options()
-        .append(true)
-        .create(true)
-        .open(dir.join("log"))
-        .unwrap();
+    let log = fs::File::options().append(true).create(true).open(dir.join("log")).unwrap();
     Command::new("containerd")
         .arg("--config")
         .arg(dir.join("config.toml"))
@@ -285,11 +244,7 @@ fn processes() -> impl Iterator<Item = i32> {
 
 /// Our logger's URI for a container's log.
 pub fn log_uri(log: &Path) -> String {
-    let target = LogTarget {
-        path: log.to_owned(),
-        max_size: 10 << 20,
-        max_files: 5,
-    };
+    let target = LogTarget { path: log.to_owned(), max_size: 10 << 20, max_files: 5 };
     uri(Path::new(env!("CARGO_BIN_EXE_podward")), &target)
 }
 
@@ -305,10 +260,5 @@ pub fn processes_of(id: &ContainerId) -> Vec<i32> {
 /// The parent of a process.
 pub fn parent(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

@@ -27,21 +27,17 @@ impl Tar {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(*mode);
-            builder
-                .append_data(&mut header, path, bytes.as_slice())
-                .unwrap();
+            builder.append_data(&mut header, path, bytes.as_slice()).unwrap();
         }
         builder.into_inner().unwrap()
     }
 }
 
 pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .fold("sha256:".to_owned(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A layer with busybox; `mark` makes it differ from others.
@@ -92,10 +88,8 @@ pub fn zstd(bytes: &[u8]) -> Vec<u8> {
 pub fn oci(name: &str, mark: &str) -> Tar {
     let layers = [layer(mark), Tar::default().file("etc/second", mark).bytes()];
     let stored = [gzip(&layers[0]), layers[1].clone()];
-    let types = [
-        "application/vnd.oci.image.layer.v1.tar+gzip",
-        "application/vnd.oci.image.layer.v1.tar",
-    ];
+    let types =
+        ["application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar"];
     let config = config(&layers).to_string();
     let descriptor = |kind: &str, bytes: &[u8]| json!({ "mediaType": kind, "digest": digest(bytes), "size": bytes.len() });
     let manifest = json!({
@@ -104,10 +98,7 @@ pub fn oci(name: &str, mark: &str) -> Tar {
         "layers": [descriptor(types[0], &stored[0]), descriptor(types[1], &stored[1])],
     })
     .to_string();
-    let mut here = descriptor(
-        "application/vnd.oci.image.manifest.v1+json",
-        manifest.as_bytes(),
-    );
+    let mut here = descriptor("application/vnd.oci.image.manifest.v1+json", manifest.as_bytes());
     here["platform"] = json!({ "os": "linux", "architecture": architecture() });
     let absent = json!({
         "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(b"absent"), "size": 6,
@@ -119,17 +110,9 @@ pub fn oci(name: &str, mark: &str) -> Tar {
         json!({ "io.containerd.image.name": name, "org.opencontainers.image.ref.name": "1" });
     let mut tar = Tar::default()
         .file("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#)
-        .file(
-            "index.json",
-            json!({ "schemaVersion": 2, "manifests": [top] }).to_string(),
-        );
-    for bytes in [
-        &stored[0],
-        &stored[1],
-        config.as_bytes(),
-        manifest.as_bytes(),
-        index.as_bytes(),
-    ] {
+        .file("index.json", json!({ "schemaVersion": 2, "manifests": [top] }).to_string());
+    for bytes in [&stored[0], &stored[1], config.as_bytes(), manifest.as_bytes(), index.as_bytes()]
+    {
         tar = tar.file(&format!("blobs/{}", digest(bytes).replace(':', "/")), bytes);
     }
     tar
@@ -153,15 +136,8 @@ fn write(daemon: &Daemon, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
 
 /// Imports the busybox image and returns its top snapshot.
 pub async fn busybox(daemon: &Daemon, client: &Containerd) -> String {
-    let path = write(
-        daemon,
-        "busybox.tar",
-        oci("docker.io/library/it:1", "plain").bytes(),
-    );
-    assert_eq!(
-        client.import(&path).await.unwrap(),
-        ["docker.io/library/it:1"]
-    );
+    let path = write(daemon, "busybox.tar", oci("docker.io/library/it:1", "plain").bytes());
+    assert_eq!(client.import(&path).await.unwrap(), ["docker.io/library/it:1"]);
     client.image("it:1").await.unwrap().unwrap().chain_id
 }
 
@@ -172,30 +148,14 @@ async fn archives_of_every_form_are_imported_and_outlive_the_garbage_collector()
     let forms: [(&str, Compress); 3] = [("plain", <[u8]>::to_vec), ("gzip", gzip), ("zstd", zstd)];
     for (form, compress) in forms {
         let name = format!("docker.io/library/oci-{form}:1");
-        let path = write(
-            &daemon,
-            "oci",
-            compress(&oci(&name, &format!("oci {form}")).bytes()),
-        );
+        let path = write(&daemon, "oci", compress(&oci(&name, &format!("oci {form}")).bytes()));
         assert_eq!(client.import(&path).await.unwrap(), [name]);
-        let names = [
-            format!("docker-{form}:1"),
-            format!("localhost:5000/team/docker-{form}:2"),
-        ];
+        let names = [format!("docker-{form}:1"), format!("localhost:5000/team/docker-{form}:2")];
         let names = [names[0].as_str(), names[1].as_str()];
-        let path = write(
-            &daemon,
-            "docker",
-            compress(&docker(&names, &format!("docker {form}")).bytes()),
-        );
+        let path =
+            write(&daemon, "docker", compress(&docker(&names, &format!("docker {form}")).bytes()));
         let imported = client.import(&path).await.unwrap();
-        assert_eq!(
-            imported,
-            [
-                format!("docker.io/library/{}", names[0]),
-                names[1].to_owned()
-            ]
-        );
+        assert_eq!(imported, [format!("docker.io/library/{}", names[0]), names[1].to_owned()]);
     }
     client.collect_garbage().await.unwrap();
     for image in client.list_images().await.unwrap() {
@@ -205,20 +165,12 @@ async fn archives_of_every_form_are_imported_and_outlive_the_garbage_collector()
         let snapshots = daemon.ctr(&["snapshots", "info", &found.chain_id]);
         assert!(snapshots.contains("Committed"), "{snapshots}");
         // Every blob is still there.
-        let digest = client
-            .image(&format!("{}@{}", image.reference, image.digest))
-            .await
-            .unwrap();
+        let digest = client.image(&format!("{}@{}", image.reference, image.digest)).await.unwrap();
         assert!(digest.is_some(), "{}", image.reference);
     }
     assert_eq!(daemon.ctr(&["images", "check", "-q"]).lines().count(), 9);
     assert_eq!(
-        client
-            .image("docker-zstd:1")
-            .await
-            .unwrap()
-            .unwrap()
-            .reference,
+        client.image("docker-zstd:1").await.unwrap().unwrap().reference,
         "docker.io/library/docker-zstd:1"
     );
     assert_eq!(client.image("nothing").await.unwrap(), None);
@@ -237,10 +189,7 @@ async fn a_name_moves_to_the_image_that_was_imported_last() {
     }
     assert_ne!(digests[0], digests[1]);
     client.collect_garbage().await.unwrap();
-    assert_eq!(
-        client.image("app:1").await.unwrap().unwrap().digest,
-        digests[1]
-    );
+    assert_eq!(client.image("app:1").await.unwrap().unwrap().digest, digests[1]);
     daemon.assert_empty();
 }
 
@@ -250,44 +199,20 @@ async fn a_broken_archive_is_refused_by_name_and_cause_and_leaves_nothing() {
     let client = daemon.ready().await;
     let good = oci("docker.io/library/broken:1", "broken").bytes();
     let mut flipped = good.clone();
-    let place = flipped
-        .windows(6)
-        .rposition(|bytes| bytes == b"s390x\"")
-        .unwrap();
+    let place = flipped.windows(6).rposition(|bytes| bytes == b"s390x\"").unwrap();
     flipped[place] = b'S';
     let nameless = docker(&[], "nameless").bytes();
-    let missing = Tar::default().file(
-        "manifest.json",
-        r#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":["l.tar"]}]"#,
-    );
+    let missing = Tar::default()
+        .file("manifest.json", r#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":["l.tar"]}]"#);
     let foreign = Tar::default()
         .file("c.json", r#"{"os":"linux","architecture":"mips"}"#)
-        .file(
-            "manifest.json",
-            r#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":[]}]"#,
-        );
+        .file("manifest.json", r#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":[]}]"#);
     let garbled = Tar::default().file("index.json", "{").bytes();
     for (name, bytes, cause) in [
-        (
-            "truncated.tar",
-            good[..good.len() / 3].to_vec(),
-            "cannot be read as a tar archive",
-        ),
-        (
-            "truncated.tar.gz",
-            gzip(&good)[..9000].to_vec(),
-            "cannot be read as a tar archive",
-        ),
-        (
-            "truncated.tar.zst",
-            zstd(&good)[..9000].to_vec(),
-            "cannot be read as a tar archive",
-        ),
-        (
-            "text.tar",
-            b"this is no archive".repeat(100),
-            "cannot be read as a tar archive",
-        ),
+        ("truncated.tar", good[..good.len() / 3].to_vec(), "cannot be read as a tar archive"),
+        ("truncated.tar.gz", gzip(&good)[..9000].to_vec(), "cannot be read as a tar archive"),
+        ("truncated.tar.zst", zstd(&good)[..9000].to_vec(), "cannot be read as a tar archive"),
+        ("text.tar", b"this is no archive".repeat(100), "cannot be read as a tar archive"),
         ("empty.tar", Vec::new(), "is no image archive"),
         ("flipped.tar", flipped, "the archive is corrupt"),
         ("nameless.tar", nameless, "names no image"),
@@ -297,16 +222,9 @@ async fn a_broken_archive_is_refused_by_name_and_cause_and_leaves_nothing() {
     ] {
         let path = write(&daemon, name, bytes);
         let error = client.import(&path).await.expect_err(name).to_string();
-        assert!(
-            error.contains(path.to_str().unwrap()) && error.contains(cause),
-            "{name}: {error}"
-        );
+        assert!(error.contains(path.to_str().unwrap()) && error.contains(cause), "{name}: {error}");
     }
-    let error = client
-        .import(&daemon.path("absent.tar"))
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = client.import(&daemon.path("absent.tar")).await.unwrap_err().to_string();
     assert!(error.contains("absent.tar: cannot be opened"), "{error}");
     assert_eq!(client.list_images().await.unwrap(), []);
     daemon.assert_empty();
@@ -316,11 +234,7 @@ async fn a_broken_archive_is_refused_by_name_and_cause_and_leaves_nothing() {
 async fn an_image_of_another_client_is_unpacked_once_for_all_who_ask() {
     let Some(daemon) = daemon().await else { return };
     let client = daemon.ready().await;
-    let path = write(
-        &daemon,
-        "a.tar",
-        oci("docker.io/library/other:1", "other").bytes(),
-    );
+    let path = write(&daemon, "a.tar", oci("docker.io/library/other:1", "other").bytes());
     daemon.ctr(&["images", "import", "--no-unpack", path.to_str().unwrap()]);
     let (a, b, c, d) = tokio::join!(
         client.image("other:1"),
@@ -329,11 +243,7 @@ async fn an_image_of_another_client_is_unpacked_once_for_all_who_ask() {
         daemon_client_image(&daemon),
     );
     let images = [a, b, c, d].map(|image| image.unwrap().unwrap());
-    assert!(
-        images
-            .iter()
-            .all(|image| image.chain_id == images[0].chain_id)
-    );
+    assert!(images.iter().all(|image| image.chain_id == images[0].chain_id));
     client.collect_garbage().await.unwrap();
     let snapshots = daemon.ctr(&["snapshots", "list"]);
     assert_eq!(snapshots.lines().count(), 3, "{snapshots}");
@@ -357,16 +267,9 @@ async fn an_image_that_lost_a_part_is_broken_and_a_wrong_name_is_invalid() {
     daemon.ctr(&["content", "rm", &image.digest]);
     let error = daemon.client().image("app:1").await.unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.contains("app:1") && text.contains(&image.digest),
-        "{text}"
-    );
+    assert!(text.contains("app:1") && text.contains(&image.digest), "{text}");
     assert_eq!(error.class(), Class::Other);
     for name in ["", "App", "a b", "app:"] {
-        assert_eq!(
-            client.image(name).await.unwrap_err().class(),
-            Class::Invalid,
-            "{name}"
-        );
+        assert_eq!(client.image(name).await.unwrap_err().class(), Class::Invalid, "{name}");
     }
 }

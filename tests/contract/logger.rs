@@ -43,11 +43,7 @@ impl Logger {
             .stderr(ready_write)
             .spawn()
             .unwrap();
-        assert_eq!(
-            ready.read(&mut [0]).unwrap(),
-            0,
-            "closing descriptor 5 says ready"
-        );
+        assert_eq!(ready.read(&mut [0]).unwrap(), 0, "closing descriptor 5 says ready");
         Self { child, out, err }
     }
 
@@ -100,15 +96,11 @@ fn both_streams_are_logged_with_binary_partial_and_long_lines() {
     logger.err.write_all(b"\x00\xff\xfe\n\n").unwrap();
     logger.out.write_all(b"o\n").unwrap();
     let long = "x".repeat(40_000);
-    logger
-        .out
-        .write_all(format!("{long}\nlast, without an end").as_bytes())
-        .unwrap();
+    logger.out.write_all(format!("{long}\nlast, without an end").as_bytes()).unwrap();
     assert!(logger.finish());
     let lines = lines(&path);
-    let (err, out): (Vec<_>, Vec<_>) = lines
-        .into_iter()
-        .partition(|line| line.starts_with("stderr"));
+    let (err, out): (Vec<_>, Vec<_>) =
+        lines.into_iter().partition(|line| line.starts_with("stderr"));
     assert_eq!(err, ["stderr F \0\u{fffd}\u{fffd}", "stderr F "]);
     let cut = |from: usize, to: usize| &long[from..to];
     assert_eq!(
@@ -122,10 +114,7 @@ fn both_streams_are_logged_with_binary_partial_and_long_lines() {
             "stdout P last, without an end".to_owned(),
         ]
     );
-    assert_eq!(
-        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o640
-    );
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
 }
 
 #[test]
@@ -134,12 +123,7 @@ fn signals_do_not_end_it_and_descriptors_that_leaked_in_are_closed() {
     let path = dir.path().join("0.log");
     let mut logger = Logger::start(&value(&path, 10 << 20, 5));
     logger.out.write_all(b"before\n").unwrap();
-    for signal in [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGPIPE,
-    ] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE] {
         logger.signal(signal);
     }
     logger.out.write_all(b"after\n").unwrap();
@@ -149,32 +133,14 @@ fn signals_do_not_end_it_and_descriptors_that_leaked_in_are_closed() {
     let proc = format!("/proc/{}", logger.child.id());
     let open: Vec<String> = fs::read_dir(format!("{proc}/fd"))
         .unwrap()
-        .map(|entry| {
-            fs::read_link(entry.unwrap().path())
-                .unwrap()
-                .display()
-                .to_string()
-        })
+        .map(|entry| fs::read_link(entry.unwrap().path()).unwrap().display().to_string())
         .collect();
     // The three standard ones, two pipes and the log.
     assert_eq!(open.len(), 6, "{open:?}");
-    assert_eq!(
-        open.iter()
-            .filter(|target| target.starts_with("pipe:"))
-            .count(),
-        2,
-        "{open:?}"
-    );
+    assert_eq!(open.iter().filter(|target| target.starts_with("pipe:")).count(), 2, "{open:?}");
     assert!(!open.contains(&"/".to_owned()), "{open:?}");
-    assert_eq!(
-        fs::read_link(format!("{proc}/cwd")).unwrap(),
-        Path::new("/")
-    );
-    assert_eq!(
-        fs::read_dir(format!("{proc}/task")).unwrap().count(),
-        1,
-        "one thread"
-    );
+    assert_eq!(fs::read_link(format!("{proc}/cwd")).unwrap(), Path::new("/"));
+    assert_eq!(fs::read_dir(format!("{proc}/task")).unwrap().count(), 1, "one thread");
     assert!(logger.finish());
     assert_eq!(lines(&path), ["stdout F before", "stdout F after"]);
 }
@@ -243,13 +209,8 @@ struct Tiny(tempfile::TempDir);
 impl Tiny {
     fn new() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let mounted = mount(
-            Some("tmpfs"),
-            dir.path(),
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some("size=64k"),
-        );
+        let mounted =
+            mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some("size=64k"));
         if mounted.is_err() {
             assert!(
                 std::env::var_os("CI").is_none(),
@@ -287,23 +248,13 @@ fn a_full_disk_drops_whole_lines_counts_them_and_never_blocks_the_container() {
     writeln!(logger.out, "after").unwrap();
     assert!(logger.finish());
     let lines = lines(&path);
-    let notices: Vec<&String> = lines
-        .iter()
-        .filter(|line| line.contains("podward:"))
-        .collect();
+    let notices: Vec<&String> = lines.iter().filter(|line| line.contains("podward:")).collect();
     assert_eq!(notices.len(), 1, "{notices:?}");
     let text = notices[0].strip_prefix("stderr F podward: ").unwrap();
     let (count, cause) = text.split_once(" lines dropped: ").unwrap();
     assert!(cause.contains("No space left on device"), "{cause}");
-    let kept = lines
-        .iter()
-        .filter(|line| line.starts_with("stdout F line "))
-        .count();
-    assert_eq!(
-        kept + count.parse::<usize>().unwrap(),
-        20_001,
-        "the long line counts as one"
-    );
+    let kept = lines.iter().filter(|line| line.starts_with("stdout F line ")).count();
+    assert_eq!(kept + count.parse::<usize>().unwrap(), 20_001, "the long line counts as one");
     for (number, line) in lines.iter().take(kept).enumerate() {
         assert_eq!(*line, format!("stdout F line {number}"));
     }

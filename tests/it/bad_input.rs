@@ -39,10 +39,7 @@ fn survives(bad: impl FnOnce(&mut Host) -> Result<()>, words: &[&str]) -> Result
 
 #[test]
 fn malformed_yaml() -> Result<()> {
-    survives(
-        |host| host.write("bad.yaml", "kind: DaemonSet\n  metadata: [\n"),
-        &["bad.yaml"],
-    )
+    survives(|host| host.write("bad.yaml", "kind: DaemonSet\n  metadata: [\n"), &["bad.yaml"])
 }
 
 #[test]
@@ -65,12 +62,7 @@ fn a_set_with_faults_beside_a_good_one() -> Result<()> {
 #[test]
 fn a_running_set_that_becomes_faulty_keeps_its_last_good_version() -> Result<()> {
     survives(
-        |host| {
-            host.write(
-                "good.yaml",
-                &Set::named("good").container(&json!({"image": ""})).text(),
-            )
-        },
+        |host| host.write("good.yaml", &Set::named("good").container(&json!({"image": ""})).text()),
         &["good.yaml", "image"],
     )
 }
@@ -78,12 +70,7 @@ fn a_running_set_that_becomes_faulty_keeps_its_last_good_version() -> Result<()>
 #[test]
 fn an_unknown_field_is_named_with_its_nearest_neighbour() -> Result<()> {
     survives(
-        |host| {
-            host.write(
-                "bad.yaml",
-                &Set::named("bad").pod(&json!({"hostNetwrok": true})).text(),
-            )
-        },
+        |host| host.write("bad.yaml", &Set::named("bad").pod(&json!({"hostNetwrok": true})).text()),
         &["bad.yaml", "hostNetwrok", "hostNetwork"],
     )
 }
@@ -159,10 +146,7 @@ fn the_same_set_in_two_files() -> Result<()> {
 
 #[test]
 fn a_removed_directory_deletes_nothing() -> Result<()> {
-    survives(
-        |host| Ok(fs::remove_dir_all(host.path("manifests"))?),
-        &["manifests"],
-    )
+    survives(|host| Ok(fs::remove_dir_all(host.path("manifests"))?), &["manifests"])
 }
 
 #[test]
@@ -179,10 +163,7 @@ fn a_file_that_is_still_being_written_removes_nothing() -> Result<()> {
         fs::write(&path, &text)?;
         host.podward(&["sync"])?;
         let after = host.running("good")?;
-        assert_eq!(
-            (after.uid(), after.id("main")),
-            (before.uid(), before.id("main"))
-        );
+        assert_eq!((after.uid(), after.id("main")), (before.uid(), before.id("main")));
         Ok(())
     })
 }
@@ -195,10 +176,7 @@ fn settings_with_an_unknown_key_stop_the_start_and_name_the_nearest_one() -> Res
     host.configure("containerdd", json!({}))?;
     host.spawn_agent()?;
     let said = Host::reads(&host.path("agent.log"), "containerdd")?;
-    assert!(
-        said.contains("did you mean") || said.matches("containerd").count() > 1,
-        "{said}"
-    );
+    assert!(said.contains("did you mean") || said.matches("containerd").count() > 1, "{said}");
     Ok(())
 }
 
@@ -208,9 +186,7 @@ fn settings_that_break_while_the_agent_runs_change_nothing() -> Result<()> {
         host.describe_node(&json!({"disk": "ssd"}), &json!([]))?;
         host.write(
             "ssd.yaml",
-            &Set::named("ssd")
-                .pod(&json!({"nodeSelector": {"disk": "ssd"}}))
-                .text(),
+            &Set::named("ssd").pod(&json!({"nodeSelector": {"disk": "ssd"}})).text(),
         )?;
         let before = host.running("ssd")?;
         let good = fs::read_to_string(host.path("config.yaml"))?;

@@ -11,10 +11,7 @@ use crate::support::Host;
 /// Runs the binary with no agent to talk to.
 fn podward(arguments: &[&str]) -> Result<Output> {
     let nowhere = std::env::temp_dir().join("podward-it-no-such.sock");
-    Ok(Command::new(Host::binary())
-        .args(arguments)
-        .env("PODWARD_SOCKET", nowhere)
-        .output()?)
+    Ok(Command::new(Host::binary()).args(arguments).env("PODWARD_SOCKET", nowhere).output()?)
 }
 
 /// Standard output and error as one text.
@@ -40,17 +37,11 @@ fn every_example_is_valid() -> Result<()> {
 fn validate_refuses_what_cannot_run_and_says_where() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("bad.yaml");
-    fs::write(
-        &file,
-        "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: x}\nspec: {}\n",
-    )?;
+    fs::write(&file, "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: x}\nspec: {}\n")?;
     let output = podward(&["validate", "-f", &file.display().to_string()])?;
     assert_eq!(output.status.code(), Some(1));
     let text = said(&output);
-    assert!(
-        text.contains("bad.yaml") && text.contains("spec.selector"),
-        "{text}"
-    );
+    assert!(text.contains("bad.yaml") && text.contains("spec.selector"), "{text}");
     Ok(())
 }
 
@@ -58,20 +49,10 @@ fn validate_refuses_what_cannot_run_and_says_where() -> Result<()> {
 fn why_needs_no_agent_when_both_sides_are_files() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let node = dir.path().join("node.yaml");
-    fs::write(
-        &node,
-        "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {logs: ship}}\n",
-    )?;
+    fs::write(&node, "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {logs: ship}}\n")?;
     let shipper = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/log-shipper.yaml");
-    let output = podward(&[
-        "why",
-        "-f",
-        shipper,
-        "--node",
-        &node.display().to_string(),
-        "-o",
-        "json",
-    ])?;
+    let output =
+        podward(&["why", "-f", shipper, "--node", &node.display().to_string(), "-o", "json"])?;
     let why: Value = serde_json::from_slice(&output.stdout)?;
     assert_eq!(why["node"], "n1");
     assert_eq!(why["shouldRun"], true);
@@ -84,10 +65,7 @@ fn without_an_agent_the_answer_names_the_socket_and_the_remedy() -> Result<()> {
     let output = podward(&["get", "pods"])?;
     assert_eq!(output.status.code(), Some(1));
     let text = said(&output);
-    assert!(
-        text.contains("podward-it-no-such.sock") && text.contains("systemctl"),
-        "{text}"
-    );
+    assert!(text.contains("podward-it-no-such.sock") && text.contains("systemctl"), "{text}");
     Ok(())
 }
 
@@ -114,13 +92,7 @@ fn completion_is_there_for_the_usual_shells() -> Result<()> {
 fn a_closed_pipe_is_no_failure() -> Result<()> {
     let binary = Host::binary();
     let line = format!("'{}' completion bash | head -n 1", binary.display());
-    let output = Command::new("bash")
-        .args(["-o", "pipefail", "-c", &line])
-        .output()?;
-    assert!(
-        !String::from_utf8_lossy(&output.stderr).contains("panicked"),
-        "{}",
-        said(&output)
-    );
+    let output = Command::new("bash").args(["-o", "pipefail", "-c", &line]).output()?;
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{}", said(&output));
     Ok(())
 }

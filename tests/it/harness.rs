@@ -15,35 +15,21 @@ fn a_container_that_nobody_wants_is_found_in_every_place() -> Result<()> {
     };
     let archive = host.path("image.tar");
     image::write(&archive, IMAGE)?;
-    host.containerd
-        .ctr(&["images", "import", &archive.display().to_string()])?;
+    host.containerd.ctr(&["images", "import", &archive.display().to_string()])?;
     assert_eq!(host.leaks()?, Vec::<String>::new(), "a fresh host is clean");
 
     let cgroup = format!("{}/pod1/leaked", host.cgroup);
-    host.containerd.ctr(&[
-        "run", "-d", "--cgroup", &cgroup, IMAGE, "leaked", "sleep", "1000",
-    ])?;
+    host.containerd.ctr(&["run", "-d", "--cgroup", &cgroup, IMAGE, "leaked", "sleep", "1000"])?;
     let found = host.leaks()?;
-    for kind in [
-        "container leaked",
-        "task leaked",
-        "snapshot leaked",
-        "shim ",
-        "mount ",
-        "cgroup ",
-    ] {
-        assert!(
-            found.iter().any(|leak| leak.starts_with(kind)),
-            "no {kind:?} in {found:#?}"
-        );
+    for kind in ["container leaked", "task leaked", "snapshot leaked", "shim ", "mount ", "cgroup "]
+    {
+        assert!(found.iter().any(|leak| leak.starts_with(kind)), "no {kind:?} in {found:#?}");
     }
 
     host.containerd.ctr(&["tasks", "rm", "-f", "leaked"])?;
     host.containerd.ctr(&["containers", "rm", "leaked"])?;
     crate::support::leaks::remove_cgroups(&host.cgroup);
-    patiently("the container to be gone", PATIENCE, || {
-        Ok(host.leaks()?.is_empty().then_some(()))
-    })
+    patiently("the container to be gone", PATIENCE, || Ok(host.leaks()?.is_empty().then_some(())))
 }
 
 #[test]
@@ -53,12 +39,9 @@ fn containers_survive_their_daemon_and_nothing_survives_the_host() -> Result<()>
     };
     let archive = host.path("image.tar");
     image::write(&archive, IMAGE)?;
-    host.containerd
-        .ctr(&["images", "import", &archive.display().to_string()])?;
+    host.containerd.ctr(&["images", "import", &archive.display().to_string()])?;
     let cgroup = format!("{}/pod1/kept", host.cgroup);
-    host.containerd.ctr(&[
-        "run", "-d", "--cgroup", &cgroup, IMAGE, "kept", "sleep", "1000",
-    ])?;
+    host.containerd.ctr(&["run", "-d", "--cgroup", &cgroup, IMAGE, "kept", "sleep", "1000"])?;
     let before = host.containerd.tasks()?;
     assert_eq!(before.len(), 1);
 
@@ -70,11 +53,7 @@ fn containers_survive_their_daemon_and_nothing_survives_the_host() -> Result<()>
     drop(host);
     assert!(!dir.exists(), "{} is left", dir.display());
     assert_eq!(mounts_below(&dir), Vec::<std::path::PathBuf>::new());
-    assert!(
-        hierarchies()
-            .iter()
-            .all(|place| !place.join(&parent[1..]).exists())
-    );
+    assert!(hierarchies().iter().all(|place| !place.join(&parent[1..]).exists()));
     let line = dir.display().to_string();
     let ours = processes(|command| command.iter().any(|word| word.contains(&line)));
     assert_eq!(ours, Vec::<i32>::new());

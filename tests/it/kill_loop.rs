@@ -43,19 +43,13 @@ fn disturb(host: &Host, chance: &mut Chance, versions: &mut [Option<u64>; 3]) ->
         .container(&json!({"env": [{"name": "VERSION", "value": version.to_string()}]}))
         .pod(&json!({"terminationGracePeriodSeconds": 1}));
     // A second container in one of them: half a pod is a state of its own.
-    let set = if which == 0 {
-        set.also("second", crate::support::set::STAY)
-    } else {
-        set
-    };
+    let set = if which == 0 { set.also("second", crate::support::set::STAY) } else { set };
     host.write(&file, &set.text())
 }
 
 #[test]
 fn fifty_kills_at_random_moments_leave_exactly_the_right_containers() -> Result<()> {
-    let seed = std::env::var("PODWARD_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("PODWARD_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761 + 1);
     println!("PODWARD_SEED={seed} repeats this run's choices");
     on_host(|host| {
@@ -106,11 +100,8 @@ fn nothing_but(host: &Host, versions: [Option<u64>; 3]) -> Result<()> {
             names
         };
         let tasks = host.containerd.tasks()?;
-        let running: Vec<Task> = tasks
-            .iter()
-            .filter(|task| task.status == "RUNNING")
-            .cloned()
-            .collect();
+        let running: Vec<Task> =
+            tasks.iter().filter(|task| task.status == "RUNNING").cloned().collect();
         let same = wanted.len() == containers
             && pods.len() == alive
             && running.len() == tasks.len()

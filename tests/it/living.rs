@@ -18,10 +18,7 @@ fn a_container_that_fails_is_started_again_and_counted() -> Result<()> {
         let script = format!("[ -e /out/once ] || {{ touch /out/once; exit 3; }}; {STAY}");
         host.write(
             "fails.yaml",
-            &Set::named("fails")
-                .script(&script)
-                .out(&host.path("out"))
-                .text(),
+            &Set::named("fails").script(&script).out(&host.path("out")).text(),
         )?;
         let pod = host.until_pod("fails", "running again", |pod| {
             pod.running() && pod.restarts("main") == 1
@@ -36,16 +33,9 @@ fn a_container_that_fails_is_started_again_and_counted() -> Result<()> {
 fn a_container_that_succeeds_is_started_again_too() -> Result<()> {
     on_host(|host| {
         let script = format!("[ -e /out/once ] || {{ touch /out/once; exit 0; }}; {STAY}");
-        host.write(
-            "done.yaml",
-            &Set::named("done")
-                .script(&script)
-                .out(&host.path("out"))
-                .text(),
-        )?;
-        let pod = host.until_pod("done", "running again", |pod| {
-            pod.running() && pod.restarts("main") == 1
-        })?;
+        host.write("done.yaml", &Set::named("done").script(&script).out(&host.path("out")).text())?;
+        let pod = host
+            .until_pod("done", "running again", |pod| pod.running() && pod.restarts("main") == 1)?;
         assert_eq!(pod.last_end("main")["reason"], "Completed");
         Ok(())
     })
@@ -56,13 +46,9 @@ fn a_killed_process_is_back_at_once_in_the_same_pod() -> Result<()> {
     on_host(|host| {
         host.write("web.yaml", &Set::named("web").text())?;
         let before = host.running("web")?;
-        kill(
-            Pid::from_raw(host.pid_of(&before.id("main"))?),
-            Signal::SIGKILL,
-        )?;
-        let after = host.until_pod("web", "running again", |pod| {
-            pod.running() && pod.restarts("main") == 1
-        })?;
+        kill(Pid::from_raw(host.pid_of(&before.id("main"))?), Signal::SIGKILL)?;
+        let after = host
+            .until_pod("web", "running again", |pod| pod.running() && pod.restarts("main") == 1)?;
         assert_eq!((after.uid(), after.name()), (before.uid(), before.name()));
         assert_ne!(after.id("main"), before.id("main"));
         assert_eq!(after.last_end("main")["exitCode"], 137);
@@ -81,18 +67,9 @@ fn a_container_that_keeps_failing_backs_off() -> Result<()> {
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        assert!(
-            message.contains("back-off 10s") || message.contains("back-off 20s"),
-            "{message}"
-        );
-        assert_eq!(
-            pod.phase(),
-            "Running",
-            "the phase is the pod's, not the container's"
-        );
-        host.until("an event BackOff", || {
-            Ok(host.has_event("BackOff", "loop")?.then_some(()))
-        })?;
+        assert!(message.contains("back-off 10s") || message.contains("back-off 20s"), "{message}");
+        assert_eq!(pod.phase(), "Running", "the phase is the pod's, not the container's");
+        host.until("an event BackOff", || Ok(host.has_event("BackOff", "loop")?.then_some(())))?;
         Ok(())
     })
 }
@@ -140,10 +117,7 @@ fn stopping_asks_first_and_kills_after_the_grace_period() -> Result<()> {
         let took = start.elapsed();
         Host::reads(&host.path("out/polite"), "asked")?;
         Host::reads(&host.path("out/stubborn"), "asked")?;
-        assert!(
-            took >= Duration::from_millis(1900) && took < Duration::from_secs(8),
-            "{took:?}"
-        );
+        assert!(took >= Duration::from_millis(1900) && took < Duration::from_secs(8), "{took:?}");
         Ok(())
     })
 }
@@ -155,13 +129,10 @@ fn a_changed_template_replaces_the_pod() -> Result<()> {
         let before = host.running("web")?;
         host.write(
             "web.yaml",
-            &Set::named("web")
-                .container(&json!({"env": [{"name": "NEW", "value": "1"}]}))
-                .text(),
+            &Set::named("web").container(&json!({"env": [{"name": "NEW", "value": "1"}]})).text(),
         )?;
-        let after = host.until_pod("web", "replaced", |pod| {
-            pod.running() && pod.uid() != before.uid()
-        })?;
+        let after =
+            host.until_pod("web", "replaced", |pod| pod.running() && pod.uid() != before.uid())?;
         assert_ne!(after.hash(), before.hash());
         Ok(())
     })
@@ -172,18 +143,10 @@ fn a_change_outside_the_template_replaces_nothing() -> Result<()> {
     on_host(|host| {
         host.write("web.yaml", &Set::named("web").text())?;
         let before = host.running("web")?;
-        host.write(
-            "web.yaml",
-            &Set::named("web")
-                .spec(&json!({"minReadySeconds": 1}))
-                .text(),
-        )?;
+        host.write("web.yaml", &Set::named("web").spec(&json!({"minReadySeconds": 1})).text())?;
         host.podward(&["sync"])?;
         let after = host.running("web")?;
-        assert_eq!(
-            (after.uid(), after.id("main")),
-            (before.uid(), before.id("main"))
-        );
+        assert_eq!((after.uid(), after.id("main")), (before.uid(), before.id("main")));
         Ok(())
     })
 }
@@ -196,15 +159,13 @@ fn on_delete_waits_for_the_operator() -> Result<()> {
         let before = host.running("web")?;
         host.write(
             "web.yaml",
-            &set.container(&json!({"env": [{"name": "NEW", "value": "1"}]}))
-                .text(),
+            &set.container(&json!({"env": [{"name": "NEW", "value": "1"}]})).text(),
         )?;
         host.podward(&["sync"])?;
         assert_eq!(host.running("web")?.uid(), before.uid());
         host.podward(&["delete", "pod", &before.name()])?;
-        let after = host.until_pod("web", "replaced", |pod| {
-            pod.running() && pod.uid() != before.uid()
-        })?;
+        let after =
+            host.until_pod("web", "replaced", |pod| pod.running() && pod.uid() != before.uid())?;
         assert_ne!(after.hash(), before.hash());
         Ok(())
     })
@@ -215,9 +176,7 @@ fn a_label_brings_a_set_and_its_loss_takes_it_away_without_a_restart() -> Result
     on_host(|host| {
         host.write(
             "ssd.yaml",
-            &Set::named("ssd")
-                .pod(&json!({"nodeSelector": {"disk": "ssd"}}))
-                .text(),
+            &Set::named("ssd").pod(&json!({"nodeSelector": {"disk": "ssd"}})).text(),
         )?;
         host.podward(&["sync"])?;
         assert!(host.pods_of("ssd")?.is_empty());
@@ -239,10 +198,7 @@ fn a_no_schedule_taint_keeps_what_runs_and_stops_what_comes() -> Result<()> {
     on_host(|host| {
         host.write("old.yaml", &Set::named("old").text())?;
         let before = host.running("old")?;
-        host.describe_node(
-            &json!({}),
-            &json!([{"key": "full", "effect": "NoSchedule"}]),
-        )?;
+        host.describe_node(&json!({}), &json!([{"key": "full", "effect": "NoSchedule"}]))?;
         host.write("new.yaml", &Set::named("new").text())?;
         host.write(
             "tolerant.yaml",
@@ -264,25 +220,15 @@ fn a_no_execute_taint_evicts_at_once_or_after_the_tolerated_time() -> Result<()>
         let patient = Set::named("patient").pod(&json!({"tolerations": [
             {"key": "drain", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 3},
         ]}));
-        host.write(
-            "sets.yaml",
-            &format!("{}---\n{}", Set::named("plain").text(), patient.text()),
-        )?;
+        host.write("sets.yaml", &format!("{}---\n{}", Set::named("plain").text(), patient.text()))?;
         host.running("plain")?;
         let kept = host.running("patient")?;
         let start = clock();
-        host.describe_node(
-            &json!({}),
-            &json!([{"key": "drain", "effect": "NoExecute"}]),
-        )?;
+        host.describe_node(&json!({}), &json!([{"key": "drain", "effect": "NoExecute"}]))?;
         host.gone("plain")?;
         assert_eq!(host.running("patient")?.uid(), kept.uid());
         host.gone("patient")?;
-        assert!(
-            start.elapsed() >= Duration::from_millis(2900),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() >= Duration::from_millis(2900), "{:?}", start.elapsed());
         host.describe_node(&json!({}), &json!([]))?;
         host.running("plain")?;
         host.running("patient")?;
@@ -303,19 +249,13 @@ fn a_set_that_hangs_delays_no_other() -> Result<()> {
         let start = clock();
         host.write(
             "broken.yaml",
-            &Set::named("broken")
-                .container(&json!({"command": ["/no/such/file"]}))
-                .text(),
+            &Set::named("broken").container(&json!({"command": ["/no/such/file"]})).text(),
         )?;
         host.write("quick.yaml", &Set::named("quick").text())?;
         host.running("quick")?;
         host.remove("quick.yaml")?;
         host.gone("quick")?;
-        assert!(
-            start.elapsed() < Duration::from_secs(9),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
         assert!(
             host.pods_of("stubborn")?.iter().all(Pod::terminating),
             "it still has its grace period"
@@ -329,9 +269,7 @@ fn a_command_that_is_not_there_is_said_plainly() -> Result<()> {
     on_host(|host| {
         host.write(
             "broken.yaml",
-            &Set::named("broken")
-                .container(&json!({"command": ["/no/such/file"]}))
-                .text(),
+            &Set::named("broken").container(&json!({"command": ["/no/such/file"]})).text(),
         )?;
         host.until("an event that names the command", || {
             let events = host.objects("events")?;
@@ -357,9 +295,8 @@ fn deleting_a_pod_brings_another_one() -> Result<()> {
         host.write("web.yaml", &Set::named("web").text())?;
         let before = host.running("web")?;
         host.podward(&["delete", "pod", &before.name()])?;
-        let after = host.until_pod("web", "another one", |pod| {
-            pod.running() && pod.uid() != before.uid()
-        })?;
+        let after =
+            host.until_pod("web", "another one", |pod| pod.running() && pod.uid() != before.uid())?;
         assert_eq!(after.hash(), before.hash());
         assert_eq!(after.restarts("main"), 0);
         Ok(())

@@ -13,12 +13,7 @@ use crate::support::{Host, on_host};
 
 /// What must stay the same when nothing was restarted.
 fn identity(pod: &Pod) -> (String, String, String, u64) {
-    (
-        pod.uid(),
-        pod.id("main"),
-        pod.running_since("main"),
-        pod.restarts("main"),
-    )
+    (pod.uid(), pod.id("main"), pod.running_since("main"), pod.restarts("main"))
 }
 
 #[test]
@@ -63,14 +58,10 @@ fn an_end_while_the_agent_was_away_is_counted_and_mended() -> Result<()> {
         host.write("web.yaml", &Set::named("web").text())?;
         let before = host.running("web")?;
         host.kill_agent()?;
-        kill(
-            Pid::from_raw(host.pid_of(&before.id("main"))?),
-            Signal::SIGKILL,
-        )?;
+        kill(Pid::from_raw(host.pid_of(&before.id("main"))?), Signal::SIGKILL)?;
         host.start_agent()?;
-        let after = host.until_pod("web", "running again", |pod| {
-            pod.running() && pod.restarts("main") == 1
-        })?;
+        let after = host
+            .until_pod("web", "running again", |pod| pod.running() && pod.restarts("main") == 1)?;
         assert_eq!(after.uid(), before.uid());
         assert_eq!(after.last_end("main")["exitCode"], 137);
         Ok(())
@@ -95,16 +86,9 @@ fn a_template_changed_while_the_agent_was_away_is_rolled_out() -> Result<()> {
         host.write("web.yaml", &Set::named("web").text())?;
         let before = host.running("web")?;
         host.kill_agent()?;
-        host.write(
-            "web.yaml",
-            &Set::named("web")
-                .script(&format!("echo new; {STAY}"))
-                .text(),
-        )?;
+        host.write("web.yaml", &Set::named("web").script(&format!("echo new; {STAY}")).text())?;
         host.start_agent()?;
-        host.until_pod("web", "replaced", |pod| {
-            pod.running() && pod.hash() != before.hash()
-        })?;
+        host.until_pod("web", "replaced", |pod| pod.running() && pod.hash() != before.hash())?;
         Ok(())
     })
 }
@@ -164,13 +148,8 @@ fn containerd_may_restart_under_running_pods() -> Result<()> {
         assert_eq!(identity(&host.running("web")?), identity(&before));
 
         // And ends are seen again.
-        kill(
-            Pid::from_raw(host.pid_of(&before.id("main"))?),
-            Signal::SIGKILL,
-        )?;
-        host.until_pod("web", "running again", |pod| {
-            pod.running() && pod.restarts("main") == 1
-        })?;
+        kill(Pid::from_raw(host.pid_of(&before.id("main"))?), Signal::SIGKILL)?;
+        host.until_pod("web", "running again", |pod| pod.running() && pod.restarts("main") == 1)?;
         Ok(())
     })
 }
@@ -184,9 +163,7 @@ fn an_end_while_containerd_was_away_is_mended() -> Result<()> {
         host.containerd.kill()?;
         kill(Pid::from_raw(pid), Signal::SIGKILL)?;
         host.containerd.start()?;
-        host.until_pod("web", "running again", |pod| {
-            pod.running() && pod.restarts("main") == 1
-        })?;
+        host.until_pod("web", "running again", |pod| pod.running() && pod.restarts("main") == 1)?;
         Ok(())
     })
 }
@@ -227,13 +204,7 @@ fn a_lost_shim_is_a_lost_container_and_nothing_more() -> Result<()> {
 fn pods_come_back_after_a_reboot() -> Result<()> {
     on_host(|host| {
         let counted = format!("echo start >>/out/starts; {STAY}");
-        host.write(
-            "web.yaml",
-            &Set::named("web")
-                .script(&counted)
-                .out(&host.path("out"))
-                .text(),
-        )?;
+        host.write("web.yaml", &Set::named("web").script(&counted).out(&host.path("out")).text())?;
         host.write("two.yaml", &Set::named("two").also("second", STAY).text())?;
         let before = (host.running("web")?, host.running("two")?);
         host.reboot()?;
@@ -304,10 +275,7 @@ fn a_broken_record_on_disk_stops_nothing() -> Result<()> {
         host.running("web")?;
         host.kill_agent()?;
         let torn = torn_files(host)?;
-        assert!(
-            torn > 0,
-            "the agent keeps no records in its state directory"
-        );
+        assert!(torn > 0, "the agent keeps no records in its state directory");
         host.start_agent()?;
         host.running("web")?;
         assert_eq!(host.pods_of("web")?.len(), 1);
@@ -324,10 +292,7 @@ fn torn_files(host: &Host) -> Result<usize> {
             let path = entry?.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension == "json")
-            {
+            } else if path.extension().is_some_and(|extension| extension == "json") {
                 let bytes = fs::read(&path)?;
                 fs::write(&path, &bytes[..bytes.len() / 2])?;
                 torn += 1;

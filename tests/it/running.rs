@@ -31,9 +31,7 @@ fn a_set_in_the_directory_becomes_one_running_pod() -> Result<()> {
 
         let set = host.until("the set to count its pod", || {
             let sets = host.objects("ds")?;
-            Ok(sets
-                .into_iter()
-                .find(|set| set["status"]["numberAvailable"] == 1))
+            Ok(sets.into_iter().find(|set| set["status"]["numberAvailable"] == 1))
         })?;
         for field in [
             "desiredNumberScheduled",
@@ -62,10 +60,7 @@ fn containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes() -> Result<(
     on_host(|host| {
         let out = host.path("out");
         let say = |name| {
-            report(
-                name,
-                "readlink /proc/self/ns/ipc /proc/self/ns/uts; cat /out/../shared/x",
-            )
+            report(name, "readlink /proc/self/ns/ipc /proc/self/ns/uts; cat /out/../shared/x")
         };
         let first = format!("echo from-first >/shared/x; {}", say("first"));
         let second = format!("until [ -s /shared/x ]; do :; done; {}", say("second"));
@@ -82,16 +77,9 @@ fn containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes() -> Result<(
         assert_eq!(first, second);
         assert!(first.contains("from-first"), "{first}");
         let ours = fs::read_link("/proc/self/ns/ipc")?.display().to_string();
-        assert!(
-            !first.contains(&ours),
-            "the pod has the host's IPC namespace"
-        );
+        assert!(!first.contains(&ours), "the pod has the host's IPC namespace");
         assert_eq!(host.containerd.shims().len(), 1, "one shim for the pod");
-        assert_eq!(
-            host.containerd.containers()?.len(),
-            2,
-            "and no pause container"
-        );
+        assert_eq!(host.containerd.containers()?.len(), 2, "and no pause container");
         Ok(())
     })
 }
@@ -107,10 +95,7 @@ fn command_arguments_environment_and_directory_are_as_kubernetes_makes_them() ->
                 "env": [{"name": "ONE", "value": "1"}, {"name": "BOTH", "value": "$(ONE)+$(LATER)"}, {"name": "LATER", "value": "2"}],
             }))
             .out(&host.path("out"));
-        assert_eq!(
-            reported(host, &set)?,
-            "1 $(ONE) $(NONE)\n/tmp\n1+$(LATER) yes\nend\n"
-        );
+        assert_eq!(reported(host, &set)?, "1 $(ONE) $(NONE)\n/tmp\n1+$(LATER) yes\nend\n");
         Ok(())
     })
 }
@@ -141,10 +126,7 @@ fn a_read_only_volume_refuses_writes() -> Result<()> {
             {"name": "made", "mountPath": "/made"},
         ]}));
         let said = reported(host, &set)?;
-        assert!(
-            said.starts_with("given\n") && said.contains("refused"),
-            "{said}"
-        );
+        assert!(said.starts_with("given\n") && said.contains("refused"), "{said}");
         assert!(host.path("made/deep").is_dir());
         assert!(!host.path("out/new").exists());
         Ok(())
@@ -173,16 +155,11 @@ fn host_namespaces_are_the_hosts() -> Result<()> {
     on_host(|host| {
         let set = Set::named("ns")
             .pod(&json!({"hostPID": true, "hostIPC": true, "hostNetwork": true}))
-            .script(&report(
-                "said",
-                "for n in pid ipc net; do readlink /proc/self/ns/$n; done",
-            ))
+            .script(&report("said", "for n in pid ipc net; do readlink /proc/self/ns/$n; done"))
             .out(&host.path("out"));
         let said = reported(host, &set)?;
         for name in ["pid", "ipc", "net"] {
-            let ours = fs::read_link(format!("/proc/self/ns/{name}"))?
-                .display()
-                .to_string();
+            let ours = fs::read_link(format!("/proc/self/ns/{name}"))?.display().to_string();
             assert!(said.contains(&ours), "{name}: {ours} is not in {said}");
         }
         Ok(())
@@ -199,18 +176,11 @@ fn a_plain_container_has_its_own_processes_and_the_usual_capabilities() -> Resul
         assert!(said.starts_with("processes 1\n"), "{said}");
         // The default set of fourteen capabilities, as containerd and Docker give it.
         assert!(said.contains("CapBnd:\t00000000a80425fb"), "{said}");
-        for device in [
-            "null", "zero", "full", "random", "urandom", "tty", "shm", "pts",
-        ] {
-            assert!(
-                said.lines().any(|line| line == device),
-                "no /dev/{device}: {said}"
-            );
+        for device in ["null", "zero", "full", "random", "urandom", "tty", "shm", "pts"] {
+            assert!(said.lines().any(|line| line == device), "no /dev/{device}: {said}");
         }
         assert!(
-            !said
-                .lines()
-                .any(|line| line == "kmsg" || line == "vda" || line == "mem"),
+            !said.lines().any(|line| line == "kmsg" || line == "vda" || line == "mem"),
             "{said}"
         );
         Ok(())
@@ -229,14 +199,8 @@ fn a_privileged_container_has_every_capability_and_the_hosts_devices() -> Result
             .out(&host.path("out"));
         let said = reported(host, &set)?;
         let ours = fs::read_to_string("/proc/self/status")?;
-        let all = ours
-            .lines()
-            .find(|line| line.starts_with("CapBnd:"))
-            .context("CapBnd")?;
-        assert!(
-            said.contains(&all.replace("CapBnd", "CapEff")),
-            "{all} against {said}"
-        );
+        let all = ours.lines().find(|line| line.starts_with("CapBnd:")).context("CapBnd")?;
+        assert!(said.contains(&all.replace("CapBnd", "CapEff")), "{all} against {said}");
         assert!(said.lines().any(|line| line == "kmsg"), "{said}");
         Ok(())
     })
@@ -245,10 +209,7 @@ fn a_privileged_container_has_every_capability_and_the_hosts_devices() -> Result
 #[test]
 fn user_capabilities_and_privilege_escalation_are_as_asked() -> Result<()> {
     on_host(|host| {
-        fs::set_permissions(
-            host.path("out"),
-            std::os::unix::fs::PermissionsExt::from_mode(0o777),
-        )?;
+        fs::set_permissions(host.path("out"), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
         let set = Set::named("secure")
             .script(&report("said", "id -u; id -g; id -G; touch /x || echo sealed; grep -E '^(CapBnd|NoNewPrivs):' /proc/self/status"))
             .container(&json!({"securityContext": {
@@ -283,15 +244,9 @@ fn a_pod_finds_hosts_hostname_resolver_and_shared_memory() -> Result<()> {
             said.matches(&hostname).count() >= 2,
             "a pod on the host's network has its name: {said}"
         );
-        assert!(
-            said.contains("tmpfs") || said.contains("shm /dev/shm"),
-            "{said}"
-        );
+        assert!(said.contains("tmpfs") || said.contains("shm /dev/shm"), "{said}");
         let resolver = fs::read_to_string("/etc/resolv.conf")?;
-        for line in resolver
-            .lines()
-            .filter(|line| line.starts_with("nameserver"))
-        {
+        for line in resolver.lines().filter(|line| line.starts_with("nameserver")) {
             assert!(said.contains(line), "{line} is not in {said}");
         }
         Ok(())
@@ -316,11 +271,9 @@ fn resources_become_cgroups_and_the_service_class_decides_who_dies_first() -> Re
             ),
         )?;
         let mut adjustments = vec![];
-        for (name, class) in [
-            ("guaranteed", "Guaranteed"),
-            ("burstable", "Burstable"),
-            ("best", "BestEffort"),
-        ] {
+        for (name, class) in
+            [("guaranteed", "Guaranteed"), ("burstable", "Burstable"), ("best", "BestEffort")]
+        {
             let pod = host.running(name)?;
             assert_eq!(pod.qos(), class);
             let pid = host.pid_of(&pod.id("main"))?;
@@ -334,9 +287,8 @@ fn resources_become_cgroups_and_the_service_class_decides_who_dies_first() -> Re
 
         let pid = host.pid_of(&host.running("guaranteed")?.id("main"))?;
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-        if let Some(group) = groups
-            .lines()
-            .find_map(|line| line.split_once(":memory:").map(|(_, path)| path))
+        if let Some(group) =
+            groups.lines().find_map(|line| line.split_once(":memory:").map(|(_, path)| path))
         {
             let group = format!("/sys/fs/cgroup/memory{group}");
             let limit = |at: &str| fs::read_to_string(format!("{at}/memory.limit_in_bytes"));
@@ -351,14 +303,9 @@ fn resources_become_cgroups_and_the_service_class_decides_who_dies_first() -> Re
 #[test]
 fn a_pod_with_a_network_of_its_own_says_why_it_waits() -> Result<()> {
     on_host(|host| {
-        host.write(
-            "net.yaml",
-            &Set::named("net").pod(&json!({"hostNetwork": null})).text(),
-        )?;
+        host.write("net.yaml", &Set::named("net").pod(&json!({"hostNetwork": null})).text())?;
         host.until("an event NetworkNotReady", || {
-            Ok(host
-                .has_event("NetworkNotReady", "hostNetwork")?
-                .then_some(()))
+            Ok(host.has_event("NetworkNotReady", "hostNetwork")?.then_some(()))
         })?;
         assert!(host.containerd.containers()?.is_empty());
         Ok(())
@@ -380,11 +327,7 @@ fn a_missing_image_is_named_and_its_arrival_is_noticed() -> Result<()> {
             Ok(host
                 .objects("events")?
                 .iter()
-                .any(|event| {
-                    event["message"]
-                        .as_str()
-                        .is_some_and(|text| text.contains("late"))
-                })
+                .any(|event| event["message"].as_str().is_some_and(|text| text.contains("late")))
                 .then_some(()))
         })?;
         image::write(&host.path("state/images/late.tar"), reference)?;
@@ -407,15 +350,8 @@ fn a_single_file_is_a_source_too() -> Result<()> {
     host.running("only")?;
     assert!(host.pods_of("other")?.is_empty());
     let before = host.running("only")?;
-    host.write(
-        "only.yaml",
-        &Set::named("only")
-            .script(&format!("echo new; {STAY}"))
-            .text(),
-    )?;
-    host.until_pod("only", "replaced", |pod| {
-        pod.running() && pod.hash() != before.hash()
-    })?;
+    host.write("only.yaml", &Set::named("only").script(&format!("echo new; {STAY}")).text())?;
+    host.until_pod("only", "replaced", |pod| pod.running() && pod.hash() != before.hash())?;
     host.remove("only.yaml")?;
     host.gone("only")
 }
@@ -429,10 +365,8 @@ fn sets_of_the_same_name_live_in_their_namespaces() -> Result<()> {
         host.write("other.yaml", &other)?;
         host.until("both to run", || {
             let pods = host.pods_of("twin")?;
-            Ok(
-                (pods.len() == 2 && pods.iter().all(crate::support::pod::Pod::running))
-                    .then_some(()),
-            )
+            Ok((pods.len() == 2 && pods.iter().all(crate::support::pod::Pod::running))
+                .then_some(()))
         })?;
         host.remove("other.yaml")?;
         host.running("twin")?;

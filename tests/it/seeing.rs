@@ -13,13 +13,7 @@ use crate::support::{Host, on_host};
 
 /// The header of a table, its columns separated by single spaces.
 fn header(table: &str) -> String {
-    table
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    table.lines().next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -30,10 +24,7 @@ fn logs_have_the_form_and_the_place_that_shippers_expect() -> Result<()> {
         let pod = host.running("web")?;
         let path = host.log_path(&pod, "main", 0);
         let text = Host::reads(&path, "to-err")?;
-        let line = text
-            .lines()
-            .find(|line| line.ends_with("to-out"))
-            .context("to-out")?;
+        let line = text.lines().find(|line| line.ends_with("to-out")).context("to-out")?;
         let [time, stream, tag, message] = line.splitn(4, ' ').collect::<Vec<_>>()[..] else {
             anyhow::bail!("not a CRI line: {line}");
         };
@@ -42,27 +33,13 @@ fn logs_have_the_form_and_the_place_that_shippers_expect() -> Result<()> {
             time.contains('T') && time.contains('.') && (time.ends_with('Z') || time.contains('+')),
             "{time}"
         );
-        assert!(
-            text.lines().any(|line| line.contains(" stderr F to-err")),
-            "{text}"
-        );
+        assert!(text.lines().any(|line| line.contains(" stderr F to-err")), "{text}");
 
-        let entries = fs::read_dir(host.path("containers"))?
-            .flatten()
-            .map(|entry| entry.path());
-        let shipped = entries
-            .into_iter()
-            .find(|path| path.is_symlink())
-            .context("a symlink for shippers")?;
-        let name = shipped
-            .file_name()
-            .context("a name")?
-            .to_string_lossy()
-            .into_owned();
-        assert_eq!(
-            name,
-            format!("{}_default_main-{}.log", pod.name(), pod.id("main"))
-        );
+        let entries = fs::read_dir(host.path("containers"))?.flatten().map(|entry| entry.path());
+        let shipped =
+            entries.into_iter().find(|path| path.is_symlink()).context("a symlink for shippers")?;
+        let name = shipped.file_name().context("a name")?.to_string_lossy().into_owned();
+        assert_eq!(name, format!("{}_default_main-{}.log", pod.name(), pod.id("main")));
         assert_eq!(fs::canonicalize(&shipped)?, fs::canonicalize(&path)?);
         Ok(())
     })
@@ -83,15 +60,9 @@ fn logs_are_rotated_and_none_of_the_last_lines_is_lost() -> Result<()> {
             .flatten()
             .filter_map(|entry| Some(entry.metadata().ok()?.len()))
             .collect();
-        assert!(
-            sizes.len() >= 3,
-            "25 MB of text make more than two files: {sizes:?}"
-        );
+        assert!(sizes.len() >= 3, "25 MB of text make more than two files: {sizes:?}");
         assert!(sizes.iter().all(|size| *size <= 11 << 20), "{sizes:?}");
-        assert_eq!(
-            host.podward(&["logs", &pod.name(), "--tail", "1"])?,
-            "finished\n"
-        );
+        assert_eq!(host.podward(&["logs", &pod.name(), "--tail", "1"])?, "finished\n");
         Ok(())
     })
 }
@@ -107,23 +78,13 @@ fn logs_can_be_cut_followed_and_asked_of_the_last_run() -> Result<()> {
             .also("other", &format!("echo other; {STAY}"))
             .out(&host.path("out"));
         host.write("web.yaml", &set.text())?;
-        let pod = host.until_pod("web", "running again", |pod| {
-            pod.running() && pod.restarts("main") == 1
-        })?;
+        let pod = host
+            .until_pod("web", "running again", |pod| pod.running() && pod.restarts("main") == 1)?;
         let name = pod.name();
         Host::reads(&host.log_path(&pod, "main", 1), "three")?;
-        assert_eq!(
-            host.podward(&["logs", &name, "-c", "main"])?,
-            "one\ntwo\nthree\n"
-        );
-        assert_eq!(
-            host.podward(&["logs", &name, "-c", "main", "--tail", "2"])?,
-            "two\nthree\n"
-        );
-        assert_eq!(
-            host.podward(&["logs", &name, "-c", "main", "-p"])?,
-            "first run\n"
-        );
+        assert_eq!(host.podward(&["logs", &name, "-c", "main"])?, "one\ntwo\nthree\n");
+        assert_eq!(host.podward(&["logs", &name, "-c", "main", "--tail", "2"])?, "two\nthree\n");
+        assert_eq!(host.podward(&["logs", &name, "-c", "main", "-p"])?, "first run\n");
         assert_eq!(
             host.podward(&["logs", &name, "-c", "main", "--since", "1h"])?,
             "one\ntwo\nthree\n"
@@ -131,16 +92,10 @@ fn logs_can_be_cut_followed_and_asked_of_the_last_run() -> Result<()> {
         assert_eq!(host.podward(&["logs", &name, "-c", "other"])?, "other\n");
         let stamped =
             host.podward(&["logs", &name, "-c", "main", "--timestamps", "--tail", "1"])?;
-        assert!(
-            stamped.ends_with(" three\n") && stamped.contains('T'),
-            "{stamped}"
-        );
+        assert!(stamped.ends_with(" three\n") && stamped.contains('T'), "{stamped}");
         let ambiguous = host.run(&["logs", &name])?;
         let errors = String::from_utf8_lossy(&ambiguous.stderr).into_owned();
-        assert!(
-            errors.contains("main") && errors.contains("other"),
-            "which container? {errors}"
-        );
+        assert!(errors.contains("main") && errors.contains("other"), "which container? {errors}");
 
         let mut follow = host
             .command(&["logs", &name, "-c", "main", "-f", "--tail", "1"])
@@ -160,9 +115,7 @@ fn logs_can_be_cut_followed_and_asked_of_the_last_run() -> Result<()> {
 #[test]
 fn the_control_socket_is_for_root_and_its_group() -> Result<()> {
     on_host(|host| {
-        let mode = fs::metadata(host.path("run/podward.sock"))?
-            .permissions()
-            .mode();
+        let mode = fs::metadata(host.path("run/podward.sock"))?.permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
         Ok(())
     })
@@ -173,9 +126,7 @@ fn tables_have_the_columns_of_kubectl() -> Result<()> {
     on_host(|host| {
         host.write(
             "web.yaml",
-            &Set::named("web")
-                .pod(&json!({"nodeSelector": {"kubernetes.io/os": "linux"}}))
-                .text(),
+            &Set::named("web").pod(&json!({"nodeSelector": {"kubernetes.io/os": "linux"}})).text(),
         )?;
         let pod = host.running("web")?;
         let sets = host.podward(&["get", "ds"])?;
@@ -183,12 +134,7 @@ fn tables_have_the_columns_of_kubectl() -> Result<()> {
             header(&sets),
             "NAME DESIRED CURRENT READY UP-TO-DATE AVAILABLE NODE SELECTOR AGE"
         );
-        assert!(
-            sets.lines()
-                .nth(1)
-                .is_some_and(|line| line.starts_with("web ")),
-            "{sets}"
-        );
+        assert!(sets.lines().nth(1).is_some_and(|line| line.starts_with("web ")), "{sets}");
         assert!(sets.contains("kubernetes.io/os=linux"), "{sets}");
         assert_eq!(
             header(&host.podward(&["get", "ds", "-A"])?),
@@ -196,12 +142,7 @@ fn tables_have_the_columns_of_kubectl() -> Result<()> {
         );
         let table = host.podward(&["get", "pods"])?;
         assert_eq!(header(&table), "NAME READY STATUS RESTARTS AGE");
-        let row = table
-            .lines()
-            .nth(1)
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect::<Vec<_>>();
+        let row = table.lines().nth(1).unwrap_or_default().split_whitespace().collect::<Vec<_>>();
         assert_eq!(row[..4], [&pod.name(), "1/1", "Running", "0"]);
         let wide = host.podward(&["get", "pods", "-o", "wide"])?;
         assert_eq!(
@@ -209,10 +150,7 @@ fn tables_have_the_columns_of_kubectl() -> Result<()> {
             "NAME READY STATUS RESTARTS AGE IP NODE NOMINATED NODE READINESS GATES"
         );
         assert!(wide.contains(" it-node "), "{wide}");
-        assert_eq!(
-            header(&host.podward(&["get", "nodes"])?),
-            "NAME STATUS ROLES AGE VERSION"
-        );
+        assert_eq!(header(&host.podward(&["get", "nodes"])?), "NAME STATUS ROLES AGE VERSION");
         assert_eq!(
             header(&host.podward(&["get", "events"])?),
             "LAST SEEN TYPE REASON OBJECT MESSAGE"
@@ -229,44 +167,26 @@ fn objects_are_kubernetes_shaped_in_json_yaml_and_by_name() -> Result<()> {
         let pod = host.running("web")?;
         host.running("db")?;
         let list: Value = serde_json::from_str(&host.podward(&["get", "pods", "-o", "json"])?)?;
-        assert_eq!(
-            (&list["apiVersion"], &list["kind"]),
-            (&json!("v1"), &json!("List"))
-        );
+        assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")));
         assert_eq!(list["items"].as_array().map(Vec::len), Some(2));
         let one: Value = serde_json::from_str(&host.podward(&["get", "ds", "web", "-o", "json"])?)?;
+        assert_eq!((&one["apiVersion"], &one["kind"]), (&json!("apps/v1"), &json!("DaemonSet")));
+        assert!(host.podward(&["get", "ds", "web", "-o", "yaml"])?.contains("kind: DaemonSet"));
         assert_eq!(
-            (&one["apiVersion"], &one["kind"]),
-            (&json!("apps/v1"), &json!("DaemonSet"))
-        );
-        assert!(
-            host.podward(&["get", "ds", "web", "-o", "yaml"])?
-                .contains("kind: DaemonSet")
-        );
-        assert_eq!(
-            host.podward(&["get", "pods", "-l", "app=web", "-o", "name"])?
-                .trim(),
+            host.podward(&["get", "pods", "-l", "app=web", "-o", "name"])?.trim(),
             format!("pod/{}", pod.name())
         );
         assert_eq!(
-            host.podward(&["get", "pods", "-l", "app notin (web, db)", "-o", "name"])?
-                .trim(),
+            host.podward(&["get", "pods", "-l", "app notin (web, db)", "-o", "name"])?.trim(),
             ""
         );
-        assert_eq!(
-            host.podward(&["get", "ds", "web", "-o", "name"])?.trim(),
-            "daemonset.apps/web"
-        );
+        assert_eq!(host.podward(&["get", "ds", "web", "-o", "name"])?.trim(), "daemonset.apps/web");
         let labelled = host.podward(&["get", "pods", "--show-labels"])?;
         assert!(labelled.contains("app=web"), "{labelled}");
         for condition in ["Ready", "ContainersReady", "PodScheduled", "Initialized"] {
-            let conditions = pod.0["status"]["conditions"]
-                .as_array()
-                .context("conditions")?;
+            let conditions = pod.0["status"]["conditions"].as_array().context("conditions")?;
             assert!(
-                conditions
-                    .iter()
-                    .any(|one| one["type"] == condition && one["status"] == "True"),
+                conditions.iter().any(|one| one["type"] == condition && one["status"] == "True"),
                 "{condition}"
             );
         }
@@ -277,31 +197,17 @@ fn objects_are_kubernetes_shaped_in_json_yaml_and_by_name() -> Result<()> {
 #[test]
 fn a_watch_shows_changes_as_they_come() -> Result<()> {
     on_host(|host| {
-        let mut watch = host
-            .command(&["get", "pods", "-w"])
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut watch = host.command(&["get", "pods", "-w"]).stdout(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(watch.stdout.take().context("piped")?).lines();
         host.write("web.yaml", &Set::named("web").text())?;
         let mut seen = vec![];
-        while !seen
-            .iter()
-            .any(|line: &String| line.contains("1/1") && line.contains("Running"))
-        {
-            seen.push(
-                lines
-                    .next()
-                    .with_context(|| format!("the watch ended after {seen:?}"))??,
-            );
+        while !seen.iter().any(|line: &String| line.contains("1/1") && line.contains("Running")) {
+            seen.push(lines.next().with_context(|| format!("the watch ended after {seen:?}"))??);
         }
         watch.kill()?;
         watch.wait()?;
         assert!(seen[0].starts_with("NAME"), "{seen:?}");
-        assert_eq!(
-            seen.iter().filter(|line| line.starts_with("NAME")).count(),
-            1,
-            "{seen:?}"
-        );
+        assert_eq!(seen.iter().filter(|line| line.starts_with("NAME")).count(), 1, "{seen:?}");
         Ok(())
     })
 }
@@ -353,9 +259,7 @@ fn why_answers_clause_by_clause() -> Result<()> {
     on_host(|host| {
         host.write(
             "ssd.yaml",
-            &Set::named("ssd")
-                .pod(&json!({"nodeSelector": {"disk": "ssd"}}))
-                .text(),
+            &Set::named("ssd").pod(&json!({"nodeSelector": {"disk": "ssd"}})).text(),
         )?;
         host.podward(&["sync"])?;
         let why: Value = serde_json::from_str(&host.podward(&["why", "ds/ssd", "-o", "json"])?)?;
@@ -364,9 +268,9 @@ fn why_answers_clause_by_clause() -> Result<()> {
         assert_eq!(why["shouldRun"], false);
         let reasons = why["reasons"].as_array().context("reasons")?;
         assert!(
-            reasons.iter().any(|reason| reason["message"]
-                .as_str()
-                .is_some_and(|text| text.contains("disk"))),
+            reasons
+                .iter()
+                .any(|reason| reason["message"].as_str().is_some_and(|text| text.contains("disk"))),
             "{why:#}"
         );
         assert!(host.podward(&["why", "ds/ssd"])?.contains("disk"));
@@ -381,10 +285,7 @@ fn a_dry_run_says_what_would_happen_and_does_nothing() -> Result<()> {
         host.running("web")?;
         host.podward(&["sync"])?;
         let nothing = host.podward(&["sync", "--dry-run"])?;
-        assert!(
-            !nothing.contains("web"),
-            "a settled host has nothing to do: {nothing}"
-        );
+        assert!(!nothing.contains("web"), "a settled host has nothing to do: {nothing}");
         let before = host.containerd.tasks()?;
         host.podward(&["sync", "--dry-run"])?;
         assert_eq!(host.containerd.tasks()?, before);
@@ -403,9 +304,7 @@ fn events_tell_what_happened_to_a_pod() -> Result<()> {
             Ok((told("SuccessfulCreate") && told("Created") && told("Started")).then_some(()))
         })?;
         host.remove("web.yaml")?;
-        host.until("an event Killing", || {
-            Ok(host.has_event("Killing", "main")?.then_some(()))
-        })
+        host.until("an event Killing", || Ok(host.has_event("Killing", "main")?.then_some(())))
     })
 }
 

@@ -9,9 +9,7 @@ use crate::source::{files, read, root};
 /// The field names that the table in `docs/observability.md` declares.
 pub(crate) fn log_fields() -> BTreeSet<String> {
     let page = read("docs/observability.md");
-    let table = page
-        .split("\n## ")
-        .find(|part| part.starts_with("Log fields"));
+    let table = page.split("\n## ").find(|part| part.starts_with("Log fields"));
     table
         .expect("docs/observability.md has a section `Log fields`")
         .lines()
@@ -22,23 +20,10 @@ pub(crate) fn log_fields() -> BTreeSet<String> {
 
 #[test]
 fn the_changelog_has_the_form_of_keep_a_changelog() {
-    const KINDS: [&str; 6] = [
-        "Added",
-        "Changed",
-        "Deprecated",
-        "Removed",
-        "Fixed",
-        "Security",
-    ];
+    const KINDS: [&str; 6] = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"];
     let page = read("CHANGELOG.md");
-    assert!(
-        page.starts_with("# Changelog\n"),
-        "CHANGELOG.md starts with `# Changelog`"
-    );
-    assert!(
-        page.contains("\n## [Unreleased]\n"),
-        "CHANGELOG.md has a section `[Unreleased]`"
-    );
+    assert!(page.starts_with("# Changelog\n"), "CHANGELOG.md starts with `# Changelog`");
+    assert!(page.contains("\n## [Unreleased]\n"), "CHANGELOG.md has a section `[Unreleased]`");
     let mut complaints = vec![];
     for line in page.lines() {
         if let Some(kind) = line.strip_prefix("### ") {
@@ -51,9 +36,7 @@ fn the_changelog_has_the_form_of_keep_a_changelog() {
                 numbers && date.len() == 10 && date.split('-').count() == 3
             });
             if version != "[Unreleased]" && !dated {
-                complaints.push(format!(
-                    "CHANGELOG.md: `{line}` is no `[1.2.3] - 2030-01-31`"
-                ));
+                complaints.push(format!("CHANGELOG.md: `{line}` is no `[1.2.3] - 2030-01-31`"));
             }
         }
     }
@@ -67,11 +50,7 @@ fn every_decision_is_numbered_and_indexed() {
     let mut complaints = vec![];
     let mut next = 1;
     for path in files(&root().join("docs/adr"), &markdown) {
-        let name = path
-            .file_name()
-            .expect("a file")
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
         if name == "README.md" {
             continue;
         }
@@ -82,11 +61,7 @@ fn every_decision_is_numbered_and_indexed() {
             complaints.push(format!("docs/adr/README.md does not link {name}"));
         }
         let text = read(&format!("docs/adr/{name}"));
-        for section in [
-            "## Decision",
-            "## Alternatives",
-            "## What would change our mind",
-        ] {
+        for section in ["## Decision", "## Alternatives", "## What would change our mind"] {
             if !text.contains(section) {
                 complaints.push(format!("docs/adr/{name} lacks `{section}`"));
             }
@@ -102,10 +77,7 @@ fn the_index_of_the_docs_names_every_page() {
     let index = read("docs/README.md");
     let mut complaints = vec![];
     for path in files(&root().join("docs"), &markdown) {
-        let name = path
-            .strip_prefix(root().join("docs"))
-            .expect("below docs/")
-            .display();
+        let name = path.strip_prefix(root().join("docs")).expect("below docs/").display();
         let name = name.to_string();
         if name == "README.md" || (name.starts_with("adr/") && name != "adr/README.md") {
             continue;
@@ -121,40 +93,23 @@ fn the_index_of_the_docs_names_every_page() {
 fn the_unit_and_the_docs_name_the_same_paths() {
     let unit = read("systemd/podward.service");
     let setting = |key: &str| {
-        let line = unit
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        line.unwrap_or_else(|| panic!("podward.service has no {key}="))
-            .to_owned()
+        let line = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_else(|| panic!("podward.service has no {key}=")).to_owned()
     };
-    let binary = setting("ExecStart")
-        .split(' ')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let binary = setting("ExecStart").split(' ').next().unwrap_or_default().to_owned();
     let paths = [
         binary,
         format!("/run/{}", setting("RuntimeDirectory")),
         format!("/var/lib/{}", setting("StateDirectory")),
         format!("/etc/{}", setting("ConfigurationDirectory")),
     ];
-    assert_eq!(
-        paths,
-        [
-            "/usr/bin/podward",
-            "/run/podward",
-            "/var/lib/podward",
-            "/etc/podward"
-        ]
-    );
+    assert_eq!(paths, ["/usr/bin/podward", "/run/podward", "/var/lib/podward", "/etc/podward"]);
     let mut complaints = vec![];
     for page in ["docs/operations.md", "README.md"] {
         let text = read(page);
         for path in &paths {
             if !text.contains(path.as_str()) {
-                complaints.push(format!(
-                    "{page} does not name {path}, which podward.service does"
-                ));
+                complaints.push(format!("{page} does not name {path}, which podward.service does"));
             }
         }
     }
@@ -165,14 +120,8 @@ fn the_unit_and_the_docs_name_the_same_paths() {
 fn the_readme_starts_with_the_two_commands() {
     let page = read("README.md");
     let (demo, test) = (page.find("make demo"), page.find("make test"));
-    assert!(
-        demo.is_some() && test.is_some(),
-        "README.md shows `make demo` and `make test`"
-    );
-    assert!(
-        page.lines().count() < 200,
-        "README.md is a start, not a manual"
-    );
+    assert!(demo.is_some() && test.is_some(), "README.md shows `make demo` and `make test`");
+    assert!(page.lines().count() < 200, "README.md is a start, not a manual");
 }
 
 #[test]
@@ -181,9 +130,7 @@ fn no_page_names_a_path_of_the_machine_it_was_written_on() {
     let places = [["/wo", "rk/"], ["/ho", "me/"], ["/ro", "ot/"]].map(|parts| parts.concat());
     let ours = |path: &Path| {
         let text = path.strip_prefix(root()).unwrap_or(path).to_string_lossy();
-        !["target/", "dist/", ".git", "LICENSE"]
-            .iter()
-            .any(|start| text.starts_with(start))
+        !["target/", "dist/", ".git", "LICENSE"].iter().any(|start| text.starts_with(start))
     };
     let mut complaints = vec![];
     for folder in [
@@ -202,10 +149,7 @@ fn no_page_names_a_path_of_the_machine_it_was_written_on() {
             complaints.extend(named_places(&path, &places));
         }
     }
-    for path in std::fs::read_dir(root())
-        .expect("the root is there")
-        .flatten()
-    {
+    for path in std::fs::read_dir(root()).expect("the root is there").flatten() {
         if path.path().is_file() && ours(&path.path()) {
             complaints.extend(named_places(&path.path(), &places));
         }
@@ -236,8 +180,5 @@ fn named_places(path: &Path, places: &[String]) -> Vec<String> {
 #[test]
 fn the_architecture_page_stays_short() {
     let lines = read("ARCHITECTURE.md").lines().count();
-    assert!(
-        lines <= 300,
-        "ARCHITECTURE.md has {lines} lines; 300 are the limit"
-    );
+    assert!(lines <= 300, "ARCHITECTURE.md has {lines} lines; 300 are the limit");
 }

@@ -49,11 +49,7 @@ pub(crate) fn sources(folder: &str) -> Vec<Source> {
     files(&root().join(folder), &rust)
         .into_iter()
         .map(|path| {
-            let name = path
-                .strip_prefix(root())
-                .expect("below the root")
-                .display()
-                .to_string();
+            let name = path.strip_prefix(root()).expect("below the root").display().to_string();
             Source::of(&name, &read(&name))
         })
         .collect()
@@ -72,12 +68,7 @@ impl Source {
             .unwrap_or_else(|| code.lines().count());
         let is_tests = path.ends_with("/tests.rs") || path.contains("/tests/");
         let code_lines = if is_tests { 0 } else { tests };
-        Self {
-            path: path.into(),
-            text: text.into(),
-            code,
-            code_lines,
-        }
+        Self { path: path.into(), text: text.into(), code, code_lines }
     }
 
     /// The floor it stands on; none for `src/lib.rs` and its like.
@@ -101,10 +92,8 @@ impl Source {
             }) else {
                 continue;
             };
-            let name: String = line[at + 3..]
-                .chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect();
+            let name: String =
+                line[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if let Some(end) = end_of_block(&lines[start..]) {
                 found.push((start + 1, name, end + 1));
             }
@@ -233,9 +222,7 @@ fn without_comments_and_strings(text: &str) -> String {
 
 /// Whether the last character belongs to a word, so that an `r` behind it starts no raw string.
 fn joins(code: &str) -> bool {
-    code.chars()
-        .next_back()
-        .is_some_and(|c| c.is_alphanumeric() || c == '_')
+    code.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_')
 }
 
 /// The length of a comment that may hold others.

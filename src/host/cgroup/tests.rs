@@ -134,10 +134,7 @@ fn containers_lie_below_their_pod_in_either_drivers_words() {
     assert_eq!(plain.container_path(&pod, &container), "/podward/poda-b/c0ffee");
     assert_eq!(plain.driver(), Driver::Cgroupfs);
     let systemd = Cgroups { systemd: Some(Systemd::new("podward")), ..plain };
-    assert_eq!(
-        systemd.container_path(&pod, &container),
-        "podward-poda_b.slice:podward:c0ffee"
-    );
+    assert_eq!(systemd.container_path(&pod, &container), "podward-poda_b.slice:podward:c0ffee");
     assert_eq!(
         systemd.pod_dirs(&pod),
         [Path::new("/sys/fs/cgroup/podward.slice/podward-poda_b.slice")]

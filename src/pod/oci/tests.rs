@@ -257,8 +257,7 @@ fn the_security_context_shapes_the_process() {
 #[test]
 fn every_capability_of_the_kernel_has_a_name_in_the_spec() {
     let mut fixture = Fixture::new(&[]);
-    fixture.host.capabilities =
-        KERNEL.iter().map(|name| format!("CAP_{name}")).collect();
+    fixture.host.capabilities = KERNEL.iter().map(|name| format!("CAP_{name}")).collect();
     fixture.security().privileged = Some(true);
     let mut expected = fixture.host.capabilities.clone();
     expected.sort();

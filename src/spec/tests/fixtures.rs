@@ -12,10 +12,7 @@ fn manifests() -> Vec<(String, String, Reading)> {
     let mut all: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .map(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             let text = fs::read_to_string(&path).unwrap();
@@ -32,10 +29,7 @@ fn manifests() -> Vec<(String, String, Reading)> {
 fn each_published_manifest_holds_a_set_and_only_the_known_faults() {
     for (name, _, reading) in manifests() {
         assert_eq!(reading.faults, [], "{name}");
-        let sets = reading
-            .documents
-            .iter()
-            .filter(|document| document.kind == "DaemonSet");
+        let sets = reading.documents.iter().filter(|document| document.kind == "DaemonSet");
         let mut count = 0;
         for document in sets {
             count += 1;
@@ -48,15 +42,9 @@ fn each_published_manifest_holds_a_set_and_only_the_known_faults() {
             }
         }
         assert!(count > 0, "{name}");
-        let others = reading
-            .documents
-            .iter()
-            .filter(|document| document.kind != "DaemonSet");
+        let others = reading.documents.iter().filter(|document| document.kind != "DaemonSet");
         for document in others {
-            assert!(
-                matches!(document.outcome, Outcome::Ignored { .. }),
-                "{name}: {document:?}"
-            );
+            assert!(matches!(document.outcome, Outcome::Ignored { .. }), "{name}: {document:?}");
         }
     }
 }
@@ -66,11 +54,7 @@ fn leaves(value: &Value, path: &str, paths: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                leaves(
-                    value,
-                    crate::spec::shape::entry_path(path, key).trim_matches('.'),
-                    paths,
-                );
+                leaves(value, crate::spec::shape::entry_path(path, key).trim_matches('.'), paths);
             }
         }
         Value::Array(items) if items.iter().all(Value::is_object) => {
@@ -96,20 +80,14 @@ fn each_field_of_each_published_manifest_is_classified() {
             })
             .filter(|value| value["kind"] == "DaemonSet")
             .collect();
-        let documents = reading
-            .documents
-            .iter()
-            .filter(|document| document.kind == "DaemonSet");
+        let documents = reading.documents.iter().filter(|document| document.kind == "DaemonSet");
         for (document, value) in documents.zip(&sets) {
             let mut paths = Vec::new();
             leaves(value, "", &mut paths);
             for path in paths {
                 let header = path == "apiVersion" || path == "kind";
                 let known = header || document.fields.iter().any(|field| field.path == path);
-                let faulty = document
-                    .faults
-                    .iter()
-                    .any(|fault| path.starts_with(&fault.path));
+                let faulty = document.faults.iter().any(|fault| path.starts_with(&fault.path));
                 assert!(known || faulty, "{name}: {path}");
             }
         }

@@ -64,18 +64,12 @@ fn set(text: &str) -> std::sync::Arc<Set> {
 /// The faults of a text, each as `path: problem`.
 fn faults(text: &str) -> Vec<String> {
     let document = only(text);
-    document
-        .faults
-        .iter()
-        .map(|fault| format!("{}: {}", fault.path, fault.problem))
-        .collect()
+    document.faults.iter().map(|fault| format!("{}: {}", fault.path, fault.problem)).collect()
 }
 
 /// What becomes of the field at a path.
 fn support(text: &str, path: &str) -> Support {
     let document = only(text);
     let found = document.fields.iter().find(|field| field.path == path);
-    found
-        .unwrap_or_else(|| panic!("{path} is not classified in\n{text}"))
-        .support
+    found.unwrap_or_else(|| panic!("{path} is not classified in\n{text}")).support
 }

@@ -4,11 +4,7 @@ use super::*;
 fn zz_show() {
     for f in std::fs::read_dir("tests/fixtures/daemonsets").unwrap() {
         let p = f.unwrap().path();
-        let r = read(
-            &p.to_string_lossy(),
-            &std::fs::read(&p).unwrap(),
-            FieldValidation::Strict,
-        );
+        let r = read(&p.to_string_lossy(), &std::fs::read(&p).unwrap(), FieldValidation::Strict);
         for f in &r.faults {
             println!("{f}");
         }

@@ -22,21 +22,12 @@ fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 
 /// Compares one type with its schema.
 fn compare(root: &Value, schema: &Value, of: &Type, path: &str) {
-    let properties = schema["properties"]
-        .as_object()
-        .unwrap_or_else(|| panic!("{path}"));
+    let properties = schema["properties"].as_object().unwrap_or_else(|| panic!("{path}"));
     for name in properties.keys() {
-        assert!(
-            of.field(name).is_some(),
-            "{path}.{name} is not in the table"
-        );
+        assert!(of.field(name).is_some(), "{path}.{name} is not in the table");
     }
-    let required: Vec<&str> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for field in of.fields {
         let path = format!("{path}.{}", field.name);
         let property = properties.get(field.name);
@@ -54,10 +45,7 @@ fn compare(root: &Value, schema: &Value, of: &Type, path: &str) {
 /// Compares a field's type with its schema.
 fn same_type(root: &Value, schema: &Value, field: &Field, path: &str) {
     let word = schema.get("type").and_then(Value::as_str).unwrap_or("any");
-    let format = schema
-        .get("format")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let format = schema.get("format").and_then(Value::as_str).unwrap_or_default();
     let item = || resolve(root, &schema["items"]);
     let entry = || resolve(root, &schema["additionalProperties"]);
     match field.kind {
@@ -70,16 +58,8 @@ fn same_type(root: &Value, schema: &Value, field: &Field, path: &str) {
             assert_eq!(schema["x-kubernetes-int-or-string"], true, "{path}");
         }
         Kind::Any => assert!(schema.get("properties").is_none(), "{path}"),
-        Kind::Texts => assert_eq!(
-            (word, &item()["type"]),
-            ("array", &"string".into()),
-            "{path}"
-        ),
-        Kind::Ints => assert_eq!(
-            (word, &item()["type"]),
-            ("array", &"integer".into()),
-            "{path}"
-        ),
+        Kind::Texts => assert_eq!((word, &item()["type"]), ("array", &"string".into()), "{path}"),
+        Kind::Ints => assert_eq!((word, &item()["type"]), ("array", &"integer".into()), "{path}"),
         Kind::TextMap => assert_eq!(entry()["type"], "string", "{path}"),
         Kind::AmountMap => assert_eq!(entry()["x-kubernetes-int-or-string"], true, "{path}"),
         Kind::Object(inner) => compare(root, schema, inner, path),
@@ -92,11 +72,7 @@ fn the_table_holds_each_field_of_kubernetes_and_no_other() {
     let schema = schemars::schema_for!(DaemonSet);
     let root = serde_json::to_value(&schema).unwrap();
     compare(&root, &root, &SET, "DaemonSet");
-    assert!(
-        known_paths()
-            .iter()
-            .any(|path| path == "spec.template.spec.containers[].image")
-    );
+    assert!(known_paths().iter().any(|path| path == "spec.template.spec.containers[].image"));
 }
 
 #[test]

@@ -70,10 +70,7 @@ level = "warn"
 "#
             ),
         )?;
-        let mut daemon = Self {
-            dir: dir.into(),
-            child: None,
-        };
+        let mut daemon = Self { dir: dir.into(), child: None };
         daemon.start()?;
         Ok(daemon)
     }
@@ -91,10 +88,7 @@ level = "warn"
     /// Starts it and waits until it answers.
     pub(crate) fn start(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "containerd runs already");
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.join("log"))?;
+        let log = fs::File::options().create(true).append(true).open(self.dir.join("log"))?;
         let child = Command::new(binary())
             .arg("--config")
             .arg(self.dir.join("config.toml"))
@@ -132,22 +126,14 @@ level = "warn"
             .output()
             .context("ctr")?;
         if !output.status.success() {
-            bail!(
-                "ctr {}: {}",
-                arguments.join(" "),
-                String::from_utf8_lossy(&output.stderr)
-            );
+            bail!("ctr {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         }
         Ok(String::from_utf8(output.stdout)?)
     }
 
     /// The ids of all containers.
     pub(crate) fn containers(&self) -> Result<Vec<String>> {
-        Ok(self
-            .ctr(&["containers", "ls", "-q"])?
-            .lines()
-            .map(str::to_owned)
-            .collect())
+        Ok(self.ctr(&["containers", "ls", "-q"])?.lines().map(str::to_owned).collect())
     }
 
     /// All tasks.
@@ -157,11 +143,7 @@ level = "warn"
             let [id, pid, status] = line.split_whitespace().collect::<Vec<_>>()[..] else {
                 bail!("ctr tasks ls printed {line:?}");
             };
-            tasks.push(Task {
-                id: id.into(),
-                pid: pid.parse()?,
-                status: status.into(),
-            });
+            tasks.push(Task { id: id.into(), pid: pid.parse()?, status: status.into() });
         }
         Ok(tasks)
     }
@@ -169,32 +151,20 @@ level = "warn"
     /// The snapshots that containers write to; the layers of images are not among them.
     pub(crate) fn active_snapshots(&self) -> Result<Vec<String>> {
         let lines = self.ctr(&["snapshots", "ls"])?;
-        let active = lines
-            .lines()
-            .skip(1)
-            .filter(|line| !line.trim_end().ends_with("Committed"));
-        Ok(active
-            .filter_map(|line| line.split_whitespace().next())
-            .map(str::to_owned)
-            .collect())
+        let active = lines.lines().skip(1).filter(|line| !line.trim_end().ends_with("Committed"));
+        Ok(active.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
     }
 
     /// The content leases.
     pub(crate) fn leases(&self) -> Result<Vec<String>> {
-        Ok(self
-            .ctr(&["leases", "ls", "-q"])?
-            .lines()
-            .map(str::to_owned)
-            .collect())
+        Ok(self.ctr(&["leases", "ls", "-q"])?.lines().map(str::to_owned).collect())
     }
 
     /// The process ids of its shims.
     pub(crate) fn shims(&self) -> Vec<i32> {
         let address = self.socket().display().to_string();
         processes(|command| {
-            command
-                .first()
-                .is_some_and(|name| name.contains("containerd-shim"))
+            command.first().is_some_and(|name| name.contains("containerd-shim"))
                 && command.contains(&address)
         })
     }
@@ -234,11 +204,8 @@ pub(crate) fn processes(wanted: impl Fn(&[String]) -> bool) -> Vec<i32> {
             continue;
         };
         let line = String::from_utf8_lossy(&line);
-        let command: Vec<String> = line
-            .split('\0')
-            .filter(|part| !part.is_empty())
-            .map(str::to_owned)
-            .collect();
+        let command: Vec<String> =
+            line.split('\0').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         if wanted(&command) {
             found.push(pid);
         }
@@ -249,7 +216,5 @@ pub(crate) fn processes(wanted: impl Fn(&[String]) -> bool) -> Vec<i32> {
 /// The direct children of a process.
 pub(crate) fn children(pid: i32) -> Vec<i32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect()
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }

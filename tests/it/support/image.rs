@@ -39,11 +39,7 @@ pub(crate) fn write(archive: &Path, reference: &str) -> Result<()> {
     descriptor["platform"] = json!({"architecture": architecture(), "os": "linux"});
     let index = json!({"schemaVersion": 2, "manifests": [descriptor]});
     add(&mut image, "index.json", index.to_string().as_bytes())?;
-    add(
-        &mut image,
-        "oci-layout",
-        br#"{"imageLayoutVersion":"1.0.0"}"#,
-    )?;
+    add(&mut image, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     let partial = archive.with_extension("partial");
     fs::write(&partial, image.into_inner()?)?;
     fs::rename(&partial, archive)?;
@@ -54,11 +50,8 @@ pub(crate) fn write(archive: &Path, reference: &str) -> Result<()> {
 fn layer() -> Result<Vec<u8>> {
     let mut layer = Builder::new(vec![]);
     for folder in ["bin/", "etc/", "srv/", "tmp/", "root/"] {
-        let mut header = header(
-            EntryType::Directory,
-            0,
-            if folder == "tmp/" { 0o1777 } else { 0o755 },
-        );
+        let mut header =
+            header(EntryType::Directory, 0, if folder == "tmp/" { 0o1777 } else { 0o755 });
         layer.append_data(&mut header, folder, &[][..])?;
     }
     let busybox = fs::read(BUSYBOX).context(BUSYBOX)?;
@@ -66,10 +59,7 @@ fn layer() -> Result<Vec<u8>> {
     layer.append_data(&mut file, "bin/busybox", &busybox[..])?;
     let names = Command::new(BUSYBOX).arg("--list").output()?;
     ensure!(names.status.success(), "busybox --list failed");
-    for name in String::from_utf8(names.stdout)?
-        .lines()
-        .filter(|name| *name != "busybox")
-    {
+    for name in String::from_utf8(names.stdout)?.lines().filter(|name| *name != "busybox") {
         let mut link = header(EntryType::Symlink, 0, 0o777);
         layer.append_link(&mut link, format!("bin/{name}"), "busybox")?;
     }
@@ -78,11 +68,7 @@ fn layer() -> Result<Vec<u8>> {
         "etc/passwd",
         b"root:x:0:0::/root:/bin/sh\nworker:x:1000:1000::/srv:/bin/sh\n",
     )?;
-    add(
-        &mut layer,
-        "etc/group",
-        b"root:x:0:\nworker:x:1000:\naudio:x:63:worker\n",
-    )?;
+    add(&mut layer, "etc/group", b"root:x:0:\nworker:x:1000:\naudio:x:63:worker\n")?;
     Ok(layer.into_inner()?)
 }
 
@@ -101,19 +87,13 @@ fn header(kind: EntryType, size: u64, mode: u32) -> Header {
 /// Adds a small file.
 fn add(archive: &mut Builder<Vec<u8>>, path: &str, bytes: &[u8]) -> Result<()> {
     let mut header = header(EntryType::Regular, bytes.len() as u64, 0o644);
-    archive
-        .append_data(&mut header, path, bytes)
-        .context(path.to_owned())
+    archive.append_data(&mut header, path, bytes).context(path.to_owned())
 }
 
 /// Adds a blob under its digest and returns its descriptor.
 fn blob(archive: &mut Builder<Vec<u8>>, media_type: &str, bytes: &[u8]) -> Result<Value> {
     let digest = digest(bytes);
-    add(
-        archive,
-        &format!("blobs/{}", digest.replace(':', "/")),
-        bytes,
-    )?;
+    add(archive, &format!("blobs/{}", digest.replace(':', "/")), bytes)?;
     Ok(json!({"mediaType": media_type, "digest": digest, "size": bytes.len()}))
 }
 

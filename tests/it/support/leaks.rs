@@ -15,34 +15,12 @@ pub(crate) fn leaks(containerd: &Containerd, dir: &Path, cgroup: &str) -> Result
         found.extend(names.iter().map(|name| format!("{kind} {name}")));
     };
     note("container", containerd.containers()?);
-    note(
-        "task",
-        containerd
-            .tasks()?
-            .into_iter()
-            .map(|task| task.id)
-            .collect(),
-    );
+    note("task", containerd.tasks()?.into_iter().map(|task| task.id).collect());
     note("snapshot", containerd.active_snapshots()?);
     note("content lease", containerd.leases()?);
-    note(
-        "shim",
-        containerd.shims().iter().map(ToString::to_string).collect(),
-    );
-    note(
-        "mount",
-        mounts_below(dir)
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect(),
-    );
-    note(
-        "cgroup",
-        cgroups(cgroup)
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect(),
-    );
+    note("shim", containerd.shims().iter().map(ToString::to_string).collect());
+    note("mount", mounts_below(dir).iter().map(|path| path.display().to_string()).collect());
+    note("cgroup", cgroups(cgroup).iter().map(|path| path.display().to_string()).collect());
     for folder in ["run/pods", "state/pods", "logs", "containers"] {
         note("entry", entries(&dir.join(folder)));
     }
@@ -75,10 +53,7 @@ fn cgroups(parent: &str) -> Vec<PathBuf> {
     for hierarchy in hierarchies() {
         let parent = hierarchy.join(parent.trim_start_matches('/'));
         found.extend(
-            entries(&parent)
-                .iter()
-                .map(|name| parent.join(name))
-                .filter(|path| path.is_dir()),
+            entries(&parent).iter().map(|name| parent.join(name)).filter(|path| path.is_dir()),
         );
     }
     found
@@ -108,9 +83,7 @@ pub(crate) fn hierarchies() -> Vec<PathBuf> {
         .lines()
         .filter_map(|line| {
             let (left, right) = line.split_once(" - ")?;
-            right
-                .starts_with("cgroup")
-                .then(|| left.split(' ').nth(4).map(PathBuf::from))?
+            right.starts_with("cgroup").then(|| left.split(' ').nth(4).map(PathBuf::from))?
         })
         .collect()
 }

@@ -64,12 +64,7 @@ pub(crate) fn able() -> Result<bool> {
     if !nix::unistd::geteuid().is_root() {
         missing.push("root".to_owned());
     }
-    for tool in [
-        containerd::binary(),
-        "ctr".into(),
-        "runc".into(),
-        image::BUSYBOX.into(),
-    ] {
+    for tool in [containerd::binary(), "ctr".into(), "runc".into(), image::BUSYBOX.into()] {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let places = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
         if !tool.is_absolute() && !places.into_iter().any(|place| place.join(&tool).exists())
@@ -98,17 +93,8 @@ impl Host {
         if !able()? {
             return Ok(None);
         }
-        let dir = tempfile::Builder::new()
-            .prefix("podward-it.")
-            .tempdir_in("/tmp")?;
-        for folder in [
-            "manifests",
-            "state/images",
-            "run",
-            "logs",
-            "containers",
-            "out",
-        ] {
+        let dir = tempfile::Builder::new().prefix("podward-it.").tempdir_in("/tmp")?;
+        for folder in ["manifests", "state/images", "run", "logs", "containers", "out"] {
             fs::create_dir_all(dir.path().join(folder))?;
         }
         let number = HOSTS.fetch_add(1, Ordering::Relaxed);
@@ -132,14 +118,7 @@ impl Host {
         let containerd = Containerd::new(&at("containerd"))?;
         let notify = UnixDatagram::bind(at("notify"))?;
         notify.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let host = Self {
-            dir,
-            containerd,
-            cgroup,
-            agent: None,
-            notify,
-            settings,
-        };
+        let host = Self { dir, containerd, cgroup, agent: None, notify, settings };
         host.write_settings()?;
         Ok(Some(host))
     }
@@ -180,10 +159,7 @@ impl Host {
         self.notify.set_nonblocking(true)?;
         while self.notify.recv(&mut [0; 512]).is_ok() {}
         self.notify.set_nonblocking(false)?;
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.path("agent.log"))?;
+        let log = fs::File::options().create(true).append(true).open(self.path("agent.log"))?;
         let agent = Command::new(Self::binary())
             .args(["agent", "--config"])
             .arg(self.path("config.yaml"))
@@ -202,14 +178,8 @@ impl Host {
     pub(crate) fn await_ready(&mut self) -> Result<()> {
         let mut message = [0; 512];
         loop {
-            let length = self
-                .notify
-                .recv(&mut message)
-                .context("the agent never said READY=1")?;
-            if String::from_utf8_lossy(&message[..length])
-                .lines()
-                .any(|line| line == "READY=1")
-            {
+            let length = self.notify.recv(&mut message).context("the agent never said READY=1")?;
+            if String::from_utf8_lossy(&message[..length]).lines().any(|line| line == "READY=1") {
                 return Ok(());
             }
             if let Some(status) = self.agent.as_mut().and_then(|agent| agent.try_wait().ok()?) {
@@ -231,10 +201,8 @@ impl Host {
         let mut agent = self.agent.take().context("the agent does not run")?;
         let pid = nix::unistd::Pid::from_raw(i32::try_from(agent.id())?);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
-        patiently("the agent to stop", Duration::from_secs(20), || {
-            Ok(agent.try_wait()?)
-        })
-        .map(|_| ())
+        patiently("the agent to stop", Duration::from_secs(20), || Ok(agent.try_wait()?))
+            .map(|_| ())
     }
 
     /// Kills the agent and starts it again.
@@ -291,10 +259,7 @@ impl Host {
 
     /// Gives the node labels and taints.
     pub(crate) fn describe_node(&mut self, labels: &Value, taints: &Value) -> Result<()> {
-        self.configure(
-            "node",
-            json!({"name": "it-node", "labels": labels, "taints": taints}),
-        )
+        self.configure("node", json!({"name": "it-node", "labels": labels, "taints": taints}))
     }
 
     /// Writes the settings' file in one step.
@@ -341,10 +306,7 @@ impl Host {
         let text = self.podward(&["get", kind, "-A", "-o", "json"])?;
         let list: Value =
             serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))?;
-        Ok(list["items"]
-            .as_array()
-            .cloned()
-            .unwrap_or_else(|| vec![list]))
+        Ok(list["items"].as_array().cloned().unwrap_or_else(|| vec![list]))
     }
 
     /// All pods.
@@ -354,20 +316,14 @@ impl Host {
 
     /// The pods of a set.
     pub(crate) fn pods_of(&self, set: &str) -> Result<Vec<Pod>> {
-        Ok(self
-            .pods()?
-            .into_iter()
-            .filter(|pod| pod.set() == set)
-            .collect())
+        Ok(self.pods()?.into_iter().filter(|pod| pod.set() == set).collect())
     }
 
     /// Whether an event with this reason is there whose message contains `words`.
     pub(crate) fn has_event(&self, reason: &str, words: &str) -> Result<bool> {
         Ok(self.objects("events")?.iter().any(|event| {
             event["reason"] == reason
-                && event["message"]
-                    .as_str()
-                    .is_some_and(|message| message.contains(words))
+                && event["message"].as_str().is_some_and(|message| message.contains(words))
         }))
     }
 
@@ -396,10 +352,8 @@ impl Host {
             })
         });
         found.with_context(|| {
-            let shown: Vec<String> = last
-                .iter()
-                .map(|pod| format!("{:#}", pod.0["status"]))
-                .collect();
+            let shown: Vec<String> =
+                last.iter().map(|pod| format!("{:#}", pod.0["status"])).collect();
             format!("the pods of {set} at the end: {}", shown.join("\n"))
         })
     }
@@ -418,35 +372,22 @@ impl Host {
 
     /// Waits until a file that a container writes contains `words`, and returns it.
     pub(crate) fn reads(path: &Path, words: &str) -> Result<String> {
-        patiently(
-            &format!("{words:?} in {}", path.display()),
-            wait::PATIENCE,
-            || {
-                Ok(fs::read_to_string(path)
-                    .ok()
-                    .filter(|text| text.contains(words)))
-            },
-        )
+        patiently(&format!("{words:?} in {}", path.display()), wait::PATIENCE, || {
+            Ok(fs::read_to_string(path).ok().filter(|text| text.contains(words)))
+        })
     }
 
     /// The process of a running container.
     pub(crate) fn pid_of(&self, id: &str) -> Result<i32> {
         let tasks = self.containerd.tasks()?;
-        let task = tasks
-            .iter()
-            .find(|task| task.id == id && task.status == "RUNNING");
-        Ok(task
-            .with_context(|| format!("no running task {id} in {tasks:?}"))?
-            .pid)
+        let task = tasks.iter().find(|task| task.id == id && task.status == "RUNNING");
+        Ok(task.with_context(|| format!("no running task {id} in {tasks:?}"))?.pid)
     }
 
     /// The one log file of a container's attempt.
     pub(crate) fn log_path(&self, pod: &Pod, container: &str, attempt: u64) -> PathBuf {
         let name = format!("default_{}_{}", pod.name(), pod.uid());
-        self.path("logs")
-            .join(name)
-            .join(container)
-            .join(format!("{attempt}.log"))
+        self.path("logs").join(name).join(container).join(format!("{attempt}.log"))
     }
 
     // The end.

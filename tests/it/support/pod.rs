@@ -46,16 +46,12 @@ impl Pod {
     pub(crate) fn container(&self, name: &str) -> &Value {
         static NONE: Value = Value::Null;
         let statuses = self.0["status"]["containerStatuses"].as_array();
-        statuses
-            .and_then(|list| list.iter().find(|status| status["name"] == name))
-            .unwrap_or(&NONE)
+        statuses.and_then(|list| list.iter().find(|status| status["name"] == name)).unwrap_or(&NONE)
     }
 
     /// How often a container was started again.
     pub(crate) fn restarts(&self, name: &str) -> u64 {
-        self.container(name)["restartCount"]
-            .as_u64()
-            .unwrap_or_default()
+        self.container(name)["restartCount"].as_u64().unwrap_or_default()
     }
 
     /// Since when a container runs; empty when it does not.
@@ -75,9 +71,7 @@ impl Pod {
 
     /// containerd's id of a container.
     pub(crate) fn id(&self, name: &str) -> String {
-        text(&self.container(name)["containerID"])
-            .trim_start_matches("containerd://")
-            .to_owned()
+        text(&self.container(name)["containerID"]).trim_start_matches("containerd://").to_owned()
     }
 
     /// Whether every container of a pod that stays is up.
@@ -85,9 +79,7 @@ impl Pod {
         let wanted = self.0["spec"]["containers"].as_array().map_or(0, Vec::len);
         let statuses = self.0["status"]["containerStatuses"].as_array();
         let up = statuses.map_or(0, |list| {
-            list.iter()
-                .filter(|status| status["state"]["running"].is_object())
-                .count()
+            list.iter().filter(|status| status["state"]["running"].is_object()).count()
         });
         !self.terminating() && self.phase() == "Running" && wanted > 0 && up == wanted
     }

@@ -39,10 +39,7 @@ impl Set {
 
     /// Lays fields over the first container.
     pub(crate) fn container(mut self, fields: &Value) -> Self {
-        merge(
-            &mut self.0["spec"]["template"]["spec"]["containers"][0],
-            fields,
-        );
+        merge(&mut self.0["spec"]["template"]["spec"]["containers"][0], fields);
         self
     }
 
@@ -50,10 +47,7 @@ impl Set {
     pub(crate) fn also(mut self, name: &str, script: &str) -> Self {
         let container = json!({"name": name, "image": IMAGE, "command": ["sh", "-c", script]});
         let containers = &mut self.0["spec"]["template"]["spec"]["containers"];
-        containers
-            .as_array_mut()
-            .expect("containers are a list")
-            .push(container);
+        containers.as_array_mut().expect("containers are a list").push(container);
         self
     }
 
@@ -73,10 +67,7 @@ impl Set {
     pub(crate) fn out(mut self, directory: &std::path::Path) -> Self {
         let spec = &mut self.0["spec"]["template"]["spec"];
         spec["volumes"] = json!([{"name": "out", "hostPath": {"path": directory}}]);
-        for container in spec["containers"]
-            .as_array_mut()
-            .expect("containers are a list")
-        {
+        for container in spec["containers"].as_array_mut().expect("containers are a list") {
             container["volumeMounts"] = json!([{"name": "out", "mountPath": "/out"}]);
         }
         self
@@ -99,9 +90,7 @@ fn merge(base: &mut Value, over: &Value) {
     }
     for (key, value) in over {
         if value.is_null() {
-            base.as_object_mut()
-                .expect("made an object above")
-                .remove(key);
+            base.as_object_mut().expect("made an object above").remove(key);
         } else {
             merge(&mut base[key.as_str()], value);
         }
