@@ -87,7 +87,7 @@ impl Reconciler {
                 self.pods.values().map(|pod| value(&pod.object(place))).collect()
             }
             Kind::Node => vec![value(&self.node_object(self.started))],
-            Kind::Event => self.events.list().iter().map(value).collect(),
+            Kind::Event => self.events.list(now).iter().map(value).collect(),
         }
     }
 

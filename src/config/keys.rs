@@ -3,29 +3,22 @@
 use std::fmt;
 
 use crate::base::time::go_duration;
+use crate::spec::FieldValidation;
 
 use super::file::Tree;
 use super::read::Notes;
-use crate::spec::FieldValidation;
-
 use super::settings::{CgroupDriver, Settings, SourceSettings, name_of};
 use super::values::{
     bytes, cgroup, choice, files, labels, node_name, path, period, set, shown, shown_taint,
     sources, taints, word,
 };
 
-/// The ways to meet unknown fields, by name.
-const VALIDATIONS: [(&str, FieldValidation); 3] = [
-    ("Strict", FieldValidation::Strict),
-    ("Warn", FieldValidation::Warn),
-    ("Ignore", FieldValidation::Ignore),
-];
-
 /// One key.
 pub struct Key {
     /// Its path in the file.
     pub path: &'static str,
     /// What sort of value it takes, for the reference page.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test makes the reference page"))]
     pub sort: &'static str,
     /// Whether it may stand in the file.
     pub in_file: bool,
@@ -36,8 +29,10 @@ pub struct Key {
     /// Whether a change takes effect without a restart of the agent.
     pub live: bool,
     /// What the default is when the settings cannot show it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test makes the reference page"))]
     pub otherwise: &'static str,
     /// What it is for.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test makes the reference page"))]
     pub about: &'static str,
     /// Reads a value into the settings.
     pub read: fn(&Tree, &mut Settings, &mut Notes<'_>),
@@ -70,6 +65,13 @@ impl Key {
 
 /// Keys of later versions, at the top or as a source.
 pub const LATER: [&str; 5] = ["http", "etcd", "metrics", "network", "trustedKeys"];
+
+/// The ways of field validation by their names.
+const VALIDATIONS: [(&str, FieldValidation); 3] = [
+    ("Strict", FieldValidation::Strict),
+    ("Warn", FieldValidation::Warn),
+    ("Ignore", FieldValidation::Ignore),
+];
 
 /// What most keys are: in the file and the environment, fixed while the agent runs.
 const PLAIN: Key = Key {

@@ -4,6 +4,7 @@ mod file;
 mod keys;
 mod overrides;
 mod read;
+#[cfg(test)]
 mod reference;
 mod settings;
 #[cfg(test)]
@@ -31,7 +32,7 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<
     let origin = path.unwrap_or(Path::new(DEFAULT_PATH));
     match file::text(origin, path.is_some()) {
         Ok(Some(text)) => {
-            read::file(&origin.display().to_string(), &text, &mut settings, &mut faults)
+            read::file(&origin.display().to_string(), &text, &mut settings, &mut faults);
         }
         Ok(None) => {}
         Err(fault) => faults.push(*fault),

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::settings::{CgroupDriver, LogSettings};
+use super::settings::LogSettings;
 use super::*;
 
 /// Reads a text as the file `c.yaml`.

@@ -137,21 +137,18 @@ impl EventLog {
     pub fn expire(&mut self, now: Now) -> bool {
         let before = self.entries.len();
         while let Some(oldest) = self.entries.front()
-            && now.mono.saturating_duration_since(oldest.seen) > KEPT
+            && expired(oldest, now)
         {
             self.entries.pop_front();
         }
         self.entries.len() != before
     }
 
-    /// When the next event is to be forgotten, so that nobody needs to poll for it.
-    pub fn next_expiry(&self) -> Option<Instant> {
-        self.entries.front().map(|oldest| oldest.seen + KEPT)
-    }
-
-    /// The events as `v1` objects, the one seen longest ago first.
-    pub fn list(&self) -> Vec<Event> {
-        self.entries.iter().map(|entry| self.object(entry)).collect()
+    /// The events as `v1` objects, the one seen longest ago first. What has expired is left out, so that
+    /// an idle agent need not wake up to forget it.
+    pub fn list(&self, now: Now) -> Vec<Event> {
+        let kept = self.entries.iter().filter(|entry| !expired(entry, now));
+        kept.map(|entry| self.object(entry)).collect()
     }
 
     /// One allocation for all events of an object.
@@ -204,6 +201,11 @@ impl EventLog {
     }
 }
 
+/// Whether an event was last seen too long ago.
+fn expired(entry: &Entry, now: Now) -> bool {
+    now.mono.saturating_duration_since(entry.seen) > KEPT
+}
+
 #[cfg(test)]
 mod tests {
     use crate::base::time::now;
@@ -233,7 +235,7 @@ mod tests {
         back_off(&mut log, start, "a");
         log.record(start, pod("a"), EventType::Normal, "Pulled", "present".into());
         back_off(&mut log, later(start, 10), "a");
-        let events = log.list();
+        let events = log.list(start);
         let seen: Vec<_> =
             events.iter().map(|e| (e.reason.as_deref().unwrap(), e.count.unwrap())).collect();
         assert_eq!(seen, [("Pulled", 1), ("BackOff", 2)]);
@@ -249,7 +251,7 @@ mod tests {
         back_off(&mut log, start, "b");
         log.record(start, pod("a"), EventType::Warning, "BackOff", "other".into());
         let names: std::collections::BTreeSet<_> =
-            log.list().into_iter().map(|event| event.metadata.name).collect();
+            log.list(start).into_iter().map(|event| event.metadata.name).collect();
         assert_eq!(names.len(), 3, "each event has a name of its own");
     }
 
@@ -258,10 +260,11 @@ mod tests {
         let (start, mut log) = (now(), log());
         back_off(&mut log, start, "a");
         back_off(&mut log, later(start, 1800), "b");
+        assert_eq!(log.list(later(start, 3600)).len(), 2);
+        assert_eq!(log.list(later(start, 3601)).len(), 1, "even before anything is recorded again");
         assert!(!log.expire(later(start, 3600)));
         assert!(log.expire(later(start, 3601)));
-        assert_eq!(log.list().len(), 1);
-        assert_eq!(log.next_expiry(), Some(later(start, 1800 + 3600).mono));
+        assert_eq!(log.list(start).len(), 1);
     }
 
     #[test]
@@ -270,7 +273,7 @@ mod tests {
         for index in 0..=CAPACITY {
             back_off(&mut log, start, &format!("p{index}"));
         }
-        let events = log.list();
+        let events = log.list(start);
         assert_eq!(events.len(), CAPACITY);
         assert_eq!(events[0].involved_object.name.as_deref(), Some("p1"));
     }
@@ -285,7 +288,7 @@ mod tests {
             uid: String::new(),
         };
         log.record(now(), node, EventType::Normal, "Starting", "agent started".into());
-        let event = log.list().remove(0);
+        let event = log.list(now()).remove(0);
         assert_eq!(event.metadata.namespace.as_deref(), Some("default"));
         assert_eq!(event.involved_object.namespace, None);
     }

@@ -2,7 +2,7 @@
 
 mod control;
 mod driven;
-pub mod logs;
+mod logs;
 mod socket;
 #[cfg(test)]
 mod tests;
