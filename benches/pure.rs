@@ -43,7 +43,7 @@ fn reading(criterion: &mut Criterion) {
 /// Deciding, with every clause's reason.
 fn deciding(criterion: &mut Criterion) {
     let object = serde_json::from_str(NODE).expect("a Node");
-    let node = Node::from_object(&object).expect("a valid Node");
+    let node = Node::from_object("node.yaml", &object).expect("a valid Node");
     let set = set(SHIPPER);
     criterion.bench_function("decide whether a set belongs here", |bencher| {
         bencher.iter(|| eligibility(black_box(&node), black_box(set.template())));

@@ -101,12 +101,8 @@ pub(super) enum Hierarchies {
 impl Hierarchies {
     /// Reads the table of mounts.
     fn of(table: &[MountEntry]) -> Option<Self> {
-        let unified = table
-            .iter()
-            .rev()
-            .find(|entry| entry.point == Path::new(ROOT))?
-            .kind
-            == "cgroup2";
+        let unified =
+            table.iter().rev().find(|entry| entry.point == Path::new(ROOT))?.kind == "cgroup2";
         if unified {
             return Some(Self::V2(ROOT.into()));
         }
@@ -117,10 +113,7 @@ impl Hierarchies {
     /// The mount points.
     fn roots(&self) -> Vec<&Path> {
         match self {
-            Self::V1(all) => all
-                .iter()
-                .map(|hierarchy| hierarchy.root.as_path())
-                .collect(),
+            Self::V1(all) => all.iter().map(|hierarchy| hierarchy.root.as_path()).collect(),
             Self::V2(root) => vec![root],
         }
     }
@@ -150,11 +143,7 @@ impl Cgroups {
             DriverWish::Cgroupfs => None,
             DriverWish::Auto | DriverWish::Systemd => Some(Systemd::new(&parent)),
         };
-        Ok(Self {
-            hierarchies,
-            parent,
-            systemd,
-        })
+        Ok(Self { hierarchies, parent, systemd })
     }
 
     /// Whether the unified hierarchy is in use.
@@ -164,11 +153,7 @@ impl Cgroups {
 
     /// Who makes the groups.
     pub fn driver(&self) -> Driver {
-        if self.systemd.is_some() {
-            Driver::Systemd
-        } else {
-            Driver::Cgroupfs
-        }
+        if self.systemd.is_some() { Driver::Systemd } else { Driver::Cgroupfs }
     }
 
     /// A container's group in the form that the OCI spec's `cgroupsPath` has under this driver.
@@ -214,10 +199,7 @@ impl Cgroups {
         }
         match processes(&dirs) {
             pids if pids.is_empty() => Ok(()),
-            pids => Err(CgroupError::Alive {
-                pod: pod.clone(),
-                pids: pids.into_iter().collect(),
-            }),
+            pids => Err(CgroupError::Alive { pod: pod.clone(), pids: pids.into_iter().collect() }),
         }
     }
 
@@ -282,9 +264,7 @@ impl Cgroups {
 
     /// The group above all pods below a hierarchy's root.
     fn parent_group(&self) -> PathBuf {
-        self.systemd
-            .as_ref()
-            .map_or_else(|| PathBuf::from(&self.parent), Systemd::parent_path)
+        self.systemd.as_ref().map_or_else(|| PathBuf::from(&self.parent), Systemd::parent_path)
     }
 
     /// The pod's group in every hierarchy, whether it is there or not.
@@ -293,11 +273,7 @@ impl Cgroups {
             Some(systemd) => systemd.parent_path().join(systemd.slice(pod)),
             None => PathBuf::from(self.pod_group(pod)),
         };
-        self.hierarchies
-            .roots()
-            .into_iter()
-            .map(|root| root.join(&group))
-            .collect()
+        self.hierarchies.roots().into_iter().map(|root| root.join(&group)).collect()
     }
 }
 
@@ -315,10 +291,7 @@ fn remove_group(pod: &PodUid, dir: &Path) -> Result<(), CgroupError> {
     if pids.is_empty() {
         return failed("remove", dir, remove_groups(dir));
     }
-    Err(CgroupError::Alive {
-        pod: pod.clone(),
-        pids,
-    })
+    Err(CgroupError::Alive { pod: pod.clone(), pids })
 }
 
 /// Names the step and the path of a failure.
@@ -327,11 +300,7 @@ pub(super) fn failed<T>(
     path: impl AsRef<Path>,
     result: io::Result<T>,
 ) -> Result<T, CgroupError> {
-    result.map_err(|source| CgroupError::Step {
-        step,
-        path: path.as_ref().to_owned(),
-        source,
-    })
+    result.map_err(|source| CgroupError::Step { step, path: path.as_ref().to_owned(), source })
 }
 
 /// Makes a group and its parents. Another pod's removal may take an empty parent away in between, so it tries again.
@@ -351,8 +320,7 @@ pub(super) fn make_group(dir: &Path) -> Result<(), CgroupError> {
 fn children(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    dirs.filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
+    dirs.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// The processes in groups and all groups below them.
@@ -361,11 +329,7 @@ fn processes(dirs: &[PathBuf]) -> BTreeSet<i32> {
     for dir in dirs {
         let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
         // 0 is a process of another pid namespace: nothing that could be killed from here.
-        found.extend(
-            text.lines()
-                .filter_map(|line| line.parse::<i32>().ok())
-                .filter(|p| *p > 0),
-        );
+        found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|p| *p > 0));
         let below: Vec<PathBuf> = children(dir).iter().map(|name| dir.join(name)).collect();
         found.extend(processes(&below));
     }

@@ -34,11 +34,7 @@ impl Systemd {
 
     /// The pod's slice. A dash nests slices, so the uid's dashes become underscores.
     pub(super) fn slice(&self, pod: &PodUid) -> String {
-        format!(
-            "{}-pod{}.slice",
-            self.parent,
-            pod.as_str().replace('-', "_")
-        )
+        format!("{}-pod{}.slice", self.parent, pod.as_str().replace('-', "_"))
     }
 
     /// The pod that a slice belongs to.
@@ -101,11 +97,7 @@ impl Systemd {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(failed(if said.is_empty() {
-            output.status.to_string()
-        } else {
-            said
-        }))
+        Err(failed(if said.is_empty() { output.status.to_string() } else { said }))
     }
 }
 
@@ -144,12 +136,7 @@ mod tests {
     const UID: &str = "0b6e-11-aa";
 
     fn limits(cpu_shares: u64, cpu_quota: Option<i64>, memory_limit: Option<i64>) -> Resources {
-        Resources {
-            cpu_shares,
-            cpu_quota,
-            cpu_period: 100_000,
-            memory_limit,
-        }
+        Resources { cpu_shares, cpu_quota, cpu_period: 100_000, memory_limit }
     }
 
     #[test]
@@ -202,12 +189,8 @@ mod tests {
             ..Systemd::new("podward")
         };
         let pod = PodUid::new("u");
-        systemd
-            .set_limits(&pod, &limits(2, None, None), true)
-            .unwrap();
-        systemd
-            .set_limits(&pod, &limits(1024, None, None), true)
-            .unwrap();
+        systemd.set_limits(&pod, &limits(2, None, None), true).unwrap();
+        systemd.set_limits(&pod, &limits(1024, None, None), true).unwrap();
         systemd.remove(&pod, false).unwrap();
         systemd.remove(&pod, true).unwrap();
         fs::create_dir(dir.path().join("podward-podu.slice.d")).unwrap();

@@ -37,10 +37,7 @@ const KNOWN: [&str; 13] = [
 /// Every hierarchy in the table of mounts, each once.
 pub(super) fn hierarchies(table: &[MountEntry]) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
-    for entry in table
-        .iter()
-        .filter(|entry| entry.kind.starts_with("cgroup"))
-    {
+    for entry in table.iter().filter(|entry| entry.kind.starts_with("cgroup")) {
         let known = |option: &&String| KNOWN.contains(&option.as_str());
         let hierarchy = Hierarchy {
             root: entry.point.clone(),
@@ -49,9 +46,7 @@ pub(super) fn hierarchies(table: &[MountEntry]) -> Vec<Hierarchy> {
         // A bind mount of a hierarchy elsewhere shows the same groups again.
         let again = entry.kind == "cgroup"
             && !hierarchy.controllers.is_empty()
-            && found
-                .iter()
-                .any(|known| known.controllers == hierarchy.controllers);
+            && found.iter().any(|known| known.controllers == hierarchy.controllers);
         if !again {
             found.push(hierarchy);
         }
@@ -73,10 +68,7 @@ pub(super) fn create(
         let bandwidth = dir.join("cpu.cfs_quota_us").exists();
         if limits.cpu_quota.is_some() || bandwidth {
             write("cpu.cfs_period_us", limits.cpu_period.to_string())?;
-            write(
-                "cpu.cfs_quota_us",
-                limits.cpu_quota.unwrap_or(-1).to_string(),
-            )?;
+            write("cpu.cfs_quota_us", limits.cpu_quota.unwrap_or(-1).to_string())?;
         }
     }
     if let Some(dir) = group_of(all, "memory", group) {
@@ -86,20 +78,14 @@ pub(super) fn create(
             let _ = fs::write(parent.join("memory.use_hierarchy"), "1");
         }
         make_group(&dir)?;
-        set(
-            &dir,
-            "memory.limit_in_bytes",
-            &limits.memory_limit.unwrap_or(-1).to_string(),
-        )?;
+        set(&dir, "memory.limit_in_bytes", &limits.memory_limit.unwrap_or(-1).to_string())?;
     }
     Ok(())
 }
 
 /// Thaws frozen groups: a frozen process cannot die.
 pub(super) fn thaw(all: &[Hierarchy], dirs: &[PathBuf]) {
-    let Some(freezer) = all
-        .iter()
-        .find(|h| h.controllers.iter().any(|name| name == "freezer"))
+    let Some(freezer) = all.iter().find(|h| h.controllers.iter().any(|name| name == "freezer"))
     else {
         return;
     };
@@ -121,9 +107,7 @@ fn thaw_below(dir: &Path) {
 
 /// A group in the hierarchy of a controller.
 fn group_of(all: &[Hierarchy], controller: &str, group: &Path) -> Option<PathBuf> {
-    let hierarchy = all
-        .iter()
-        .find(|h| h.controllers.iter().any(|name| name == controller))?;
+    let hierarchy = all.iter().find(|h| h.controllers.iter().any(|name| name == controller))?;
     Some(hierarchy.root.join(group))
 }
 

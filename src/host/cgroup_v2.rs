@@ -51,10 +51,7 @@ fn values(limits: &Resources) -> [(&'static str, String); 3] {
     let number = |value: Option<i64>| value.map_or_else(|| "max".into(), |value| value.to_string());
     [
         ("cpu.weight", cpu_weight(limits.cpu_shares).to_string()),
-        (
-            "cpu.max",
-            format!("{} {}", number(limits.cpu_quota), limits.cpu_period),
-        ),
+        ("cpu.max", format!("{} {}", number(limits.cpu_quota), limits.cpu_period)),
         ("memory.max", number(limits.memory_limit)),
     ]
 }
@@ -80,22 +77,13 @@ mod tests {
         fs::write(dir.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
         let read =
             |file: &str| fs::read_to_string(dir.path().join("podward/podu").join(file)).unwrap();
-        create(
-            dir.path(),
-            Path::new("podward/podu"),
-            &limits(1024, Some(50_000), Some(1 << 20)),
-        )
-        .unwrap();
+        create(dir.path(), Path::new("podward/podu"), &limits(1024, Some(50_000), Some(1 << 20)))
+            .unwrap();
         assert_eq!(
             (read("cpu.weight"), read("cpu.max"), read("memory.max")),
             ("100".into(), "50000 100000".into(), "1048576".into())
         );
-        create(
-            dir.path(),
-            Path::new("podward/podu"),
-            &limits(2, None, None),
-        )
-        .unwrap();
+        create(dir.path(), Path::new("podward/podu"), &limits(2, None, None)).unwrap();
         assert_eq!(
             (read("cpu.weight"), read("cpu.max"), read("memory.max")),
             ("1".into(), "max 100000".into(), "max".into())

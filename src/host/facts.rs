@@ -85,9 +85,7 @@ pub fn node_facts() -> NodeFacts {
 
 /// A small file's text without the space around it; empty when it cannot be read.
 fn text(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(path)
-        .map(|text| text.trim().to_owned())
-        .unwrap_or_default()
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
 /// The machine's memory in bytes.
@@ -97,9 +95,7 @@ fn memory_capacity() -> u64 {
 
 /// `MemTotal` of `/proc/meminfo`, in bytes.
 fn memory_total(meminfo: &str) -> u64 {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"));
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
@@ -108,10 +104,7 @@ fn memory_total(meminfo: &str) -> u64 {
 fn count_cpus(online: &str) -> u32 {
     let range = |part: &str| -> Option<u32> {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        last.parse::<u32>()
-            .ok()?
-            .checked_sub(first.parse().ok()?)?
-            .checked_add(1)
+        last.parse::<u32>().ok()?.checked_sub(first.parse().ok()?)?.checked_add(1)
     };
     online.split(',').filter_map(range).sum::<u32>().max(1)
 }
@@ -122,21 +115,14 @@ fn capabilities() -> Vec<String> {
     let status = text("/proc/1/status");
     let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
     let mask = bounding.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    let last = text("/proc/sys/kernel/cap_last_cap")
-        .parse()
-        .unwrap_or(KERNEL.len() - 1);
+    let last = text("/proc/sys/kernel/cap_last_cap").parse().unwrap_or(KERNEL.len() - 1);
     capability_names(mask.unwrap_or(u64::MAX), last)
 }
 
 /// The names of the bits up to the kernel's last.
 fn capability_names(mask: u64, last: usize) -> Vec<String> {
     let given = |(bit, _): &(usize, &&str)| *bit <= last && mask >> bit & 1 == 1;
-    KERNEL
-        .iter()
-        .enumerate()
-        .filter(given)
-        .map(|(_, name)| format!("CAP_{name}"))
-        .collect()
+    KERNEL.iter().enumerate().filter(given).map(|(_, name)| format!("CAP_{name}")).collect()
 }
 
 /// Whether cgroups count swap. On the unified hierarchy the root has no such file, so a child is asked.
@@ -178,11 +164,7 @@ fn device(path: std::path::PathBuf, metadata: &fs::Metadata) -> Option<HostDevic
     let block = metadata.file_type().is_block_device();
     Some(HostDevice {
         path,
-        kind: if block {
-            DeviceKind::Block
-        } else {
-            DeviceKind::Character
-        },
+        kind: if block { DeviceKind::Block } else { DeviceKind::Character },
         major: u32::try_from(major(metadata.rdev())).ok()?,
         minor: u32::try_from(minor(metadata.rdev())).ok()?,
         mode: metadata.mode() & 0o7777,
@@ -193,10 +175,7 @@ fn device(path: std::path::PathBuf, metadata: &fs::Metadata) -> Option<HostDevic
 
 /// The processors' `thermal_throttle` directories.
 fn thermal_throttle() -> Vec<String> {
-    let cpus = fs::read_dir("/sys/devices/system/cpu")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let cpus = fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten();
     let numbered = cpus.filter(|entry| {
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix("cpu"));
@@ -226,13 +205,8 @@ fn kubernetes_arch(rust: &str) -> &str {
 
 /// `PRETTY_NAME` of an os-release file.
 fn pretty_name(release: &str) -> String {
-    let value = release
-        .lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    value
-        .unwrap_or("Linux")
-        .trim_matches(['"', '\''])
-        .to_owned()
+    let value = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    value.unwrap_or("Linux").trim_matches(['"', '\'']).to_owned()
 }
 
 /// The machine's own addresses, the default route's interface first, IPv4 before IPv6 on each: at most one of a
@@ -275,21 +249,12 @@ fn usable(ip: &IpAddr) -> bool {
 fn default_interface(routes: &str) -> Option<String> {
     let parse = |line: &str| -> Option<(u32, String)> {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let (name, target, metric, mask) = (
-            fields.first()?,
-            fields.get(1)?,
-            fields.get(6)?,
-            fields.get(7)?,
-        );
+        let (name, target, metric, mask) =
+            (fields.first()?, fields.get(1)?, fields.get(6)?, fields.get(7)?);
         (*target == "00000000" && *mask == "00000000")
             .then(|| Some((metric.parse().ok()?, (*name).to_owned())))?
     };
-    routes
-        .lines()
-        .skip(1)
-        .filter_map(parse)
-        .min()
-        .map(|(_, name)| name)
+    routes.lines().skip(1).filter_map(parse).min().map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -298,18 +263,12 @@ mod tests {
 
     #[test]
     fn the_kernels_texts_are_read() {
-        assert_eq!(
-            memory_total("MemTotal:       16302100 kB\nMemFree: 1 kB"),
-            16_302_100 * 1024
-        );
+        assert_eq!(memory_total("MemTotal:       16302100 kB\nMemFree: 1 kB"), 16_302_100 * 1024);
         assert_eq!(memory_total(""), 0);
         for (online, count) in [("0", 1), ("0-3", 4), ("0-1,4,6-7", 5), ("", 1), ("3-1", 1)] {
             assert_eq!(count_cpus(online), count, "{online}");
         }
-        assert_eq!(
-            pretty_name("ID=x\nPRETTY_NAME=\"Debian 12\"\n"),
-            "Debian 12"
-        );
+        assert_eq!(pretty_name("ID=x\nPRETTY_NAME=\"Debian 12\"\n"), "Debian 12");
         let routes = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n\
             wlan0\t00000000\t010010AC\t0003\t0\t0\t600\t00000000\t0\n\
             eth0\t00000000\t010010AC\t0003\t0\t0\t100\t00000000\t0\n\
@@ -321,10 +280,7 @@ mod tests {
     #[test]
     fn capability_bits_have_names() {
         assert_eq!(capability_names(0b1, 40), ["CAP_CHOWN"]);
-        assert_eq!(
-            capability_names(u64::MAX, 1),
-            ["CAP_CHOWN", "CAP_DAC_OVERRIDE"]
-        );
+        assert_eq!(capability_names(u64::MAX, 1), ["CAP_CHOWN", "CAP_DAC_OVERRIDE"]);
         assert_eq!(capability_names(u64::MAX, 63).len(), 41);
         assert_eq!(capability_names(1 << 40, 40), ["CAP_CHECKPOINT_RESTORE"]);
     }
@@ -334,18 +290,9 @@ mod tests {
         let host = host_facts();
         assert!(host.memory_capacity > 1 << 20);
         assert!(host.capabilities.contains(&"CAP_CHOWN".to_owned()));
-        assert!(
-            host.devices
-                .iter()
-                .any(|node| node.path == Path::new("/dev/null")
-                    && (node.kind, node.major, node.minor) == (DeviceKind::Character, 1, 3))
-        );
-        assert!(
-            !host
-                .devices
-                .iter()
-                .any(|node| node.path.starts_with("/dev/pts"))
-        );
+        assert!(host.devices.iter().any(|node| node.path == Path::new("/dev/null")
+            && (node.kind, node.major, node.minor) == (DeviceKind::Character, 1, 3)));
+        assert!(!host.devices.iter().any(|node| node.path.starts_with("/dev/pts")));
         let node = node_facts();
         for fact in [&node.hostname, &node.kernel, &node.boot_id, &node.os_image] {
             assert!(!fact.is_empty(), "{node:?}");

@@ -33,9 +33,7 @@ pub fn table() -> io::Result<Vec<MountEntry>> {
 
 /// Reads the lines of a mountinfo file.
 fn parse(text: &[u8]) -> Vec<MountEntry> {
-    text.split(|byte| *byte == b'\n')
-        .filter_map(entry)
-        .collect()
+    text.split(|byte| *byte == b'\n').filter_map(entry).collect()
 }
 
 /// Reads one line: ids, root, mount point, options, optional fields, a dash, type, source, options.
@@ -133,10 +131,7 @@ mod tests {
             table.iter().map(|entry| entry.shared).collect::<Vec<_>>(),
             [true, true, false, false]
         );
-        assert_eq!(
-            (table[2].kind.as_str(), table[2].options[1].as_str()),
-            ("cgroup", "cpu")
-        );
+        assert_eq!((table[2].kind.as_str(), table[2].options[1].as_str()), ("cgroup", "cpu"));
     }
 
     #[test]
@@ -149,11 +144,7 @@ mod tests {
             ("/mnt/with space\\x/y", "tmpfs"),
             ("/mntx", "ext4"),
         ] {
-            assert_eq!(
-                mount_of(&table, Path::new(path)).unwrap().kind,
-                kind,
-                "{path}"
-            );
+            assert_eq!(mount_of(&table, Path::new(path)).unwrap().kind, kind, "{path}");
         }
     }
 }

@@ -45,20 +45,13 @@ pub fn remove_tree(path: &Path) -> Result<(), Errors> {
 
 /// Deletes an entry of a directory with all that is in it.
 fn delete(parent: &Path, name: &OsStr) -> io::Result<()> {
-    let parent = open(
-        parent,
-        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?;
+    let parent =
+        open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     let name = CString::new(name.as_bytes())?;
     let top = match open_dir(parent.as_fd(), &name) {
         Err(Errno::ENOENT) => return Ok(()),
         Err(Errno::ENOTDIR | Errno::ELOOP) => {
-            return Ok(unlinkat(
-                &parent,
-                name.as_c_str(),
-                UnlinkatFlags::NoRemoveDir,
-            )?);
+            return Ok(unlinkat(&parent, name.as_c_str(), UnlinkatFlags::NoRemoveDir)?);
         }
         other => named(&name, other)?,
     };
@@ -71,11 +64,7 @@ fn delete(parent: &Path, name: &OsStr) -> io::Result<()> {
             break;
         }
     }
-    Ok(unlinkat(
-        &parent,
-        name.as_c_str(),
-        UnlinkatFlags::RemoveDir,
-    )?)
+    Ok(unlinkat(&parent, name.as_c_str(), UnlinkatFlags::RemoveDir)?)
 }
 
 /// Opens a directory for reading; fails with `EXDEV` when something is mounted on it.
@@ -213,14 +202,7 @@ mod tests {
         fs::create_dir_all(outside.join("c")).unwrap();
         fs::write(outside.join("keep"), "x").unwrap();
         let bind = |target: &Path| {
-            mount(
-                Some(&outside),
-                target,
-                None::<&str>,
-                MsFlags::MS_BIND,
-                None::<&str>,
-            )
-            .unwrap();
+            mount(Some(&outside), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
         };
         // Twice on the same point, and once more below it.
         bind(&top.join("a b"));
@@ -241,14 +223,7 @@ mod tests {
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("keep"), "x").unwrap();
         let point = top.join("m");
-        mount(
-            Some(&outside),
-            &point,
-            None::<&str>,
-            MsFlags::MS_BIND,
-            None::<&str>,
-        )
-        .unwrap();
+        mount(Some(&outside), &point, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
         // Only the deletion, as if unmounting had failed.
         let error = delete(dir.path(), OsStr::new("pod")).unwrap_err();
         assert_eq!(error.to_string(), "m: still a mount");

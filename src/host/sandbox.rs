@@ -93,28 +93,17 @@ pub fn create(plan: &SandboxPlan<'_>) -> Result<SandboxFacts, SandboxError> {
         return Err(SandboxError::NetworkNotReady);
     }
     let layout = Layout::of(plan.run_dir);
-    let made = DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(plan.run_dir);
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(plan.run_dir);
     step("create directory", plan.run_dir, made)?;
     write_files(plan, &layout)?;
     let host_ipc = plan.spec.host_ipc == Some(true);
     if !host_ipc {
         step("pin an IPC namespace on", &layout.ipc, pin_ipc(&layout.ipc))?;
-        step(
-            "mount shared memory on",
-            &layout.shm,
-            mount_shm(&layout.shm),
-        )?;
+        step("mount shared memory on", &layout.shm, mount_shm(&layout.shm))?;
     }
     Ok(SandboxFacts {
         ipc: (!host_ipc).then_some(layout.ipc),
-        shm: if host_ipc {
-            HOST_SHM.into()
-        } else {
-            layout.shm
-        },
+        shm: if host_ipc { HOST_SHM.into() } else { layout.shm },
         hosts: layout.hosts,
         hostname_file: layout.hostname,
         resolv_conf: layout.resolv_conf,
@@ -160,10 +149,7 @@ fn write_files(plan: &SandboxPlan<'_>, layout: &Layout) -> Result<(), SandboxErr
     for (path, text) in [
         (&layout.hosts, hosts(plan.spec, &read("hosts")?)),
         (&layout.hostname, format!("{}\n", plan.node_hostname)),
-        (
-            &layout.resolv_conf,
-            resolv_conf(plan.spec, &read("resolv.conf")?),
-        ),
+        (&layout.resolv_conf, resolv_conf(plan.spec, &read("resolv.conf")?)),
     ] {
         step("write", path, replace(path, &text))?;
     }
@@ -202,17 +188,13 @@ fn pin_ipc(path: &Path) -> io::Result<()> {
     }
     File::create(path)?;
     let target = path.to_owned();
-    let maker = thread::Builder::new()
-        .name("ipc-pin".into())
-        .stack_size(64 << 10);
+    let maker = thread::Builder::new().name("ipc-pin".into()).stack_size(64 << 10);
     let made = maker.spawn(move || {
         unshare(CloneFlags::CLONE_NEWIPC)?;
         let own = Some("/proc/thread-self/ns/ipc");
         mount(own, &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
     })?;
-    Ok(made
-        .join()
-        .map_err(|_| io::Error::other("the thread that makes it panicked"))??)
+    Ok(made.join().map_err(|_| io::Error::other("the thread that makes it panicked"))??)
 }
 
 /// Whether a namespace is pinned on a path.
@@ -227,13 +209,7 @@ fn mount_shm(path: &Path) -> io::Result<()> {
     }
     DirBuilder::new().recursive(true).create(path)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    Ok(mount(
-        Some("shm"),
-        path,
-        Some("tmpfs"),
-        flags,
-        Some("mode=1777,size=65536k"),
-    )?)
+    Ok(mount(Some("shm"), path, Some("tmpfs"), flags, Some("mode=1777,size=65536k"))?)
 }
 
 /// Whether a file system of its own is mounted on a path.

@@ -63,12 +63,7 @@ fn layers(mounts: &[MountPoint]) -> Option<Vec<PathBuf>> {
             // An escaped colon is rare enough to be left to the kernel.
             let plain = !lower.contains('\\') && lower.starts_with('/');
             let upper = option("upperdir=").map(PathBuf::from);
-            plain.then(|| {
-                upper
-                    .into_iter()
-                    .chain(lower.split(':').map(PathBuf::from))
-                    .collect()
-            })
+            plain.then(|| upper.into_iter().chain(lower.split(':').map(PathBuf::from)).collect())
         }
         _ => None,
     }
@@ -115,11 +110,7 @@ fn is_whiteout(entry: &fs::Metadata) -> bool {
 
 /// Opens a directory to resolve paths in.
 fn root(path: &Path) -> io::Result<OwnedFd> {
-    Ok(open(
-        path,
-        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?)
+    Ok(open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
 /// Reads a file below a root that no symlink leads out of. A pipe or device in its place is an error, not a hang.
@@ -130,15 +121,11 @@ fn read_in_root(root: &OwnedFd, path: &str) -> io::Result<String> {
         Ok(file) => File::from(file),
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(String::new()),
         Err(errno) => {
-            return Err(io::Error::other(format!(
-                "open /{path} of the image: {errno}"
-            )));
+            return Err(io::Error::other(format!("open /{path} of the image: {errno}")));
         }
     };
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other(format!(
-            "/{path} of the image is not a regular file"
-        )));
+        return Err(io::Error::other(format!("/{path} of the image is not a regular file")));
     }
     let mut bytes = Vec::new();
     file.take(MAX_SIZE).read_to_end(&mut bytes)?;
@@ -148,9 +135,7 @@ fn read_in_root(root: &OwnedFd, path: &str) -> io::Result<String> {
 /// Mounts the snapshot in a namespace of a passing thread, and reads there.
 fn read_mounted(mounts: &[MountPoint]) -> io::Result<(String, String)> {
     let mounts = mounts.to_vec();
-    let reader = thread::Builder::new()
-        .name("accounts".into())
-        .stack_size(256 << 10);
+    let reader = thread::Builder::new().name("accounts".into()).stack_size(256 << 10);
     let reader = reader.spawn(move || {
         unshare(CloneFlags::CLONE_NEWNS)?;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
@@ -161,9 +146,7 @@ fn read_mounted(mounts: &[MountPoint]) -> io::Result<(String, String)> {
         let root = root(Path::new(MOUNT_POINT))?;
         Ok((read_in_root(&root, PASSWD)?, read_in_root(&root, GROUP)?))
     })?;
-    reader
-        .join()
-        .map_err(|_| io::Error::other("the thread that reads accounts panicked"))?
+    reader.join().map_err(|_| io::Error::other("the thread that reads accounts panicked"))?
 }
 
 /// Mounts one mount of a snapshot for reading.
@@ -172,39 +155,18 @@ fn mount_read_only(point: &MountPoint) -> io::Result<()> {
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     if matches!(point.kind.as_str(), "bind" | "rbind") {
         let source = Some(point.source.as_str());
-        return Ok(mount(
-            source,
-            &target,
-            None::<&str>,
-            MsFlags::MS_BIND,
-            None::<&str>,
-        )?);
+        return Ok(mount(source, &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)?);
     }
-    let data = if point.kind == "overlay" {
-        overlay_data(&point.options)?
-    } else {
-        data(point)
-    };
+    let data = if point.kind == "overlay" { overlay_data(&point.options)? } else { data(point) };
     let kind = Some(point.kind.as_str());
     let data = Some(data.as_str());
-    Ok(mount(
-        Some(point.source.as_str()),
-        &target,
-        kind,
-        flags,
-        data,
-    )?)
+    Ok(mount(Some(point.source.as_str()), &target, kind, flags, data)?)
 }
 
 /// The options that are data: flags are set by us.
 fn data(point: &MountPoint) -> String {
-    let flags = [
-        "ro", "rw", "nosuid", "nodev", "noexec", "relatime", "noatime",
-    ];
-    let data = point
-        .options
-        .iter()
-        .filter(|option| !flags.contains(&option.as_str()));
+    let flags = ["ro", "rw", "nosuid", "nodev", "noexec", "relatime", "noatime"];
+    let data = point.options.iter().filter(|option| !flags.contains(&option.as_str()));
     data.map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
@@ -223,26 +185,16 @@ fn overlay_data(options: &[String]) -> io::Result<String> {
     chdir(&shared)?;
     let relative = list.iter().map(|layer| {
         let path = Path::new(layer);
-        path.strip_prefix(&shared)
-            .unwrap_or(path)
-            .to_string_lossy()
-            .into_owned()
+        path.strip_prefix(&shared).unwrap_or(path).to_string_lossy().into_owned()
     });
-    Ok(format!(
-        "lowerdir={}",
-        relative.collect::<Vec<_>>().join(":")
-    ))
+    Ok(format!("lowerdir={}", relative.collect::<Vec<_>>().join(":")))
 }
 
 /// The longest directory that all paths lie in.
 fn shared_parent(paths: &[&str]) -> PathBuf {
-    let mut shared = paths
-        .first()
-        .and_then(|path| Path::new(path).parent())
-        .unwrap_or(Path::new("/"));
-    while !paths
-        .iter()
-        .all(|path| Path::new(path).starts_with(shared) && Path::new(path) != shared)
+    let mut shared =
+        paths.first().and_then(|path| Path::new(path).parent()).unwrap_or(Path::new("/"));
+    while !paths.iter().all(|path| Path::new(path).starts_with(shared) && Path::new(path) != shared)
     {
         match shared.parent() {
             Some(parent) => shared = parent,

@@ -87,12 +87,9 @@ pub fn prepare(spec: &PodSpec, pod_dir: &Path) -> Result<BTreeMap<String, PathBu
         let path = match (&volume.host_path, &volume.empty_dir) {
             (Some(source), _) => host_path(&volume.name, source)?,
             (None, Some(source)) => empty_dir(spec, &volume.name, source, pod_dir)?,
-            (None, None) if has_no_source(volume) => empty_dir(
-                spec,
-                &volume.name,
-                &EmptyDirVolumeSource::default(),
-                pod_dir,
-            )?,
+            (None, None) if has_no_source(volume) => {
+                empty_dir(spec, &volume.name, &EmptyDirVolumeSource::default(), pod_dir)?
+            }
             (None, None) => {
                 return Err(VolumeError::Unsupported {
                     volume: volume.name.clone(),
@@ -113,11 +110,7 @@ pub fn remove(pod_dir: &Path) -> Result<(), Errors> {
 
 /// Whether a volume names no source at all: Kubernetes makes it an emptyDir.
 fn has_no_source(volume: &Volume) -> bool {
-    *volume
-        == Volume {
-            name: volume.name.clone(),
-            ..Volume::default()
-        }
+    *volume == Volume { name: volume.name.clone(), ..Volume::default() }
 }
 
 /// Checks or makes a hostPath by its type and follows its symlinks.
@@ -140,11 +133,7 @@ fn host_path(volume: &str, source: &HostPathVolumeSource) -> Result<PathBuf, Vol
         if found.as_ref().is_some_and(test) {
             return Ok(());
         }
-        Err(VolumeError::WrongKind {
-            volume: volume.into(),
-            path: source.path.clone(),
-            wanted,
-        })
+        Err(VolumeError::WrongKind { volume: volume.into(), path: source.path.clone(), wanted })
     };
     let make_dir = || directory(path, 0o755).map_err(failed("create directory"));
     match source.type_.as_deref().unwrap_or_default() {
@@ -159,10 +148,7 @@ fn host_path(volume: &str, source: &HostPathVolumeSource) -> Result<PathBuf, Vol
         "CharDevice" => is(FileTypeExt::is_char_device, "character device")?,
         "BlockDevice" => is(FileTypeExt::is_block_device, "block device")?,
         other => {
-            return Err(VolumeError::UnknownType {
-                volume: volume.into(),
-                kind: other.into(),
-            });
+            return Err(VolumeError::UnknownType { volume: volume.into(), kind: other.into() });
         }
     }
     fs::canonicalize(path).map_err(failed("resolve"))
@@ -175,12 +161,8 @@ fn directory(path: &Path, mode: u32) -> io::Result<()> {
 
 /// Makes an empty file; one that is there stays as it is.
 fn empty_file(path: &Path) -> io::Result<()> {
-    let made: io::Result<File> = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o644)
-        .open(path);
+    let made: io::Result<File> =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(path);
     made.map(drop)
 }
 
@@ -194,12 +176,7 @@ fn empty_dir(
     let path = pod_dir.join(EMPTY_DIRS).join(volume);
     let failed = |step: &'static str| {
         let (volume, path) = (volume.to_owned(), path.display().to_string());
-        move |source: io::Error| VolumeError::Kernel {
-            volume,
-            step,
-            path,
-            source,
-        }
+        move |source: io::Error| VolumeError::Kernel { volume, step, path, source }
     };
     let in_memory = match source.medium.as_deref().unwrap_or_default() {
         "" => false,
@@ -225,34 +202,21 @@ fn empty_dir(
 /// How large a volume in memory may grow: its own limit or the pod's, whichever is less; the kernel's
 /// default (half of the memory) where neither is set.
 fn memory_size(spec: &PodSpec, source: &EmptyDirVolumeSource) -> Option<i64> {
-    let own = source
-        .size_limit
-        .as_ref()
-        .and_then(|limit| Amount::parse(&limit.0).ok());
+    let own = source.size_limit.as_ref().and_then(|limit| Amount::parse(&limit.0).ok());
     let own = own.map(Amount::value).filter(|size| *size > 0);
-    own.into_iter()
-        .chain(pod_resources(spec).memory_limit)
-        .min()
+    own.into_iter().chain(pod_resources(spec).memory_limit).min()
 }
 
 /// Mounts a tmpfs unless one is there; what it holds shall not be swapped out where the kernel can promise that.
 fn mount_memory(path: &Path, size: Option<i64>) -> io::Result<()> {
-    let mounted = table()?
-        .iter()
-        .any(|entry| entry.point == path && entry.kind == "tmpfs");
+    let mounted = table()?.iter().any(|entry| entry.point == path && entry.kind == "tmpfs");
     if mounted {
         return Ok(());
     }
     let size = size.map_or_else(String::new, |size| format!(",size={size}"));
     let attempt = |extra: &str| {
         let data = format!("mode=0777{size}{extra}");
-        mount(
-            Some("tmpfs"),
-            path,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some(data.as_str()),
-        )
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some(data.as_str()))
     };
     // Kernels before 6.4 do not know the option.
     let result = attempt(",noswap").or_else(|errno| match errno {

@@ -79,10 +79,7 @@ pub fn capabilities(context: Option<&SecurityContext>, host: &[String]) -> BTree
     }
     let lists = context.and_then(|c| c.capabilities.as_ref());
     let names = |list: Option<&Vec<String>>| -> Vec<String> {
-        list.into_iter()
-            .flatten()
-            .map(|name| name.to_ascii_uppercase())
-            .collect()
+        list.into_iter().flatten().map(|name| name.to_ascii_uppercase()).collect()
     };
     let add = names(lists.and_then(|lists| lists.add.as_ref()));
     let drop = names(lists.and_then(|lists| lists.drop.as_ref()));
@@ -94,16 +91,9 @@ pub fn capabilities(context: Option<&SecurityContext>, host: &[String]) -> BTree
     } else {
         DEFAULT.iter().map(|name| format!("CAP_{name}")).collect()
     };
-    set.extend(
-        add.iter()
-            .map(|name| format!("CAP_{name}"))
-            .filter(|name| host.contains(name)),
-    );
+    set.extend(add.iter().map(|name| format!("CAP_{name}")).filter(|name| host.contains(name)));
     for name in drop {
-        set.remove(&format!(
-            "CAP_{}",
-            name.strip_prefix("CAP_").unwrap_or(&name)
-        ));
+        set.remove(&format!("CAP_{}", name.strip_prefix("CAP_").unwrap_or(&name)));
     }
     // A host that lacks one of the defaults (a container, a hardened machine) cannot give it: runc would fail.
     set.retain(|name| host.contains(name));
@@ -128,10 +118,7 @@ pub mod tests {
     fn context(add: &[&str], drop: &[&str]) -> SecurityContext {
         let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
         SecurityContext {
-            capabilities: Some(Capabilities {
-                add: list(add),
-                drop: list(drop),
-            }),
+            capabilities: Some(Capabilities { add: list(add), drop: list(drop) }),
             ..SecurityContext::default()
         }
     }
@@ -153,33 +140,17 @@ pub mod tests {
     fn additions_and_drops_follow_kubernetes_order() {
         let every: BTreeSet<String> = host().into_iter().collect();
         let every_but = |name: &str| {
-            every
-                .iter()
-                .filter(|known| *known != name)
-                .cloned()
-                .collect::<BTreeSet<_>>()
+            every.iter().filter(|known| *known != name).cloned().collect::<BTreeSet<_>>()
         };
         for (add, drop, expected) in [
             (&[][..], &[][..], default_but(&[], &[])),
             (&["NET_ADMIN"], &[], default_but(&[], &["NET_ADMIN"])),
-            (
-                &["net_admin"],
-                &["chown"],
-                default_but(&["CHOWN"], &["NET_ADMIN"]),
-            ),
+            (&["net_admin"], &["chown"], default_but(&["CHOWN"], &["NET_ADMIN"])),
             (&["ALL"], &[], every.clone()),
             (&["all"], &["CHOWN"], every_but("CAP_CHOWN")),
             (&[], &["ALL"], BTreeSet::new()),
-            (
-                &["NET_ADMIN"],
-                &["ALL"],
-                ["CAP_NET_ADMIN".to_owned()].into(),
-            ),
-            (
-                &["ALL", "SYS_TIME"],
-                &["ALL"],
-                ["CAP_SYS_TIME".to_owned()].into(),
-            ),
+            (&["NET_ADMIN"], &["ALL"], ["CAP_NET_ADMIN".to_owned()].into()),
+            (&["ALL", "SYS_TIME"], &["ALL"], ["CAP_SYS_TIME".to_owned()].into()),
             (&["SYS_TIME"], &["SYS_TIME"], default_but(&[], &[])),
             (&["CAP_SYS_TIME"], &[], default_but(&[], &[])),
             (&[], &["CAP_NET_RAW"], default_but(&["NET_RAW"], &[])),
@@ -199,9 +170,6 @@ pub mod tests {
 
     #[test]
     fn what_the_host_lacks_is_left_out() {
-        assert_eq!(
-            capabilities(None, &["CAP_KILL".into()]),
-            ["CAP_KILL".to_owned()].into()
-        );
+        assert_eq!(capabilities(None, &["CAP_KILL".into()]), ["CAP_KILL".to_owned()].into());
     }
 }

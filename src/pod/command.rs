@@ -13,10 +13,7 @@ pub fn argv(
     env: &[(String, String)],
 ) -> Result<Vec<String>, StartFault> {
     let own = |list: &Option<Vec<String>>| -> Vec<String> {
-        list.iter()
-            .flatten()
-            .map(|word| expand(word, env))
-            .collect()
+        list.iter().flatten().map(|word| expand(word, env)).collect()
     };
     let (command, args) = (own(&container.command), own(&container.args));
     let mut words = if !command.is_empty() {
@@ -26,10 +23,7 @@ pub fn argv(
     } else {
         image.entrypoint.clone()
     };
-    let overridden = container
-        .command
-        .as_ref()
-        .is_some_and(|command| !command.is_empty());
+    let overridden = container.command.as_ref().is_some_and(|command| !command.is_empty());
     if !args.is_empty() {
         words.extend(args);
     } else if !overridden {
@@ -47,10 +41,7 @@ pub fn argv(
 /// The directory that the process starts in.
 pub fn working_dir<'a>(container: &'a Container, image: &'a ImageConfig) -> &'a str {
     let own = container.working_dir.as_deref().unwrap_or_default();
-    [own, &image.working_dir]
-        .into_iter()
-        .find(|path| !path.is_empty())
-        .unwrap_or("/")
+    [own, &image.working_dir].into_iter().find(|path| !path.is_empty()).unwrap_or("/")
 }
 
 #[cfg(test)]
@@ -64,29 +55,17 @@ mod tests {
     /// `command | args | entrypoint | cmd`
     fn run(command: &[&str], args: &[&str], entry: &[&str], cmd: &[&str]) -> Option<Vec<String>> {
         let some = |list: &[&str]| (!list.is_empty()).then(|| words(list));
-        let container = Container {
-            command: some(command),
-            args: some(args),
-            ..Container::default()
-        };
-        let image = ImageConfig {
-            entrypoint: words(entry),
-            cmd: words(cmd),
-            ..ImageConfig::default()
-        };
+        let container =
+            Container { command: some(command), args: some(args), ..Container::default() };
+        let image =
+            ImageConfig { entrypoint: words(entry), cmd: words(cmd), ..ImageConfig::default() };
         argv(&container, &image, &[("X".into(), "1".into())]).ok()
     }
 
     #[test]
     fn command_and_args_replace_the_images_words() {
         for (command, args, entry, cmd, expected) in [
-            (
-                &[][..],
-                &[][..],
-                &["e"][..],
-                &["c"][..],
-                Some(&["e", "c"][..]),
-            ),
+            (&[][..], &[][..], &["e"][..], &["c"][..], Some(&["e", "c"][..])),
             (&[], &["a"], &["e"], &["c"], Some(&["e", "a"])),
             (&["k"], &[], &["e"], &["c"], Some(&["k"])),
             (&["k"], &["a"], &["e"], &["c"], Some(&["k", "a"])),
@@ -94,13 +73,7 @@ mod tests {
             (&[], &[], &[""], &["c"], Some(&["c"])),
             (&[], &["a"], &[], &[], Some(&["a"])),
             (&[], &[], &[], &[], None),
-            (
-                &["k$(X)"],
-                &["$(X)", "$$(X)", "$(Y)"],
-                &[],
-                &[],
-                Some(&["k1", "1", "$(X)", "$(Y)"]),
-            ),
+            (&["k$(X)"], &["$(X)", "$$(X)", "$(Y)"], &[], &[], Some(&["k1", "1", "$(X)", "$(Y)"])),
             // The image's own words are no templates.
             (&[], &[], &["$(X)"], &[], Some(&["$(X)"])),
         ] {
@@ -121,20 +94,11 @@ mod tests {
 
     #[test]
     fn the_working_directory_falls_back_to_the_image_and_to_the_root() {
-        for (own, image, expected) in [
-            (Some("/w"), "/i", "/w"),
-            (None, "/i", "/i"),
-            (Some(""), "/i", "/i"),
-            (None, "", "/"),
-        ] {
-            let container = Container {
-                working_dir: own.map(Into::into),
-                ..Container::default()
-            };
-            let image = ImageConfig {
-                working_dir: image.into(),
-                ..ImageConfig::default()
-            };
+        for (own, image, expected) in
+            [(Some("/w"), "/i", "/w"), (None, "/i", "/i"), (Some(""), "/i", "/i"), (None, "", "/")]
+        {
+            let container = Container { working_dir: own.map(Into::into), ..Container::default() };
+            let image = ImageConfig { working_dir: image.into(), ..ImageConfig::default() };
             assert_eq!(working_dir(&container, &image), expected);
         }
     }

@@ -32,10 +32,7 @@ pub fn resolv_conf(spec: &PodSpec, host: &str) -> String {
         _ => Resolver::parse(host),
     };
     if let Some(config) = &spec.dns_config {
-        append(
-            &mut resolver.nameservers,
-            config.nameservers.iter().flatten(),
-        );
+        append(&mut resolver.nameservers, config.nameservers.iter().flatten());
         append(&mut resolver.searches, config.searches.iter().flatten());
         for option in config.options.iter().flatten() {
             if let Some(name) = &option.name {
@@ -68,10 +65,8 @@ impl Resolver {
                 Some("nameserver") => resolver.nameservers.extend(words.next().map(Into::into)),
                 Some("search") => {
                     let domains = words.map(|word| word.strip_suffix('.').unwrap_or(word));
-                    resolver.searches = domains
-                        .filter(|word| !word.is_empty())
-                        .map(Into::into)
-                        .collect();
+                    resolver.searches =
+                        domains.filter(|word| !word.is_empty()).map(Into::into).collect();
                 }
                 Some("options") => {
                     for word in words {
@@ -87,16 +82,8 @@ impl Resolver {
 
     /// Sets an option by name.
     fn set_option(&mut self, name: &str, value: &str) {
-        let option = if value.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{name}:{value}")
-        };
-        match self
-            .options
-            .iter_mut()
-            .find(|known| known.split(':').next() == Some(name))
-        {
+        let option = if value.is_empty() { name.to_owned() } else { format!("{name}:{value}") };
+        match self.options.iter_mut().find(|known| known.split(':').next() == Some(name)) {
             Some(known) => *known = option,
             None => self.options.push(option),
         }
@@ -137,16 +124,9 @@ mod tests {
 
     #[test]
     fn the_hosts_file_is_taken_over_in_normal_form() {
-        for policy in [
-            None,
-            Some("Default"),
-            Some("ClusterFirst"),
-            Some("ClusterFirstWithHostNet"),
-        ] {
-            let spec = PodSpec {
-                dns_policy: policy.map(Into::into),
-                ..PodSpec::default()
-            };
+        for policy in [None, Some("Default"), Some("ClusterFirst"), Some("ClusterFirstWithHostNet")]
+        {
+            let spec = PodSpec { dns_policy: policy.map(Into::into), ..PodSpec::default() };
             assert_eq!(
                 resolv_conf(&spec, HOST),
                 "search a.example b.example\nnameserver 10.0.0.1\nnameserver 10.0.0.2\n\
@@ -166,10 +146,7 @@ mod tests {
                 value: Some("5".into()),
             }]),
         };
-        let mut spec = PodSpec {
-            dns_config: Some(config),
-            ..PodSpec::default()
-        };
+        let mut spec = PodSpec { dns_config: Some(config), ..PodSpec::default() };
         assert_eq!(
             resolv_conf(&spec, HOST),
             "search a.example b.example c.example\nnameserver 10.0.0.1\nnameserver 10.0.0.2\n\
@@ -188,11 +165,7 @@ mod tests {
         let long: Vec<String> = (0..40).map(|n| format!("{n}{}", "x".repeat(90))).collect();
         let spec = PodSpec::default();
         let text = resolv_conf(&spec, &format!("search {}\n", long.join(" ")));
-        assert!(
-            text.len() <= MAX_SEARCH_LENGTH + "search \n".len(),
-            "{}",
-            text.len()
-        );
+        assert!(text.len() <= MAX_SEARCH_LENGTH + "search \n".len(), "{}", text.len());
         assert!(text.starts_with(&format!("search {} ", long[0])));
     }
 }

@@ -50,9 +50,7 @@ pub fn expand(text: &str, environment: &[(String, String)]) -> String {
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let after = &rest[at + 1..];
-        let reference = after
-            .strip_prefix('(')
-            .and_then(|inner| inner.split_once(')'));
+        let reference = after.strip_prefix('(').and_then(|inner| inner.split_once(')'));
         rest = if let Some(escaped) = after.strip_prefix('$') {
             out.push('$');
             escaped
@@ -84,17 +82,11 @@ pub mod tests {
             value: Some((*value).into()),
             value_from: None,
         });
-        Container {
-            name: "c".into(),
-            env: Some(env.collect()),
-            ..Container::default()
-        }
+        Container { name: "c".into(), env: Some(env.collect()), ..Container::default() }
     }
 
     fn pairs(list: &[(&str, &str)]) -> Environment {
-        list.iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect()
+        list.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
     }
 
     #[test]
@@ -152,12 +144,7 @@ pub mod tests {
     #[test]
     fn the_container_overrides_the_image_and_the_image_the_defaults() {
         let mut container = with_env(&[("MODE", "own"), ("EMPTY", "")]);
-        let image = [
-            "MODE=image".into(),
-            "LANG=C".into(),
-            "HOSTNAME=image".into(),
-            "FLAG".into(),
-        ];
+        let image = ["MODE=image".into(), "LANG=C".into(), "HOSTNAME=image".into(), "FLAG".into()];
         assert_eq!(
             environment(&container, &image, "node-1"),
             pairs(&[

@@ -19,17 +19,11 @@ pub struct StartFault {
 impl StartFault {
     /// A fault of what the operator configured.
     pub fn config(message: impl Into<String>) -> Self {
-        Self {
-            reason: CONFIG_ERROR,
-            message: message.into(),
-        }
+        Self { reason: CONFIG_ERROR, message: message.into() }
     }
 
     /// A fault that shows when the container is put together.
     pub fn create(message: impl Into<String>) -> Self {
-        Self {
-            reason: CREATE_ERROR,
-            message: message.into(),
-        }
+        Self { reason: CREATE_ERROR, message: message.into() }
     }
 }

@@ -80,20 +80,14 @@ pub fn mounts(of: &Surroundings<'_>) -> Result<Mounts, StartFault> {
     // Stable: among equals the operator's order holds.
     binds.sort_by_key(|bind| bind.destination.matches('/').count());
     let taken = |path: &str| binds.iter().any(|bind| bind.destination == path);
-    let defaults = default_mounts(privileged(of.container))
-        .into_iter()
-        .filter(|mount| {
-            let path = mount.destination().to_string_lossy();
-            !(taken(&path) || taken(DEV) && path.starts_with("/dev/"))
-        });
+    let defaults = default_mounts(privileged(of.container)).into_iter().filter(|mount| {
+        let path = mount.destination().to_string_lossy();
+        !(taken(&path) || taken(DEV) && path.starts_with("/dev/"))
+    });
     let list = defaults.chain(binds.iter().map(bind_mount)).collect();
-    let root_propagation = widest
-        .filter(|widest| *widest > Propagation::None)
-        .map(Propagation::option);
-    Ok(Mounts {
-        list,
-        root_propagation,
-    })
+    let root_propagation =
+        widest.filter(|widest| *widest > Propagation::None).map(Propagation::option);
+    Ok(Mounts { list, root_propagation })
 }
 
 /// The kernel's file systems.
@@ -102,32 +96,15 @@ fn default_mounts(privileged: bool) -> [Mount; 6] {
     let quiet = ["nosuid", "noexec", "nodev"];
     [
         mount("/proc", "proc", "proc", &quiet),
-        mount(
-            DEV,
-            "tmpfs",
-            "tmpfs",
-            &["nosuid", "strictatime", "mode=755", "size=65536k"],
-        ),
+        mount(DEV, "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
         mount(
             "/dev/pts",
             "devpts",
             "devpts",
-            &[
-                "nosuid",
-                "noexec",
-                "newinstance",
-                "ptmxmode=0666",
-                "mode=0620",
-                "gid=5",
-            ],
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
         mount("/dev/mqueue", "mqueue", "mqueue", &quiet),
-        mount(
-            "/sys",
-            "sysfs",
-            "sysfs",
-            &["nosuid", "noexec", "nodev", mode],
-        ),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", mode]),
         mount(
             "/sys/fs/cgroup",
             "cgroup",
@@ -139,12 +116,7 @@ fn default_mounts(privileged: bool) -> [Mount; 6] {
 
 /// The container's volume mounts.
 fn volume_binds(of: &Surroundings<'_>) -> Result<Vec<Bind>, StartFault> {
-    of.container
-        .volume_mounts
-        .iter()
-        .flatten()
-        .map(|mount| volume_bind(of, mount))
-        .collect()
+    of.container.volume_mounts.iter().flatten().map(|mount| volume_bind(of, mount)).collect()
 }
 
 /// One volume mount.
@@ -195,12 +167,7 @@ fn sandbox_binds(of: &Surroundings<'_>, volumes: &[Bind]) -> Vec<Bind> {
 /// A bind as the runtime takes it.
 fn bind_mount(bind: &Bind) -> Mount {
     let mode = if bind.read_only { "ro" } else { "rw" };
-    mount(
-        &bind.destination,
-        "bind",
-        &bind.source,
-        &["rbind", bind.propagation.option(), mode],
-    )
+    mount(&bind.destination, "bind", &bind.source, &["rbind", bind.propagation.option(), mode])
 }
 
 /// A mount of the OCI spec.
@@ -210,9 +177,7 @@ fn mount(destination: &str, kind: &str, source: impl AsRef<Path>, options: &[&st
         .set_destination(destination.into())
         .set_typ(Some(kind.into()))
         .set_source(Some(source.as_ref().into()))
-        .set_options(Some(
-            options.iter().map(|option| (*option).to_owned()).collect(),
-        ));
+        .set_options(Some(options.iter().map(|option| (*option).to_owned()).collect()));
     mount
 }
 

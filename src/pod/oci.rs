@@ -68,8 +68,7 @@ pub fn oci_spec(of: &Surroundings<'_>) -> Result<Spec, StartFault> {
     refuse_unsupported(of)?;
     let mounts = mounts(of)?;
     let mut root = Root::default();
-    root.set_path("rootfs".into())
-        .set_readonly(Some(read_only_root(of.container)));
+    root.set_path("rootfs".into()).set_readonly(Some(read_only_root(of.container)));
     let mut spec = Spec::default();
     spec.set_version(OCI_VERSION.into())
         .set_root(Some(root))
@@ -92,17 +91,10 @@ fn refuse_unsupported(of: &Surroundings<'_>) -> Result<(), StartFault> {
     if of.container.env_from.iter().flatten().next().is_some() {
         return Err(StartFault::config("envFrom is not supported"));
     }
-    match of
-        .container
-        .env
-        .iter()
-        .flatten()
-        .find(|entry| entry.value_from.is_some())
-    {
-        Some(entry) => Err(StartFault::config(format!(
-            "env: {}: valueFrom is not supported",
-            entry.name
-        ))),
+    match of.container.env.iter().flatten().find(|entry| entry.value_from.is_some()) {
+        Some(entry) => {
+            Err(StartFault::config(format!("env: {}: valueFrom is not supported", entry.name)))
+        }
         None => Ok(()),
     }
 }
@@ -130,21 +122,15 @@ fn process(of: &Surroundings<'_>) -> Result<Process, StartFault> {
         // containerd's own limits are inherited.
         .set_rlimits(None)
         .set_no_new_privileges(Some(no_new_privileges(of.container)))
-        .set_oom_score_adj(Some(oom_score_adj(
-            of.spec,
-            of.container,
-            of.host.memory_capacity,
-        )));
+        .set_oom_score_adj(Some(oom_score_adj(of.spec, of.container, of.host.memory_capacity)));
     Ok(process)
 }
 
 /// The capability sets: added capabilities reach no process of another user than root, as in Kubernetes.
 fn process_capabilities(of: &Surroundings<'_>) -> LinuxCapabilities {
     let context = of.container.security_context.as_ref();
-    let set: Capabilities = capabilities(context, &of.host.capabilities)
-        .iter()
-        .filter_map(|n| capability(n))
-        .collect();
+    let set: Capabilities =
+        capabilities(context, &of.host.capabilities).iter().filter_map(|n| capability(n)).collect();
     let mut sets = LinuxCapabilities::default();
     sets.set_bounding(Some(set.clone()))
         .set_effective(Some(set.clone()))
@@ -222,17 +208,13 @@ fn resources(of: &Surroundings<'_>) -> LinuxResources {
     pids.set_limit(-1);
     let mut resources = LinuxResources::default();
     resources
-        .set_devices(Some(
-            device_rules(of.container).iter().map(device_rule).collect(),
-        ))
+        .set_devices(Some(device_rules(of.container).iter().map(device_rule).collect()))
         .set_cpu(Some(cpu))
         .set_pids(Some(pids));
     if let Some(limit) = wanted.memory_limit {
         let mut memory = LinuxMemory::default();
         // Memory and swap together may not exceed the memory: no swap.
-        memory
-            .set_limit(Some(limit))
-            .set_swap(of.host.swap_accounting.then_some(limit));
+        memory.set_limit(Some(limit)).set_swap(of.host.swap_accounting.then_some(limit));
         resources.set_memory(Some(memory));
         if of.host.cgroup_v2 {
             // Out of memory ends the container as a whole, not whichever process is the largest.

@@ -45,11 +45,7 @@ pub fn qos_class(spec: &PodSpec) -> Qos {
     let mut limited_throughout = true;
     for container in all_containers(spec) {
         for name in COUNTED {
-            add(
-                &mut requests,
-                name,
-                declared(container, Side::Requests, name),
-            );
+            add(&mut requests, name, declared(container, Side::Requests, name));
             limited_throughout &= add(&mut limits, name, declared(container, Side::Limits, name));
         }
     }
@@ -109,10 +105,7 @@ mod tests {
     use super::*;
 
     fn pod(containers: Vec<Container>) -> PodSpec {
-        PodSpec {
-            containers,
-            ..PodSpec::default()
-        }
+        PodSpec { containers, ..PodSpec::default() }
     }
 
     #[test]
@@ -121,35 +114,17 @@ mod tests {
         for (class, containers) in [
             (Qos::BestEffort, vec![container("a", &[])]),
             (Qos::BestEffort, vec![container("a", &[("cpu", "0", "0")])]),
-            (
-                Qos::BestEffort,
-                vec![container("a", &[("ephemeral-storage", "1Gi", "1Gi")])],
-            ),
+            (Qos::BestEffort, vec![container("a", &[("ephemeral-storage", "1Gi", "1Gi")])]),
             (Qos::Guaranteed, vec![full()]),
+            (Qos::Guaranteed, vec![container("a", &[("cpu", "", "1"), ("memory", "", "1Gi")])]),
             (
                 Qos::Guaranteed,
-                vec![container("a", &[("cpu", "", "1"), ("memory", "", "1Gi")])],
-            ),
-            (
-                Qos::Guaranteed,
-                vec![container(
-                    "a",
-                    &[("cpu", "1000m", "1"), ("memory", "", "1Gi")],
-                )],
+                vec![container("a", &[("cpu", "1000m", "1"), ("memory", "", "1Gi")])],
             ),
             (Qos::Burstable, vec![full(), container("b", &[])]),
             (Qos::Burstable, vec![container("a", &[("cpu", "1", "1")])]),
-            (
-                Qos::Burstable,
-                vec![container("a", &[("memory", "1Mi", "")])],
-            ),
-            (
-                Qos::Burstable,
-                vec![container(
-                    "a",
-                    &[("cpu", "1", "2"), ("memory", "1Gi", "1Gi")],
-                )],
-            ),
+            (Qos::Burstable, vec![container("a", &[("memory", "1Mi", "")])]),
+            (Qos::Burstable, vec![container("a", &[("cpu", "1", "2"), ("memory", "1Gi", "1Gi")])]),
         ] {
             assert_eq!(qos_class(&pod(containers.clone())), class, "{containers:?}");
         }
@@ -157,10 +132,7 @@ mod tests {
 
     #[test]
     fn init_containers_count_for_the_class() {
-        let mut spec = pod(vec![container(
-            "a",
-            &[("cpu", "1", "1"), ("memory", "1Gi", "1Gi")],
-        )]);
+        let mut spec = pod(vec![container("a", &[("cpu", "1", "1"), ("memory", "1Gi", "1Gi")])]);
         spec.init_containers = Some(vec![container("init", &[])]);
         assert_eq!(qos_class(&spec), Qos::Burstable);
     }
@@ -178,11 +150,7 @@ mod tests {
             (3, vec![("memory", "16Gi", "")]),
         ] {
             let spec = pod(vec![container("a", &amounts)]);
-            assert_eq!(
-                oom_score_adj(&spec, &spec.containers[0], CAPACITY),
-                score,
-                "{amounts:?}"
-            );
+            assert_eq!(oom_score_adj(&spec, &spec.containers[0], CAPACITY), score, "{amounts:?}");
         }
     }
 

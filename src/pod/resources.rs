@@ -80,11 +80,7 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
     let requests = pod_total(spec, |c| declared(c, Side::Requests, "cpu").map_or(0, Amount::milli));
     Resources {
         cpu_shares: shares(requests),
-        cpu_quota: if everywhere("cpu") {
-            quota(cpu_limit)
-        } else {
-            None
-        },
+        cpu_quota: if everywhere("cpu") { quota(cpu_limit) } else { None },
         cpu_period: CPU_PERIOD,
         memory_limit: (memory_limit > 0 && everywhere("memory")).then_some(memory_limit),
     }
@@ -92,10 +88,7 @@ pub fn pod_resources(spec: &PodSpec) -> Resources {
 
 /// Every container that ever runs in the pod.
 pub fn all_containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers
-        .iter()
-        .flatten()
-        .chain(&spec.containers)
+    spec.init_containers.iter().flatten().chain(&spec.containers)
 }
 
 /// What the pod needs at its hungriest moment: an init container runs alone, a restartable one stays.
@@ -111,18 +104,13 @@ fn pod_total(spec: &PodSpec, amount: impl Fn(&Container) -> i64) -> i64 {
             initialising = initialising.max(staying.saturating_add(own));
         }
     }
-    let regular = spec
-        .containers
-        .iter()
-        .fold(0i64, |sum, c| sum.saturating_add(amount(c)));
+    let regular = spec.containers.iter().fold(0i64, |sum, c| sum.saturating_add(amount(c)));
     regular.saturating_add(staying).max(initialising)
 }
 
 /// Thousandths of a processor as CPU shares.
 fn shares(milli: i64) -> u64 {
-    u64::try_from(milli.saturating_mul(1024) / 1000)
-        .unwrap_or(0)
-        .clamp(MIN_SHARES, MAX_SHARES)
+    u64::try_from(milli.saturating_mul(1024) / 1000).unwrap_or(0).clamp(MIN_SHARES, MAX_SHARES)
 }
 
 /// Thousandths of a processor as CPU time per period.
@@ -206,10 +194,7 @@ pub mod tests {
     fn a_pod_has_a_limit_only_where_every_container_has_one() {
         let both = container("a", &[("cpu", "100m", "200m"), ("memory", "", "1Mi")]);
         let memory_only = container("b", &[("cpu", "150m", ""), ("memory", "", "2Mi")]);
-        let spec = PodSpec {
-            containers: vec![both, memory_only],
-            ..PodSpec::default()
-        };
+        let spec = PodSpec { containers: vec![both, memory_only], ..PodSpec::default() };
         assert_eq!(
             pod_resources(&spec),
             Resources {

@@ -21,13 +21,8 @@ const MASKED: [&str; 12] = [
 ];
 
 /// Paths that such a container may only read.
-const READ_ONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The character devices that every container has: null, random, full, tty, zero, urandom, console, the
 /// pseudo terminals (any minor) and their multiplexer.
@@ -58,11 +53,7 @@ pub struct DeviceRule {
 
 /// Whether the container is privileged.
 pub fn privileged(container: &Container) -> bool {
-    container
-        .security_context
-        .as_ref()
-        .and_then(|context| context.privileged)
-        == Some(true)
+    container.security_context.as_ref().and_then(|context| context.privileged) == Some(true)
 }
 
 /// Whether the root file system is read-only.
@@ -97,12 +88,7 @@ pub fn read_only_paths(container: &Container) -> Vec<String> {
 /// The device controller's rules, in order.
 pub fn device_rules(container: &Container) -> Vec<DeviceRule> {
     if privileged(container) {
-        return vec![DeviceRule {
-            allow: true,
-            kind: None,
-            major: None,
-            minor: None,
-        }];
+        return vec![DeviceRule { allow: true, kind: None, major: None, minor: None }];
     }
     let standard = STANDARD_DEVICES.iter().map(|(major, minor)| DeviceRule {
         allow: true,
@@ -110,20 +96,11 @@ pub fn device_rules(container: &Container) -> Vec<DeviceRule> {
         major: Some(*major),
         minor: *minor,
     });
-    let deny = DeviceRule {
-        allow: false,
-        kind: None,
-        major: None,
-        minor: None,
-    };
+    let deny = DeviceRule { allow: false, kind: None, major: None, minor: None };
     std::iter::once(deny).chain(standard).collect()
 }
 
 /// The device nodes to make: the host's, for a privileged container.
 pub fn devices<'a>(container: &Container, host: &'a HostFacts) -> &'a [HostDevice] {
-    if privileged(container) {
-        &host.devices
-    } else {
-        &[]
-    }
+    if privileged(container) { &host.devices } else { &[] }
 }

@@ -54,23 +54,15 @@ pub fn user_request(
 ) -> Result<UserRequest, StartFault> {
     let pod = spec.security_context.as_ref();
     let own = container.security_context.as_ref();
-    let wanted = own
-        .and_then(|c| c.run_as_user)
-        .or(pod.and_then(|p| p.run_as_user));
+    let wanted = own.and_then(|c| c.run_as_user).or(pod.and_then(|p| p.run_as_user));
     let identity = match wanted {
         Some(uid) => Identity::Uid(number("runAsUser", uid)?),
         None => image_identity(image)?,
     };
-    if own
-        .and_then(|c| c.run_as_non_root)
-        .or(pod.and_then(|p| p.run_as_non_root))
-        == Some(true)
-    {
+    if own.and_then(|c| c.run_as_non_root).or(pod.and_then(|p| p.run_as_non_root)) == Some(true) {
         refuse_root(&identity, wanted.is_some())?;
     }
-    let gid = own
-        .and_then(|c| c.run_as_group)
-        .or(pod.and_then(|p| p.run_as_group));
+    let gid = own.and_then(|c| c.run_as_group).or(pod.and_then(|p| p.run_as_group));
     let gid = gid.map(|gid| number("runAsGroup", gid)).transpose()?;
     let supplemental = pod
         .and_then(|p| p.supplemental_groups.as_ref())
@@ -83,12 +75,7 @@ pub fn user_request(
         (Identity::Uid(uid), Some(gid)) if !merge => {
             UserRequest::Known(user(uid, gid, supplemental))
         }
-        (identity, gid) => UserRequest::Lookup {
-            identity,
-            gid,
-            supplemental,
-            merge,
-        },
+        (identity, gid) => UserRequest::Lookup { identity, gid, supplemental, merge },
     })
 }
 
@@ -96,12 +83,9 @@ pub fn user_request(
 pub fn resolve_user(request: &UserRequest, passwd: &str, group: &str) -> Result<User, StartFault> {
     let (identity, gid, supplemental, merge) = match request {
         UserRequest::Known(user) => return Ok(user.clone()),
-        UserRequest::Lookup {
-            identity,
-            gid,
-            supplemental,
-            merge,
-        } => (identity, gid, supplemental, merge),
+        UserRequest::Lookup { identity, gid, supplemental, merge } => {
+            (identity, gid, supplemental, merge)
+        }
     };
     let entry = accounts(passwd).find(|account| match identity {
         Identity::Uid(uid) => account.uid == *uid,
@@ -117,9 +101,7 @@ pub fn resolve_user(request: &UserRequest, passwd: &str, group: &str) -> Result<
             )));
         }
     };
-    let gid = gid
-        .or(entry.as_ref().map(|account| account.gid))
-        .unwrap_or(0);
+    let gid = gid.or(entry.as_ref().map(|account| account.gid)).unwrap_or(0);
     let name = entry.map(|account| account.name);
     let mut groups = match name {
         Some(name) if *merge => memberships(group, name),
@@ -137,11 +119,7 @@ fn user(uid: u32, gid: u32, groups: Vec<u32>) -> User {
             additional_gids.push(group);
         }
     }
-    User {
-        uid,
-        gid,
-        additional_gids,
-    }
+    User { uid, gid, additional_gids }
 }
 
 /// The user part of the image's `USER`.
@@ -156,26 +134,23 @@ fn image_identity(image: &ImageConfig) -> Result<Identity, StartFault> {
 
 /// An id as the kernel takes it.
 fn number(field: &str, id: i64) -> Result<u32, StartFault> {
-    u32::try_from(id)
-        .ok()
-        .filter(|id| i32::try_from(*id).is_ok())
-        .ok_or_else(|| {
-            StartFault::config(format!(
-                "{field}: {id}: out of range; give a number from 0 to {}",
-                i32::MAX
-            ))
-        })
+    u32::try_from(id).ok().filter(|id| i32::try_from(*id).is_ok()).ok_or_else(|| {
+        StartFault::config(format!(
+            "{field}: {id}: out of range; give a number from 0 to {}",
+            i32::MAX
+        ))
+    })
 }
 
 /// Holds `runAsNonRoot`.
 fn refuse_root(identity: &Identity, explicit: bool) -> Result<(), StartFault> {
     match identity {
-        Identity::Uid(0) if explicit => Err(StartFault::config(
-            "container's runAsUser breaks non-root policy",
-        )),
-        Identity::Uid(0) => Err(StartFault::config(
-            "container has runAsNonRoot and image will run as root",
-        )),
+        Identity::Uid(0) if explicit => {
+            Err(StartFault::config("container's runAsUser breaks non-root policy"))
+        }
+        Identity::Uid(0) => {
+            Err(StartFault::config("container has runAsNonRoot and image will run as root"))
+        }
         Identity::Uid(_) => Ok(()),
         Identity::Name(name) => Err(StartFault::config(format!(
             "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify \
@@ -199,11 +174,7 @@ fn accounts(passwd: &str) -> impl Iterator<Item = Account<'_>> {
     passwd.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
         let (name, _password) = (fields.next()?, fields.next()?);
-        Some(Account {
-            name,
-            uid: fields.next()?.parse().ok()?,
-            gid: fields.next()?.parse().ok()?,
-        })
+        Some(Account { name, uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
     })
 }
 

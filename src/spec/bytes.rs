@@ -56,10 +56,7 @@ pub fn decode<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str, Box<Fault>> 
     }
     let line_of = |end: usize| bytes[..end].split(|byte| *byte == b'\n').count();
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        let problem = format!(
-            "line {} holds a NUL byte; this is no text file",
-            line_of(at)
-        );
+        let problem = format!("line {} holds a NUL byte; this is no text file", line_of(at));
         return fault(problem, "give a YAML or JSON file");
     }
     match str::from_utf8(bytes) {
@@ -105,34 +102,20 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
                 let mut before = text[start..offset].lines().filter(|line| !is_blank(line));
                 let directives = text[start..offset].contains('%');
                 if !(directives && before.all(|line| line.starts_with('%'))) {
-                    pieces.push(Piece {
-                        line: start_line,
-                        text: &text[start..offset],
-                    });
+                    pieces.push(Piece { line: start_line, text: &text[start..offset] });
                     (start, start_line) = (offset, number + 1);
                 }
             }
             Some(_) => {
-                pieces.push(Piece {
-                    line: start_line,
-                    text: &text[start..offset],
-                });
+                pieces.push(Piece { line: start_line, text: &text[start..offset] });
                 (start, start_line) = (end, number + 2);
             }
             None => {}
         }
         offset = end;
     }
-    pieces.push(Piece {
-        line: start_line,
-        text: &text[start..],
-    });
-    pieces.retain(|piece| {
-        !piece
-            .text
-            .lines()
-            .all(|line| is_blank(line) || is_bare_marker(line))
-    });
+    pieces.push(Piece { line: start_line, text: &text[start..] });
+    pieces.retain(|piece| !piece.text.lines().all(|line| is_blank(line) || is_bare_marker(line)));
     for piece in &mut pieces {
         piece.skip_blank();
     }
@@ -199,9 +182,7 @@ pub fn options(lenient: bool) -> Options {
 
 /// A parser's error in our words.
 fn explained(error: &Error, first_line: usize) -> ParseFault {
-    let line = error
-        .location()
-        .and_then(|location| usize::try_from(location.line()).ok());
+    let line = error.location().and_then(|location| usize::try_from(location.line()).ok());
     let mut cause = error.without_snippet();
     while let Error::AliasError { error, .. } = cause {
         cause = error.without_snippet();
@@ -209,28 +190,20 @@ fn explained(error: &Error, first_line: usize) -> ParseFault {
     let (problem, remedy) = match cause {
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or_default();
-            (
-                format!("the key {key} stands twice in one mapping"),
-                "keep one of them",
-            )
+            (format!("the key {key} stands twice in one mapping"), "keep one of them")
         }
-        Error::Budget {
-            breach: BudgetBreach::Depth { .. },
-            ..
-        } => too_deep(),
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(),
         Error::Budget { .. } => unfolding(),
         Error::AliasReplayLimitExceeded { .. } | Error::AliasExpansionLimitExceeded { .. } => {
             unfolding()
         }
-        Error::RecursiveReferencesRequireWeakTypes { .. } => (
-            "an alias stands within its own anchor".to_owned(),
-            "write the value out",
-        ),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            ("an alias stands within its own anchor".to_owned(), "write the value out")
+        }
         Error::NullIntoString { .. } => ("a key is empty".to_owned(), "give each key a name"),
-        Error::NonFiniteFloat { value, .. } => (
-            format!("{value} is a number without end"),
-            "write it in quotes if it is a string",
-        ),
+        Error::NonFiniteFloat { value, .. } => {
+            (format!("{value} is a number without end"), "write it in quotes if it is a string")
+        }
         other => syntax(&other.to_string()),
     };
     ParseFault {

@@ -10,10 +10,7 @@ pub fn fill(object: &mut Fields) {
     object.remove("status");
     if let Some(metadata) = inner(object, "metadata") {
         keep(metadata, &["name", "namespace", "labels", "annotations"]);
-        if metadata
-            .get("namespace")
-            .is_none_or(|namespace| namespace == "")
-        {
+        if metadata.get("namespace").is_none_or(|namespace| namespace == "") {
             metadata.insert("namespace".to_owned(), json!("default"));
         }
     }
@@ -58,11 +55,7 @@ fn fill_pod(pod: &mut Fields) {
     set(pod, "schedulerName", json!("default-scheduler"));
     set(pod, "securityContext", json!({}));
     // The old name of the service account is an alias.
-    if let Some(account) = pod
-        .get("serviceAccountName")
-        .or(pod.get("serviceAccount"))
-        .cloned()
-    {
+    if let Some(account) = pod.get("serviceAccountName").or(pod.get("serviceAccount")).cloned() {
         pod.insert("serviceAccountName".to_owned(), account.clone());
         pod.insert("serviceAccount".to_owned(), account);
     }
@@ -79,11 +72,7 @@ fn fill_container(container: &mut Fields) {
         _ => "IfNotPresent",
     };
     set(container, "imagePullPolicy", json!(policy));
-    set(
-        container,
-        "terminationMessagePath",
-        json!("/dev/termination-log"),
-    );
+    set(container, "terminationMessagePath", json!("/dev/termination-log"));
     set(container, "terminationMessagePolicy", json!("File"));
     each(container, "ports", |port| {
         set(port, "protocol", json!("TCP"));
@@ -148,9 +137,7 @@ fn fill_volume(volume: &mut Fields) {
 
 /// Whether an image is pulled anew each time: its tag is `latest`, or it has neither tag nor digest.
 fn is_latest(image: &str) -> bool {
-    let (name, digest) = image
-        .split_once('@')
-        .map_or((image, false), |(name, _)| (name, true));
+    let (name, digest) = image.split_once('@').map_or((image, false), |(name, _)| (name, true));
     let last = name.rsplit('/').next().unwrap_or(name);
     match last.split_once(':') {
         Some((_, tag)) => tag == "latest",
@@ -172,10 +159,6 @@ fn inner<'a>(fields: &'a mut Fields, name: &str) -> Option<&'a mut Fields> {
 
 /// Does something to each object of a list.
 fn each(fields: &mut Fields, name: &str, change: impl Fn(&mut Fields)) {
-    let items = fields
-        .get_mut(name)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten();
+    let items = fields.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten();
     items.filter_map(Value::as_object_mut).for_each(change);
 }

@@ -29,31 +29,17 @@ pub fn read(origin: &str, bytes: &[u8], validation: FieldValidation) -> Reading 
     let text = match bytes::decode(origin, bytes) {
         Ok(text) => text,
         Err(fault) => {
-            return Reading {
-                faults: vec![*fault],
-                documents: Vec::new(),
-            };
+            return Reading { faults: vec![*fault], documents: Vec::new() };
         }
     };
-    let mut reader = Reader {
-        origin,
-        validation,
-        reading: Reading::default(),
-        seen: BTreeMap::new(),
-    };
+    let mut reader =
+        Reader { origin, validation, reading: Reading::default(), seen: BTreeMap::new() };
     if let Some(values) = bytes::json(text) {
         let single = values.len() == 1;
         for (line, value) in values {
             // Of several JSON objects in one file only the beginnings are known, not the lines within.
             let source = if single { Some(text) } else { None };
-            reader.value(
-                value,
-                &Source {
-                    text: source,
-                    line,
-                    prefix: String::new(),
-                },
-            );
+            reader.value(value, &Source { text: source, line, prefix: String::new() });
         }
     } else {
         for piece in bytes::pieces(text) {
@@ -102,11 +88,7 @@ impl Reader<'_> {
         if self.full() {
             return;
         }
-        let source = Source {
-            text: Some(piece.text),
-            line: piece.line,
-            prefix: String::new(),
-        };
+        let source = Source { text: Some(piece.text), line: piece.line, prefix: String::new() };
         match bytes::yaml(piece, false) {
             Ok(value) => self.value(value, &source),
             Err(fault) if fault.duplicate && self.validation != FieldValidation::Strict => {
@@ -187,10 +169,7 @@ impl Reader<'_> {
         match value {
             Value::Null => {}
             Value::Object(mut object) => {
-                let kind = object
-                    .get("kind")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
+                let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
                 let listed = object.get("items").is_some_and(Value::is_array);
                 if kind == "List" || (kind.ends_with("List") && listed) {
                     self.items(&mut object, source);
@@ -199,10 +178,8 @@ impl Reader<'_> {
                 }
             }
             other => {
-                let problem = format!(
-                    "is {}, but a Kubernetes object is a mapping",
-                    type_of(&other)
-                );
+                let problem =
+                    format!("is {}, but a Kubernetes object is a mapping", type_of(&other));
                 self.stray("", &other, problem, source);
             }
         }
@@ -241,13 +218,8 @@ impl Reader<'_> {
     fn object(&mut self, object: Map<String, Value>, source: &Source<'_>) {
         let mut document = self.blank(source.line);
         let mut report = Report::new(self.origin, document.index, self.validation);
-        let word = |name: &str| {
-            object
-                .get(name)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let word =
+            |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         (document.api_version, document.kind) = (word("apiVersion"), word("kind"));
         let key = key_of(&object);
         document.name = name_of(&object);
@@ -278,12 +250,7 @@ impl Reader<'_> {
             if let Some(first) = self.seen.get(key) {
                 let problem = format!("document {first} of this file describes {key} already");
                 let name = Value::String(key.name.clone());
-                report.fault(
-                    "metadata.name",
-                    &name,
-                    problem,
-                    "rename one of them or remove it",
-                );
+                report.fault("metadata.name", &name, problem, "rename one of them or remove it");
             } else {
                 self.seen.insert(key.clone(), document.index);
             }
@@ -294,24 +261,12 @@ impl Reader<'_> {
         let object = Value::Object(object);
         validate(&object, report);
         document.draft = self.draft(object, document);
-        let refused = document
-            .fields
-            .iter()
-            .any(|field| field.support == Support::Refused);
-        if let Some(set) = document
-            .draft
-            .clone()
-            .filter(|_| !refused && report.faults.is_empty())
-        {
+        let refused = document.fields.iter().any(|field| field.support == Support::Refused);
+        if let Some(set) = document.draft.clone().filter(|_| !refused && report.faults.is_empty()) {
             document.outcome = Outcome::Set(set);
         } else if !refused && report.faults.is_empty() {
             let remedy = "report this to podward's authors with the document";
-            report.fault(
-                "",
-                &Value::Null,
-                "passes all checks but is no DaemonSet",
-                remedy,
-            );
+            report.fault("", &Value::Null, "passes all checks but is no DaemonSet", remedy);
         }
     }
 
@@ -323,13 +278,7 @@ impl Reader<'_> {
         template.spec.as_ref()?;
         let hash = template_hash(template);
         let origin = self.origin.to_owned();
-        Some(Arc::new(Set {
-            key,
-            origin,
-            document: document.index,
-            object,
-            hash,
-        }))
+        Some(Arc::new(Set { key, origin, document: document.index, object, hash }))
     }
 }
 
@@ -346,9 +295,7 @@ fn place(document: &mut Document, source: &Source<'_>) {
         return;
     };
     let lines = Lines::of(text, source.line);
-    document.line = lines
-        .line(source.prefix.trim_end_matches('.'))
-        .max(source.line);
+    document.line = lines.line(source.prefix.trim_end_matches('.')).max(source.line);
     for fault in document.faults.iter_mut().chain(&mut document.warnings) {
         fault.line = Some(lines.line(&format!("{}{}", source.prefix, fault.path)));
     }
@@ -390,14 +337,9 @@ fn identified(object: &Map<String, Value>, document: &Document, report: &mut Rep
 /// Which set an object describes.
 fn key_of(object: &Map<String, Value>) -> Option<SetKey> {
     let metadata = object.get("metadata")?;
-    let name = metadata
-        .get("name")?
-        .as_str()
-        .filter(|name| !name.is_empty())?;
-    let namespace = metadata
-        .get("namespace")
-        .and_then(Value::as_str)
-        .filter(|name| !name.is_empty());
+    let name = metadata.get("name")?.as_str().filter(|name| !name.is_empty())?;
+    let namespace =
+        metadata.get("namespace").and_then(Value::as_str).filter(|name| !name.is_empty());
     Some(SetKey::new(namespace.unwrap_or("default"), name))
 }
 
@@ -427,10 +369,7 @@ fn guess(text: &str) -> Option<(String, SetKey)> {
     if top("kind")? != "DaemonSet" {
         return None;
     }
-    let metadata = text
-        .lines()
-        .skip_while(|line| line.trim_end() != "metadata:")
-        .skip(1);
+    let metadata = text.lines().skip_while(|line| line.trim_end() != "metadata:").skip(1);
     let block: Vec<&str> = metadata
         .take_while(|line| line.starts_with([' ', '\t']) || line.trim().is_empty())
         .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
@@ -438,14 +377,8 @@ fn guess(text: &str) -> Option<(String, SetKey)> {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let first = indent(block.first()?);
     let own = |field: &str| {
-        block
-            .iter()
-            .filter(|line| indent(line) == first)
-            .find_map(|line| scalar(line, field))
+        block.iter().filter(|line| indent(line) == first).find_map(|line| scalar(line, field))
     };
     let namespace = own("namespace").unwrap_or_else(|| "default".to_owned());
-    Some((
-        top("apiVersion").unwrap_or_default(),
-        SetKey::new(namespace, own("name")?),
-    ))
+    Some((top("apiVersion").unwrap_or_default(), SetKey::new(namespace, own("name")?)))
 }

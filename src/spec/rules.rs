@@ -16,11 +16,7 @@ const FINE: Verdict = (Honoured, "");
 
 /// Refused with `reason` when the flag is `true`.
 fn unless_true(given: &Given, reason: &'static str) -> Verdict {
-    if given.value == &Value::Bool(true) {
-        (Refused, reason)
-    } else {
-        FINE
-    }
+    if given.value == &Value::Bool(true) { (Refused, reason) } else { FINE }
 }
 
 /// Whether the pod uses the host's network.
@@ -32,14 +28,12 @@ pub fn host_network(pod: &Value) -> bool {
 pub fn dns_policy(given: &Given) -> Verdict {
     match given.value.as_str() {
         Some("None") => (Refused, "dnsConfig is not honoured in this version"),
-        Some("ClusterFirst") if !host_network(given.pod) => (
-            Ignored,
-            "there is no cluster DNS; the pod gets the host's resolv.conf",
-        ),
-        Some("ClusterFirstWithHostNet") => (
-            Ignored,
-            "there is no cluster DNS; the pod gets the host's resolv.conf",
-        ),
+        Some("ClusterFirst") if !host_network(given.pod) => {
+            (Ignored, "there is no cluster DNS; the pod gets the host's resolv.conf")
+        }
+        Some("ClusterFirstWithHostNet") => {
+            (Ignored, "there is no cluster DNS; the pod gets the host's resolv.conf")
+        }
         _ => FINE,
     }
 }
@@ -47,10 +41,7 @@ pub fn dns_policy(given: &Given) -> Verdict {
 /// `hostname` and `subdomain`.
 pub fn hostname(given: &Given) -> Verdict {
     if host_network(given.pod) {
-        (
-            Ignored,
-            "a pod with hostNetwork has the name of the host, as in Kubernetes",
-        )
+        (Ignored, "a pod with hostNetwork has the name of the host, as in Kubernetes")
     } else {
         (Ignored, NO_NETWORK)
     }
@@ -58,10 +49,7 @@ pub fn hostname(given: &Given) -> Verdict {
 
 /// `setHostnameAsFQDN`.
 pub fn fqdn(given: &Given) -> Verdict {
-    unless_true(
-        given,
-        "there is no cluster domain that a full name could be made of",
-    )
+    unless_true(given, "there is no cluster domain that a full name could be made of")
 }
 
 /// `hostUsers`.
@@ -78,28 +66,18 @@ pub fn host_users(given: &Given) -> Verdict {
 
 /// `shareProcessNamespace`.
 pub fn share_processes(given: &Given) -> Verdict {
-    unless_true(
-        given,
-        "a shared process namespace is not made in this version",
-    )
+    unless_true(given, "a shared process namespace is not made in this version")
 }
 
 /// `os.name`.
 pub fn os_name(given: &Given) -> Verdict {
-    if given.value == "linux" {
-        FINE
-    } else {
-        (Refused, "podward runs on Linux only")
-    }
+    if given.value == "linux" { FINE } else { (Refused, "podward runs on Linux only") }
 }
 
 /// `supplementalGroupsPolicy`.
 pub fn groups_policy(given: &Given) -> Verdict {
     if given.value == "Strict" {
-        (
-            Refused,
-            "the groups that the image names would be added all the same in this version",
-        )
+        (Refused, "the groups that the image names would be added all the same in this version")
     } else {
         FINE
     }
@@ -117,16 +95,10 @@ pub fn non_root(given: &Given) -> Verdict {
             found.or_else(|| of_pod.get(field)).cloned()
         };
         let asked = own("runAsNonRoot") == Some(Value::Bool(true));
-        !asked
-            || own("runAsUser")
-                .and_then(|user| user.as_i64())
-                .is_some_and(|user| user > 0)
+        !asked || own("runAsUser").and_then(|user| user.as_i64()).is_some_and(|user| user > 0)
     });
     if given.value == &Value::Bool(true) && !kept {
-        (
-            Refused,
-            "the user of the image is not checked in this version; write runAsUser beside it",
-        )
+        (Refused, "the user of the image is not checked in this version; write runAsUser beside it")
     } else {
         FINE
     }
@@ -146,9 +118,7 @@ pub fn confinement(given: &Given) -> Verdict {
 
 /// Annotations of the template: the old form of `AppArmor` profiles confines, the others are only kept.
 pub fn annotation(given: &Given) -> Verdict {
-    let profile = given
-        .key
-        .starts_with("container.apparmor.security.beta.kubernetes.io/");
+    let profile = given.key.starts_with("container.apparmor.security.beta.kubernetes.io/");
     if profile && given.value != "unconfined" {
         (
             Refused,
@@ -164,20 +134,13 @@ pub fn proc_mount(given: &Given) -> Verdict {
     if given.value == "Default" {
         FINE
     } else {
-        (
-            Refused,
-            "paths below /proc are always masked in this version",
-        )
+        (Refused, "paths below /proc are always masked in this version")
     }
 }
 
 /// `imagePullPolicy`.
 pub fn pull_policy(given: &Given) -> Verdict {
-    if given.value == "Never" {
-        FINE
-    } else {
-        (Ignored, LOCAL_IMAGES)
-    }
+    if given.value == "Never" { FINE } else { (Ignored, LOCAL_IMAGES) }
 }
 
 /// `restartPolicy` of one container.
@@ -185,10 +148,7 @@ pub fn container_restart(given: &Given) -> Verdict {
     if given.value == "Always" {
         FINE
     } else {
-        (
-            Refused,
-            "a restart policy of one container is not kept in this version",
-        )
+        (Refused, "a restart policy of one container is not kept in this version")
     }
 }
 
@@ -204,20 +164,13 @@ pub fn tty(given: &Given) -> Verdict {
 
 /// `hostPort`.
 pub fn host_port(given: &Given) -> Verdict {
-    if host_network(given.pod) || given.value == 0 {
-        FINE
-    } else {
-        (Ignored, NO_NETWORK)
-    }
+    if host_network(given.pod) || given.value == 0 { FINE } else { (Ignored, NO_NETWORK) }
 }
 
 /// `hostIP`.
 pub fn host_ip(given: &Given) -> Verdict {
     if host_network(given.pod) {
-        (
-            Ignored,
-            "with hostNetwork the process binds to the address that it likes",
-        )
+        (Ignored, "with hostNetwork the process binds to the address that it likes")
     } else {
         (Ignored, NO_NETWORK)
     }
@@ -242,10 +195,7 @@ pub fn resource(given: &Given) -> Verdict {
 pub fn recursive(given: &Given) -> Verdict {
     match given.value.as_str() {
         Some("IfPossible") => (Ignored, "it is not possible in this version"),
-        Some("Enabled") => (
-            Refused,
-            "mounts below this one would stay writable in this version",
-        ),
+        Some("Enabled") => (Refused, "mounts below this one would stay writable in this version"),
         _ => FINE,
     }
 }
@@ -254,20 +204,13 @@ pub fn recursive(given: &Given) -> Verdict {
 pub fn medium(given: &Given) -> Verdict {
     match given.value.as_str() {
         None | Some("" | "Memory") => FINE,
-        Some(_) => (
-            Refused,
-            "volumes of huge pages are not made in this version",
-        ),
+        Some(_) => (Refused, "volumes of huge pages are not made in this version"),
     }
 }
 
 /// `emptyDir.sizeLimit`.
 pub fn size_limit(given: &Given) -> Verdict {
-    if given
-        .parent
-        .get("medium")
-        .is_some_and(|medium| medium == "Memory")
-    {
+    if given.parent.get("medium").is_some_and(|medium| medium == "Memory") {
         FINE
     } else {
         (Ignored, "disk use is not limited in this version")

@@ -20,12 +20,7 @@ pub fn walk(object: &mut Map<String, Value>, report: &mut Report) -> Vec<FieldUs
         .and_then(|spec| spec.get("template")?.get("spec"))
         .cloned()
         .unwrap_or(Value::Null);
-    let mut walker = Walker {
-        report,
-        uses: Vec::new(),
-        pod,
-        inherited: None,
-    };
+    let mut walker = Walker { report, uses: Vec::new(), pod, inherited: None };
     walker.object(&SET, object, "");
     walker.uses
 }
@@ -61,10 +56,7 @@ impl Walker<'_> {
             self.unknown(of, name, &object[name], &path);
         }
         object.retain(|name, value| !value.is_null() && of.field(name).is_some());
-        let holder = Holder {
-            of,
-            object: Value::Object(object.clone()),
-        };
+        let holder = Holder { of, object: Value::Object(object.clone()) };
         let mut unreadable = Vec::new();
         for field in of.fields {
             let path = format!("{prefix}{}", field.name);
@@ -117,11 +109,7 @@ impl Walker<'_> {
                 true
             }
             (Kind::Texts | Kind::Ints, Value::Array(items)) => {
-                let kind = if matches!(field.kind, Kind::Texts) {
-                    Kind::Text
-                } else {
-                    Kind::Int64
-                };
+                let kind = if matches!(field.kind, Kind::Texts) { Kind::Text } else { Kind::Int64 };
                 let written = Value::Array(items.clone());
                 self.scalars(kind, items, path);
                 self.note(path, &written, verdict);
@@ -158,8 +146,7 @@ impl Walker<'_> {
     fn scalars(&mut self, kind: Kind, items: &mut [Value], path: &str) {
         for (index, item) in items.iter_mut().enumerate() {
             if !scalar(kind, item) {
-                self.report
-                    .wrong_type(&format!("{path}[{index}]"), item, kind);
+                self.report.wrong_type(&format!("{path}[{index}]"), item, kind);
                 *item = Value::Null;
             }
         }
@@ -174,17 +161,9 @@ impl Walker<'_> {
         path: &str,
     ) {
         if entries.is_empty() {
-            self.note(
-                path,
-                &Value::Object(Map::new()),
-                (Support::Honoured, "empty"),
-            );
+            self.note(path, &Value::Object(Map::new()), (Support::Honoured, "empty"));
         }
-        let kind = if matches!(field.kind, Kind::AmountMap) {
-            Kind::Amount
-        } else {
-            Kind::Text
-        };
+        let kind = if matches!(field.kind, Kind::AmountMap) { Kind::Amount } else { Kind::Text };
         let mut unreadable = Vec::new();
         for (key, value) in entries.iter_mut() {
             let path = entry_path(path, key);
@@ -193,9 +172,8 @@ impl Walker<'_> {
                 *value = Value::String(if kind.is_amount() { "0" } else { "" }.to_owned());
             }
             if scalar(kind, value) {
-                let verdict = self
-                    .inherited
-                    .unwrap_or_else(|| self.decide(field.rule, value, holder, key));
+                let verdict =
+                    self.inherited.unwrap_or_else(|| self.decide(field.rule, value, holder, key));
                 self.note(&path, value, verdict);
             } else {
                 self.report.wrong_type(&path, value, kind);
@@ -232,12 +210,9 @@ impl Walker<'_> {
             Rule::Honoured => (Support::Honoured, ""),
             Rule::Ignored(reason) => (Support::Ignored, reason),
             Rule::Refused(reason) => (Support::Refused, reason),
-            Rule::Depends(decide, _) => decide(&Given {
-                value,
-                key,
-                parent: &holder.object,
-                pod: &self.pod,
-            }),
+            Rule::Depends(decide, _) => {
+                decide(&Given { value, key, parent: &holder.object, pod: &self.pod })
+            }
         }
     }
 

@@ -43,10 +43,7 @@ impl<'a> Spot<'a> {
     /// The items of this list, but for those of the wrong type.
     pub fn items(&self) -> Vec<Self> {
         let items = self.value.as_array().map_or(&[][..], Vec::as_slice);
-        let spots = items
-            .iter()
-            .enumerate()
-            .filter(|(_, value)| !value.is_null());
+        let spots = items.iter().enumerate().filter(|(_, value)| !value.is_null());
         spots
             .map(|(index, value)| Self { path: format!("{}[{index}]", self.path), value })
             .collect()

@@ -70,11 +70,7 @@ pub static CONTAINER: Type = Type {
                 "`false` is honoured; `true` is refused: standard input is always empty in this version",
             ),
         ),
-        field(
-            "stdinOnce",
-            Flag,
-            Ignored("it only matters with stdin, and that is refused"),
-        ),
+        field("stdinOnce", Flag, Ignored("it only matters with stdin, and that is refused")),
         field("terminationMessagePath", Text, Ignored(MESSAGES)),
         field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
         field(
@@ -150,11 +146,7 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
                 "`false` is honoured; `true` is refused: standard input is always empty in this version",
             ),
         ),
-        field(
-            "stdinOnce",
-            Flag,
-            Ignored("it only matters with stdin, and that is refused"),
-        ),
+        field("stdinOnce", Flag, Ignored("it only matters with stdin, and that is refused")),
         field("targetContainerName", Text, Honoured),
         field("terminationMessagePath", Text, Ignored(MESSAGES)),
         field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
@@ -205,10 +197,7 @@ pub static CONTAINER_PORT: Type = Type {
 /// The fields of `ContainerResizePolicy`.
 pub static CONTAINER_RESIZE_POLICY: Type = Type {
     name: "ContainerResizePolicy",
-    fields: &[
-        needed("resourceName", Text, Honoured),
-        needed("restartPolicy", Text, Honoured),
-    ],
+    fields: &[needed("resourceName", Text, Honoured), needed("restartPolicy", Text, Honoured)],
 };
 
 /// The fields of `ContainerRestartRule`.
@@ -216,21 +205,14 @@ pub static CONTAINER_RESTART_RULE: Type = Type {
     name: "ContainerRestartRule",
     fields: &[
         needed("action", Text, Honoured),
-        field(
-            "exitCodes",
-            Object(&CONTAINER_RESTART_RULE_ON_EXIT_CODES),
-            Honoured,
-        ),
+        field("exitCodes", Object(&CONTAINER_RESTART_RULE_ON_EXIT_CODES), Honoured),
     ],
 };
 
 /// The fields of `ContainerRestartRuleOnExitCodes`.
 pub static CONTAINER_RESTART_RULE_ON_EXIT_CODES: Type = Type {
     name: "ContainerRestartRuleOnExitCodes",
-    fields: &[
-        needed("operator", Text, Honoured),
-        field("values", Ints, Honoured),
-    ],
+    fields: &[needed("operator", Text, Honoured), field("values", Ints, Honoured)],
 };
 
 /// The fields of `ResourceRequirements`.
@@ -264,10 +246,7 @@ pub static RESOURCE_REQUIREMENTS: Type = Type {
 /// The fields of `ResourceClaim`.
 pub static RESOURCE_CLAIM: Type = Type {
     name: "ResourceClaim",
-    fields: &[
-        needed("name", Text, Honoured),
-        field("request", Text, Honoured),
-    ],
+    fields: &[needed("name", Text, Honoured), field("request", Text, Honoured)],
 };
 
 /// The fields of `VolumeMount`.
@@ -286,26 +265,15 @@ pub static VOLUME_MOUNT: Type = Type {
                 "`Disabled` is honoured, `IfPossible` is ignored (it is not possible in this version), `Enabled` is refused",
             ),
         ),
-        field(
-            "subPath",
-            Text,
-            Refused("parts of a volume are not mounted in this version"),
-        ),
-        field(
-            "subPathExpr",
-            Text,
-            Refused("parts of a volume are not mounted in this version"),
-        ),
+        field("subPath", Text, Refused("parts of a volume are not mounted in this version")),
+        field("subPathExpr", Text, Refused("parts of a volume are not mounted in this version")),
     ],
 };
 
 /// The fields of `VolumeDevice`.
 pub static VOLUME_DEVICE: Type = Type {
     name: "VolumeDevice",
-    fields: &[
-        needed("devicePath", Text, Honoured),
-        needed("name", Text, Honoured),
-    ],
+    fields: &[needed("devicePath", Text, Honoured), needed("name", Text, Honoured)],
 };
 
 /// The fields of `SecurityContext`.
@@ -319,10 +287,7 @@ pub static SECURITY_CONTEXT: Type = Type {
         field(
             "procMount",
             Text,
-            Depends(
-                rules::proc_mount,
-                "`Default` is honoured; `Unmasked` is refused",
-            ),
+            Depends(rules::proc_mount, "`Default` is honoured; `Unmasked` is refused"),
         ),
         field("readOnlyRootFilesystem", Flag, Honoured),
         field("runAsGroup", Int64, Honoured),
@@ -352,8 +317,5 @@ pub static SECURITY_CONTEXT: Type = Type {
 /// The fields of `Capabilities`.
 pub static CAPABILITIES: Type = Type {
     name: "Capabilities",
-    fields: &[
-        field("add", Texts, Honoured),
-        field("drop", Texts, Honoured),
-    ],
+    fields: &[field("add", Texts, Honoured), field("drop", Texts, Honoured)],
 };

@@ -24,18 +24,10 @@ pub static ENV_VAR: Type = Type {
 pub static ENV_VAR_SOURCE: Type = Type {
     name: "EnvVarSource",
     fields: &[
-        field(
-            "configMapKeyRef",
-            Object(&CONFIG_MAP_KEY_SELECTOR),
-            Honoured,
-        ),
+        field("configMapKeyRef", Object(&CONFIG_MAP_KEY_SELECTOR), Honoured),
         field("fieldRef", Object(&OBJECT_FIELD_SELECTOR), Honoured),
         field("fileKeyRef", Object(&FILE_KEY_SELECTOR), Honoured),
-        field(
-            "resourceFieldRef",
-            Object(&RESOURCE_FIELD_SELECTOR),
-            Honoured,
-        ),
+        field("resourceFieldRef", Object(&RESOURCE_FIELD_SELECTOR), Honoured),
         field("secretKeyRef", Object(&SECRET_KEY_SELECTOR), Honoured),
     ],
 };
@@ -84,10 +76,7 @@ pub static FILE_KEY_SELECTOR: Type = Type {
 /// The fields of `ObjectFieldSelector`.
 pub static OBJECT_FIELD_SELECTOR: Type = Type {
     name: "ObjectFieldSelector",
-    fields: &[
-        field("apiVersion", Text, Honoured),
-        needed("fieldPath", Text, Honoured),
-    ],
+    fields: &[field("apiVersion", Text, Honoured), needed("fieldPath", Text, Honoured)],
 };
 
 /// The fields of `ResourceFieldSelector`.
@@ -103,17 +92,11 @@ pub static RESOURCE_FIELD_SELECTOR: Type = Type {
 /// The fields of `ConfigMapEnvSource`.
 pub static CONFIG_MAP_ENV_SOURCE: Type = Type {
     name: "ConfigMapEnvSource",
-    fields: &[
-        needed("name", Text, Honoured),
-        field("optional", Flag, Honoured),
-    ],
+    fields: &[needed("name", Text, Honoured), field("optional", Flag, Honoured)],
 };
 
 /// The fields of `SecretEnvSource`.
 pub static SECRET_ENV_SOURCE: Type = Type {
     name: "SecretEnvSource",
-    fields: &[
-        needed("name", Text, Honoured),
-        field("optional", Flag, Honoured),
-    ],
+    fields: &[needed("name", Text, Honoured), field("optional", Flag, Honoured)],
 };

@@ -28,10 +28,8 @@ pub static LIFECYCLE_HANDLER: Type = Type {
 };
 
 /// The fields of `SleepAction`.
-pub static SLEEP_ACTION: Type = Type {
-    name: "SleepAction",
-    fields: &[needed("seconds", Int64, Honoured)],
-};
+pub static SLEEP_ACTION: Type =
+    Type { name: "SleepAction", fields: &[needed("seconds", Int64, Honoured)] };
 
 /// The fields of `Probe`.
 pub static PROBE: Type = Type {
@@ -51,10 +49,8 @@ pub static PROBE: Type = Type {
 };
 
 /// The fields of `ExecAction`.
-pub static EXEC_ACTION: Type = Type {
-    name: "ExecAction",
-    fields: &[field("command", Texts, Honoured)],
-};
+pub static EXEC_ACTION: Type =
+    Type { name: "ExecAction", fields: &[field("command", Texts, Honoured)] };
 
 /// The fields of `HTTPGetAction`.
 pub static HTTP_GET_ACTION: Type = Type {
@@ -71,26 +67,17 @@ pub static HTTP_GET_ACTION: Type = Type {
 /// The fields of `HTTPHeader`.
 pub static HTTP_HEADER: Type = Type {
     name: "HTTPHeader",
-    fields: &[
-        needed("name", Text, Honoured),
-        needed("value", Text, Honoured),
-    ],
+    fields: &[needed("name", Text, Honoured), needed("value", Text, Honoured)],
 };
 
 /// The fields of `TCPSocketAction`.
 pub static TCP_SOCKET_ACTION: Type = Type {
     name: "TCPSocketAction",
-    fields: &[
-        field("host", Text, Honoured),
-        needed("port", IntOrText, Honoured),
-    ],
+    fields: &[field("host", Text, Honoured), needed("port", IntOrText, Honoured)],
 };
 
 /// The fields of `GRPCAction`.
 pub static GRPC_ACTION: Type = Type {
     name: "GRPCAction",
-    fields: &[
-        needed("port", Int32, Honoured),
-        field("service", Text, Honoured),
-    ],
+    fields: &[needed("port", Int32, Honoured), field("service", Text, Honoured)],
 };

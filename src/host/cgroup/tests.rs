@@ -14,9 +14,7 @@ struct Own {
 impl Own {
     fn new(name: &str) -> Self {
         let parent = format!("/podward-test-{}-{name}", std::process::id());
-        Self {
-            cgroups: Cgroups::detect(DriverWish::Cgroupfs, &parent).unwrap(),
-        }
+        Self { cgroups: Cgroups::detect(DriverWish::Cgroupfs, &parent).unwrap() }
     }
 
     fn limits() -> Resources {
@@ -72,17 +70,11 @@ fn a_pods_limits_are_in_the_kernel_before_its_containers() {
         let dir = match &own.cgroups.hierarchies {
             Hierarchies::V2(_) => dirs[0].clone(),
             Hierarchies::V1(all) => {
-                let at = all
-                    .iter()
-                    .position(|h| h.controllers == [controller])
-                    .unwrap();
+                let at = all.iter().position(|h| h.controllers == [controller]).unwrap();
                 dirs[at].clone()
             }
         };
-        fs::read_to_string(dir.join(file))
-            .unwrap()
-            .trim()
-            .to_owned()
+        fs::read_to_string(dir.join(file)).unwrap().trim().to_owned()
     };
     if own.cgroups.v2() {
         assert_eq!(read("", "cpu.max"), "50000 100000");
@@ -93,11 +85,7 @@ fn a_pods_limits_are_in_the_kernel_before_its_containers() {
         assert_eq!(read("memory", "memory.limit_in_bytes"), "67108864");
     }
     assert_eq!(own.cgroups.pods(), [PodUid::new("u-1")]);
-    let unlimited = Resources {
-        cpu_quota: None,
-        memory_limit: None,
-        ..Own::limits()
-    };
+    let unlimited = Resources { cpu_quota: None, memory_limit: None, ..Own::limits() };
     own.cgroups.create_pod(&pod, &unlimited).unwrap();
     own.cgroups.remove_pod(&pod).unwrap();
     own.cgroups.remove_pod(&pod).unwrap();
@@ -132,10 +120,7 @@ fn a_pod_that_lives_is_not_removed_and_its_processes_are_named() {
     let mut child = own.process(&pod);
     let id = i32::try_from(child.id()).unwrap();
     let error = own.cgroups.remove_pod(&pod).unwrap_err();
-    assert!(
-        matches!(&error, CgroupError::Alive { pids, .. } if *pids == [id]),
-        "{error}"
-    );
+    assert!(matches!(&error, CgroupError::Alive { pids, .. } if *pids == [id]), "{error}");
     child.kill().unwrap();
     child.wait().unwrap();
     own.cgroups.remove_pod(&pod).unwrap();
@@ -145,29 +130,14 @@ fn a_pod_that_lives_is_not_removed_and_its_processes_are_named() {
 fn containers_lie_below_their_pod_in_either_drivers_words() {
     let (pod, container) = (PodUid::new("a-b"), ContainerId::new("c0ffee"));
     let hierarchies = Hierarchies::V2(ROOT.into());
-    let plain = Cgroups {
-        hierarchies,
-        parent: "podward".into(),
-        systemd: None,
-    };
-    assert_eq!(
-        plain.container_path(&pod, &container),
-        "/podward/poda-b/c0ffee"
-    );
+    let plain = Cgroups { hierarchies, parent: "podward".into(), systemd: None };
+    assert_eq!(plain.container_path(&pod, &container), "/podward/poda-b/c0ffee");
     assert_eq!(plain.driver(), Driver::Cgroupfs);
-    let systemd = Cgroups {
-        systemd: Some(Systemd::new("podward")),
-        ..plain
-    };
-    assert_eq!(
-        systemd.container_path(&pod, &container),
-        "podward-poda_b.slice:podward:c0ffee"
-    );
+    let systemd = Cgroups { systemd: Some(Systemd::new("podward")), ..plain };
+    assert_eq!(systemd.container_path(&pod, &container), "podward-poda_b.slice:podward:c0ffee");
     assert_eq!(
         systemd.pod_dirs(&pod),
-        [Path::new(
-            "/sys/fs/cgroup/podward.slice/podward-poda_b.slice"
-        )]
+        [Path::new("/sys/fs/cgroup/podward.slice/podward-poda_b.slice")]
     );
 }
 
@@ -179,10 +149,7 @@ fn the_kernels_interface_is_told_by_what_is_mounted() {
         options: options.split(',').map(Into::into).collect(),
         shared: false,
     };
-    let v2 = [
-        entry("/", "ext4", "rw"),
-        entry("/sys/fs/cgroup", "cgroup2", "rw"),
-    ];
+    let v2 = [entry("/", "ext4", "rw"), entry("/sys/fs/cgroup", "cgroup2", "rw")];
     assert_eq!(Hierarchies::of(&v2), Some(Hierarchies::V2(ROOT.into())));
     let hybrid = [
         entry("/sys/fs/cgroup", "tmpfs", "rw,mode=755"),
@@ -191,9 +158,7 @@ fn the_kernels_interface_is_told_by_what_is_mounted() {
         entry("/sys/fs/cgroup/systemd", "cgroup", "rw,name=systemd"),
         entry("/sys/fs/cgroup/unified", "cgroup2", "rw"),
     ];
-    let Some(found @ Hierarchies::V1(_)) = Hierarchies::of(&hybrid) else {
-        panic!("not v1")
-    };
+    let Some(found @ Hierarchies::V1(_)) = Hierarchies::of(&hybrid) else { panic!("not v1") };
     assert_eq!(
         found.roots(),
         ["cpu,cpuacct", "systemd", "unified"].map(|name| Path::new(ROOT).join(name))

@@ -20,13 +20,7 @@ impl Host {
         fs::create_dir(dir.path().join("etc")).unwrap();
         fs::write(dir.path().join("etc/hosts"), "127.0.0.1 localhost\n").unwrap();
         fs::write(dir.path().join("etc/resolv.conf"), "nameserver 10.0.0.1 \n").unwrap();
-        Self {
-            dir,
-            spec: PodSpec {
-                host_network: Some(true),
-                ..PodSpec::default()
-            },
-        }
+        Self { dir, spec: PodSpec { host_network: Some(true), ..PodSpec::default() } }
     }
 
     fn run_dir(&self) -> PathBuf {
@@ -69,10 +63,7 @@ fn a_sandbox_is_made_once_and_removed_without_a_trace() {
     assert_eq!(fs::metadata(&facts.shm).unwrap().mode() & 0o7777, 0o1777);
     let shm = statvfs(&facts.shm).unwrap();
     assert_eq!(shm.blocks() * shm.fragment_size(), 64 << 20);
-    assert!(
-        shm.flags()
-            .contains(FsFlags::ST_NOSUID | FsFlags::ST_NODEV | FsFlags::ST_NOEXEC)
-    );
+    assert!(shm.flags().contains(FsFlags::ST_NOSUID | FsFlags::ST_NODEV | FsFlags::ST_NOEXEC));
 
     assert_eq!(host.create().unwrap(), facts);
     assert_eq!(fs::metadata(&ipc).unwrap().ino(), identity);
@@ -81,12 +72,7 @@ fn a_sandbox_is_made_once_and_removed_without_a_trace() {
     remove(&host.run_dir()).unwrap();
     assert!(!host.run_dir().exists() && !host.intact());
     let left = table().unwrap();
-    assert!(
-        !left
-            .iter()
-            .any(|entry| entry.point.starts_with(host.dir.path())),
-        "{left:?}"
-    );
+    assert!(!left.iter().any(|entry| entry.point.starts_with(host.dir.path())), "{left:?}");
     remove(&host.run_dir()).unwrap();
 }
 
@@ -142,10 +128,7 @@ fn a_pod_that_shares_the_hosts_ipc_needs_no_mounts() {
     let mut host = Host::new();
     host.spec.host_ipc = Some(true);
     let facts = host.create().unwrap();
-    assert_eq!(
-        (facts.ipc, facts.shm.as_path()),
-        (None, Path::new("/dev/shm"))
-    );
+    assert_eq!((facts.ipc, facts.shm.as_path()), (None, Path::new("/dev/shm")));
     assert!(host.intact());
     assert!(!host.run_dir().join("shm").exists());
 }

@@ -71,33 +71,23 @@ impl Pod {
             fs::create_dir_all(rootfs.join(sub)).unwrap();
         }
         fs::copy("/bin/busybox", rootfs.join("bin/busybox")).unwrap();
-        for applet in [
-            "sh", "cat", "id", "hostname", "readlink", "grep", "tr", "wc", "head", "pwd", "test",
-        ] {
+        for applet in
+            ["sh", "cat", "id", "hostname", "readlink", "grep", "tr", "wc", "head", "pwd", "test"]
+        {
             symlink("busybox", rootfs.join("bin").join(applet)).unwrap();
         }
-        fs::write(
-            rootfs.join("etc/passwd"),
-            "root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:/bin/sh\n",
-        )
-        .unwrap();
+        fs::write(rootfs.join("etc/passwd"), "root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:/bin/sh\n")
+            .unwrap();
         fs::write(rootfs.join("etc/group"), "root:x:0:\nwheel:x:10:root,app\n").unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
         fs::write(dir.path().join("data/file"), "content").unwrap();
         let spec = pod_spec(&dir.path().join("data"));
         let cgroups = Cgroups::detect(DriverWish::Cgroupfs, &parent).unwrap();
-        Self {
-            dir,
-            uid: PodUid::new("6f3a-11"),
-            cgroups,
-            spec,
-        }
+        Self { dir, uid: PodUid::new("6f3a-11"), cgroups, spec }
     }
 
     fn security(&mut self) -> &mut SecurityContext {
-        self.spec.containers[0]
-            .security_context
-            .get_or_insert_default()
+        self.spec.containers[0].security_context.get_or_insert_default()
     }
 
     /// Runs the container and reads what it told.
@@ -144,9 +134,7 @@ impl Pod {
             node_hostname: "node-1",
             host_etc: Path::new("/etc"),
         });
-        self.cgroups
-            .create_pod(&self.uid, &pod_resources(&self.spec))
-            .unwrap();
+        self.cgroups.create_pod(&self.uid, &pod_resources(&self.spec)).unwrap();
         let spec = oci_spec(&Surroundings {
             namespace: "default",
             pod_name: "pod",
@@ -200,10 +188,7 @@ fn pod_spec(data: &Path) -> PodSpec {
             name: "main".into(),
             command: Some(["/bin/sh", "-c", SCRIPT, "sh"].map(Into::into).into()),
             args: Some(vec!["$(GREETING)".into(), "$$(GREETING)".into()]),
-            env: Some(vec![
-                variable("GREETING", "hi"),
-                variable("EXPANDED", "$(GREETING)!"),
-            ]),
+            env: Some(vec![variable("GREETING", "hi"), variable("EXPANDED", "$(GREETING)!")]),
             resources: Some(ResourceRequirements {
                 requests: Some([("cpu".to_owned(), Quantity("100m".into()))].into()),
                 limits: Some([("memory".to_owned(), Quantity("64Mi".into()))].into()),
@@ -224,10 +209,7 @@ fn pod_spec(data: &Path) -> PodSpec {
                 }),
                 ..Volume::default()
             },
-            Volume {
-                name: "scratch".into(),
-                ..Volume::default()
-            },
+            Volume { name: "scratch".into(), ..Volume::default() },
         ]),
         ..PodSpec::default()
     }
@@ -235,9 +217,7 @@ fn pod_spec(data: &Path) -> PodSpec {
 
 /// Whether the tools are there; says aloud when they are not.
 fn ready(test: &str) -> bool {
-    let tools = ["/usr/sbin/runc", "/usr/bin/runc"]
-        .iter()
-        .any(|path| Path::new(path).exists())
+    let tools = ["/usr/sbin/runc", "/usr/bin/runc"].iter().any(|path| Path::new(path).exists())
         && Path::new("/bin/busybox").exists();
     if !tools {
         eprintln!("SKIPPED {test}: needs runc and a static /bin/busybox");
@@ -248,22 +228,14 @@ fn ready(test: &str) -> bool {
 /// Compares what a container told with what it should have told.
 fn check(told: &BTreeMap<String, String>, expected: &[(&str, &str)]) {
     for (name, value) in expected {
-        assert_eq!(
-            told.get(*name).map(String::as_str),
-            Some(*value),
-            "{name} in {told:#?}"
-        );
+        assert_eq!(told.get(*name).map(String::as_str), Some(*value), "{name} in {told:#?}");
     }
 }
 
 /// The kernel's view of a set of capabilities, as far as this machine has them.
 fn mask(bits: u64) -> String {
     let status = fs::read_to_string("/proc/1/status").unwrap();
-    let bounding = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapBnd:"))
-        .unwrap()
-        .trim();
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap().trim();
     format!("{:016x}", bits & u64::from_str_radix(bounding, 16).unwrap())
 }
 
@@ -276,10 +248,7 @@ fn a_plain_container_finds_what_kubernetes_promises() {
     let told = pod.run();
     let default = mask(0xa804_25fb);
     let ipc = fs::metadata(pod.dir.path().join("run/ipc")).unwrap().ino();
-    let net = fs::read_link("/proc/self/ns/net")
-        .unwrap()
-        .display()
-        .to_string();
+    let net = fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     check(
         &told,
@@ -358,17 +327,11 @@ fn a_privileged_container_on_the_hosts_namespaces_sees_the_host() {
     pod.spec.host_pid = Some(true);
     pod.spec.host_ipc = Some(true);
     // Writing here would rename the host's domain, which this container may do.
-    let script = SCRIPT.replace(
-        "echo x > /proc/sys/kernel/domainname",
-        "test -w /proc/sys/kernel",
-    );
+    let script = SCRIPT.replace("echo x > /proc/sys/kernel/domainname", "test -w /proc/sys/kernel");
     let script = script.replace("echo x 2>/dev/null > /dev/shm/new", "test -w /dev/shm");
     pod.spec.containers[0].command.as_mut().unwrap()[2] = script;
     let told = pod.run();
-    let ipc = fs::read_link("/proc/self/ns/ipc")
-        .unwrap()
-        .display()
-        .to_string();
+    let ipc = fs::read_link("/proc/self/ns/ipc").unwrap().display().to_string();
     check(
         &told,
         &[
@@ -383,10 +346,5 @@ fn a_privileged_container_on_the_hosts_namespaces_sees_the_host() {
     let dir = pod.dir.path().to_owned();
     drop(pod);
     assert!(!dir.exists());
-    assert!(
-        !table()
-            .unwrap()
-            .iter()
-            .any(|entry| entry.point.starts_with(&dir))
-    );
+    assert!(!table().unwrap().iter().any(|entry| entry.point.starts_with(&dir)));
 }

@@ -18,10 +18,7 @@ struct Layers {
 
 impl Layers {
     fn new(count: usize) -> Self {
-        let layers = Self {
-            dir: tempfile::tempdir().unwrap(),
-            count,
-        };
+        let layers = Self { dir: tempfile::tempdir().unwrap(), count };
         for index in 0..count {
             fs::create_dir(layers.at(index, "")).unwrap();
         }
@@ -66,9 +63,8 @@ impl Layers {
     /// The texts, and whether the kernel was not needed for them.
     fn read(&self) -> (String, String, bool) {
         let layers = layers(&self.overlay()).unwrap();
-        let alone = [PASSWD, GROUP]
-            .iter()
-            .all(|path| matches!(look_up(&layers, path), Ok(Found::Text(_))));
+        let alone =
+            [PASSWD, GROUP].iter().all(|path| matches!(look_up(&layers, path), Ok(Found::Text(_))));
         let (passwd, group) = read_accounts(&self.overlay()).unwrap();
         (passwd, group, alone)
     }
@@ -128,14 +124,8 @@ fn the_kernel_is_asked_where_a_layer_may_hide_those_below() {
         at(layers.at(0, "work"))
     );
     fs::create_dir(layers.at(0, "work")).unwrap();
-    mount(
-        Some("overlay"),
-        &merged,
-        Some("overlay"),
-        MsFlags::empty(),
-        Some(data.as_str()),
-    )
-    .unwrap();
+    mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(data.as_str()))
+        .unwrap();
     let anew =
         fs::remove_dir_all(merged.join("etc")).and_then(|()| fs::create_dir(merged.join("etc")));
     nix::mount::umount(&merged).unwrap();
@@ -161,10 +151,7 @@ fn symlinks_are_followed_through_all_layers_but_never_out_of_the_image() {
     let left = table().unwrap();
     assert!(!left.iter().any(|entry| {
         entry.kind == "overlay"
-            && entry
-                .options
-                .iter()
-                .any(|o| o.contains(layers.dir.path().to_str().unwrap()))
+            && entry.options.iter().any(|o| o.contains(layers.dir.path().to_str().unwrap()))
     }));
 }
 
@@ -179,10 +166,7 @@ fn a_single_layer_needs_no_overlay() {
         options: vec!["rbind".into(), "rw".into()],
         ..MountPoint::default()
     };
-    assert_eq!(
-        read_accounts(&[bind]).unwrap(),
-        ("one".into(), String::new())
-    );
+    assert_eq!(read_accounts(&[bind]).unwrap(), ("one".into(), String::new()));
 }
 
 #[test]

@@ -13,10 +13,7 @@ use crate::host::tests::as_root;
 use super::*;
 
 fn pod(volumes: Vec<Volume>) -> PodSpec {
-    PodSpec {
-        volumes: Some(volumes),
-        ..PodSpec::default()
-    }
+    PodSpec { volumes: Some(volumes), ..PodSpec::default() }
 }
 
 fn host(path: &Path, kind: &str) -> PodSpec {
@@ -57,11 +54,7 @@ fn each_type_takes_what_kubernetes_takes() {
     }
     let null = PathBuf::from("/dev/null");
     for (kind, fits, noun) in [
-        (
-            "DirectoryOrCreate",
-            vec![at("dir"), at("to-dir")],
-            "directory",
-        ),
+        ("DirectoryOrCreate", vec![at("dir"), at("to-dir")], "directory"),
         ("Directory", vec![at("dir"), at("to-dir")], "directory"),
         ("FileOrCreate", vec![at("file"), at("to-file")], "file"),
         ("File", vec![at("file"), at("to-file")], "file"),
@@ -69,21 +62,11 @@ fn each_type_takes_what_kubernetes_takes() {
         ("CharDevice", vec![null.clone()], "character device"),
         ("BlockDevice", vec![], "block device"),
     ] {
-        for path in [
-            at("dir"),
-            at("to-dir"),
-            at("file"),
-            at("to-file"),
-            at("socket"),
-            null.clone(),
-        ] {
+        for path in [at("dir"), at("to-dir"), at("file"), at("to-file"), at("socket"), null.clone()]
+        {
             let result = prepare(&host(&path, kind), dir.path());
             if fits.contains(&path) {
-                assert_eq!(
-                    result.unwrap()["v"],
-                    fs::canonicalize(&path).unwrap(),
-                    "{kind}"
-                );
+                assert_eq!(result.unwrap()["v"], fs::canonicalize(&path).unwrap(), "{kind}");
             } else if !(kind.starts_with("Socket") && path == at("to-socket")) {
                 assert_eq!(
                     result.unwrap_err().to_string(),
@@ -96,30 +79,18 @@ fn each_type_takes_what_kubernetes_takes() {
             }
         }
         if !kind.ends_with("OrCreate") {
-            assert!(
-                prepare(&host(&at("missing"), kind), dir.path()).is_err(),
-                "{kind}"
-            );
+            assert!(prepare(&host(&at("missing"), kind), dir.path()).is_err(), "{kind}");
         }
     }
     assert!(prepare(&host(&null, ""), dir.path()).is_ok());
     let error = prepare(&host(&null, "Folder"), dir.path()).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .ends_with("Folder is an invalid volume type"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("Folder is an invalid volume type"), "{error}");
 }
 
 #[test]
 fn what_is_missing_is_made_where_the_type_allows_it() {
     let dir = tempfile::tempdir().unwrap();
-    for (kind, name) in [
-        ("", "a/b"),
-        ("DirectoryOrCreate", "c/d"),
-        ("FileOrCreate", "file"),
-    ] {
+    for (kind, name) in [("", "a/b"), ("DirectoryOrCreate", "c/d"), ("FileOrCreate", "file")] {
         let path = dir.path().join(name);
         assert_eq!(prepare(&host(&path, kind), dir.path()).unwrap()["v"], path);
         assert_eq!(path.is_dir(), kind != "FileOrCreate", "{kind}");
@@ -128,21 +99,14 @@ fn what_is_missing_is_made_where_the_type_allows_it() {
     assert_eq!(mode(&dir.path().join("file")), 0o644);
     let orphan = host(&dir.path().join("no/such/parent"), "FileOrCreate");
     let error = prepare(&orphan, dir.path()).unwrap_err();
-    assert!(
-        Chain(&error).to_string().contains("create file"),
-        "{}",
-        Chain(&error)
-    );
+    assert!(Chain(&error).to_string().contains("create file"), "{}", Chain(&error));
     assert!(!dir.path().join("no").exists());
 }
 
 #[test]
 fn an_empty_dir_is_open_to_all_and_keeps_its_content() {
     let dir = tempfile::tempdir().unwrap();
-    let unnamed = Volume {
-        name: "scratch".into(),
-        ..Volume::default()
-    };
+    let unnamed = Volume { name: "scratch".into(), ..Volume::default() };
     let pod_dir = dir.path().join("pod");
     let path = prepare(&pod(vec![unnamed.clone()]), &pod_dir).unwrap()["scratch"].clone();
     assert!(path.ends_with("volumes/kubernetes.io~empty-dir/scratch"));
@@ -169,20 +133,11 @@ fn an_empty_dir_in_memory_is_mounted_once_and_gone_afterwards() {
     assert_eq!(mode(&path), 0o777);
     let size = statvfs(&path).unwrap();
     assert_eq!(size.blocks() * size.fragment_size(), 1 << 20);
-    let count = table()
-        .unwrap()
-        .iter()
-        .filter(|entry| entry.point == path)
-        .count();
+    let count = table().unwrap().iter().filter(|entry| entry.point == path).count();
     assert_eq!(count, 1);
     remove(&pod_dir).unwrap();
     assert!(!pod_dir.exists());
-    assert!(
-        !table()
-            .unwrap()
-            .iter()
-            .any(|entry| entry.point.starts_with(dir.path()))
-    );
+    assert!(!table().unwrap().iter().any(|entry| entry.point.starts_with(dir.path())));
 }
 
 #[test]
@@ -207,10 +162,7 @@ fn a_volume_in_memory_is_no_larger_than_its_pod() {
         (vec![container("1Mi")], "1Gi", Some(1 << 20)),
         (vec![container("1Mi")], "0", Some(1 << 20)),
     ] {
-        let spec = PodSpec {
-            containers,
-            ..PodSpec::default()
-        };
+        let spec = PodSpec { containers, ..PodSpec::default() };
         assert_eq!(memory_size(&spec, &source(limit)), expected);
     }
 }
@@ -234,10 +186,7 @@ fn other_volumes_and_media_are_refused_by_name() {
     for volume in [secret, pages] {
         let name = volume.name.clone();
         let error = prepare(&pod(vec![volume]), dir.path()).unwrap_err();
-        assert!(
-            error.to_string().contains(&format!("volume \"{name}\"")),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&format!("volume \"{name}\"")), "{error}");
     }
 }
 
@@ -258,14 +207,7 @@ fn mounts_travel_to_the_host_from_shared_mounts_only() {
         }]),
         ..Container::default()
     }];
-    mount(
-        Some("tmpfs"),
-        &path,
-        Some("tmpfs"),
-        MsFlags::empty(),
-        None::<&str>,
-    )
-    .unwrap();
+    mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
     let set = |flag| mount(None::<&str>, &path, None::<&str>, flag, None::<&str>).unwrap();
     set(MsFlags::MS_PRIVATE);
     let private = prepare(&spec, dir.path());

@@ -26,10 +26,7 @@ fn list(fixture: &Fixture) -> Vec<String> {
 
 /// The destinations in order.
 fn destinations(fixture: &Fixture) -> Vec<String> {
-    list(fixture)
-        .iter()
-        .map(|line| line.split(' ').next().unwrap().to_owned())
-        .collect()
+    list(fixture).iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -60,15 +57,9 @@ fn volumes_are_mounted_by_depth_with_their_mode_and_propagation() {
     let list = list(&fixture);
     assert_eq!(
         list[6..8],
-        [
-            "/data bind /vol/data rbind,rprivate,ro",
-            "/rootfs bind /vol/host rbind,rslave,ro"
-        ]
+        ["/data bind /vol/data rbind,rprivate,ro", "/rootfs bind /vol/host rbind,rslave,ro"]
     );
-    assert_eq!(
-        list.last().unwrap(),
-        "/data/deep/cache bind /vol/cache rbind,rprivate,rw"
-    );
+    assert_eq!(list.last().unwrap(), "/data/deep/cache bind /vol/cache rbind,rprivate,rw");
 }
 
 #[test]
@@ -84,11 +75,7 @@ fn the_roots_propagation_is_as_wide_as_the_widest_mount_needs() {
         }
         let spec = fixture.make().unwrap();
         let linux = spec.linux().as_ref().unwrap();
-        assert_eq!(
-            linux.rootfs_propagation().as_deref(),
-            expected,
-            "{propagations:?}"
-        );
+        assert_eq!(linux.rootfs_propagation().as_deref(), expected, "{propagations:?}");
     }
 }
 
@@ -145,20 +132,14 @@ fn a_privileged_container_may_write_to_sys_and_its_cgroups() {
     fixture.security().privileged = Some(true);
     let list = list(&fixture);
     assert_eq!(list[4], "/sys sysfs sysfs nosuid,noexec,nodev,rw");
-    assert_eq!(
-        list[5],
-        "/sys/fs/cgroup cgroup cgroup nosuid,noexec,nodev,relatime,rw"
-    );
+    assert_eq!(list[5], "/sys/fs/cgroup cgroup cgroup nosuid,noexec,nodev,relatime,rw");
 }
 
 #[test]
 fn a_read_only_root_makes_the_runtimes_files_read_only_but_not_hosts_and_shm() {
     let mut fixture = Fixture::new(&[]);
     fixture.security().read_only_root_filesystem = Some(true);
-    let modes: Vec<_> = list(&fixture)[6..]
-        .iter()
-        .map(|line| line.ends_with(",ro"))
-        .collect();
+    let modes: Vec<_> = list(&fixture)[6..].iter().map(|line| line.ends_with(",ro")).collect();
     assert_eq!(modes, [false, true, true, false]);
 }
 
@@ -168,10 +149,7 @@ fn faulty_mounts_are_refused_by_name() {
     missing.mount("gone", "/x", false, "");
     missing.volumes.clear();
     let fault = missing.make().unwrap_err();
-    assert_eq!(
-        fault.message,
-        "cannot find volume \"gone\" to mount into container \"main\""
-    );
+    assert_eq!(fault.message, "cannot find volume \"gone\" to mount into container \"main\"");
     let mut part = Fixture::new(&[]);
     part.mount("v", "/x", false, "");
     part.spec.containers[0].volume_mounts.as_mut().unwrap()[0].sub_path = Some("a".into());
@@ -183,13 +161,9 @@ fn faulty_mounts_are_refused_by_name() {
 
 #[test]
 fn paths_take_their_normal_form() {
-    for (path, normal) in [
-        ("/", "/"),
-        ("a", "/a"),
-        ("/a/", "/a"),
-        ("//a//./b", "/a/b"),
-        ("/../a/../b", "/b"),
-    ] {
+    for (path, normal) in
+        [("/", "/"), ("a", "/a"), ("/a/", "/a"), ("//a//./b", "/a/b"), ("/../a/../b", "/b")]
+    {
         assert_eq!(normal_path(path), normal, "{path}");
     }
 }

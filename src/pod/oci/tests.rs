@@ -31,11 +31,7 @@ impl Fixture {
                 ..PodSpec::default()
             },
             image: ImageConfig::default(),
-            user: User {
-                uid: 0,
-                gid: 0,
-                additional_gids: vec![0, 10],
-            },
+            user: User { uid: 0, gid: 0, additional_gids: vec![0, 10] },
             sandbox: SandboxFacts {
                 ipc: Some("/run/p/ipc".into()),
                 shm: "/run/p/shm".into(),
@@ -67,25 +63,19 @@ impl Fixture {
 
     /// Gives the container a volume mount; the volume lies at `/vol/<name>`.
     pub fn mount(&mut self, name: &str, path: &str, read_only: bool, propagation: &str) {
-        self.volumes
-            .insert(name.into(), format!("/vol/{name}").into());
-        self.spec.containers[0]
-            .volume_mounts
-            .get_or_insert_default()
-            .push(VolumeMount {
-                name: name.into(),
-                mount_path: path.into(),
-                read_only: Some(read_only),
-                mount_propagation: (!propagation.is_empty()).then(|| propagation.into()),
-                ..VolumeMount::default()
-            });
+        self.volumes.insert(name.into(), format!("/vol/{name}").into());
+        self.spec.containers[0].volume_mounts.get_or_insert_default().push(VolumeMount {
+            name: name.into(),
+            mount_path: path.into(),
+            read_only: Some(read_only),
+            mount_propagation: (!propagation.is_empty()).then(|| propagation.into()),
+            ..VolumeMount::default()
+        });
     }
 
     /// The container's security context.
     pub fn security(&mut self) -> &mut SecurityContext {
-        self.spec.containers[0]
-            .security_context
-            .get_or_insert_default()
+        self.spec.containers[0].security_context.get_or_insert_default()
     }
 
     /// The spec.
@@ -114,14 +104,9 @@ impl Fixture {
 
 /// The capability list at `set`, sorted.
 fn sorted(spec: &Value, set: &str) -> Vec<String> {
-    let list = spec["process"]["capabilities"][set]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let mut names: Vec<String> = list
-        .iter()
-        .map(|name| name.as_str().unwrap().to_owned())
-        .collect();
+    let list = spec["process"]["capabilities"][set].as_array().cloned().unwrap_or_default();
+    let mut names: Vec<String> =
+        list.iter().map(|name| name.as_str().unwrap().to_owned()).collect();
     names.sort();
     names
 }
@@ -134,9 +119,7 @@ fn namespace_list(spec: &Value) -> Vec<String> {
         .iter()
         .map(|entry| {
             let kind = entry["type"].as_str().unwrap();
-            entry["path"]
-                .as_str()
-                .map_or(kind.into(), |path| format!("{kind}={path}"))
+            entry["path"].as_str().map_or(kind.into(), |path| format!("{kind}={path}"))
         })
         .collect()
 }
@@ -152,10 +135,7 @@ fn a_plain_container_has_the_defaults_and_nothing_more() {
     assert_eq!(spec.get("hostname"), None);
     assert_eq!(spec.get("hooks"), None);
     let process = &spec["process"];
-    assert_eq!(
-        process["user"],
-        json!({"uid": 0, "gid": 0, "additionalGids": [0, 10]})
-    );
+    assert_eq!(process["user"], json!({"uid": 0, "gid": 0, "additionalGids": [0, 10]}));
     assert_eq!(process["args"], json!(["/bin/true"]));
     assert_eq!(process["cwd"], "/srv");
     assert_eq!(process["env"][1], "HOSTNAME=node-1");
@@ -170,13 +150,7 @@ fn a_plain_container_has_the_defaults_and_nothing_more() {
     assert_eq!(process["capabilities"].get("ambient"), None);
     let linux = &spec["linux"];
     assert_eq!(linux["cgroupsPath"], "/podward/podu/c");
-    for absent in [
-        "devices",
-        "seccomp",
-        "rootfsPropagation",
-        "sysctl",
-        "uidMappings",
-    ] {
+    for absent in ["devices", "seccomp", "rootfsPropagation", "sysctl", "uidMappings"] {
         assert_eq!(linux.get(absent), None, "{absent}");
     }
     assert_eq!(linux["maskedPaths"].as_array().unwrap().len(), 13);
@@ -215,22 +189,8 @@ fn limits_reach_the_containers_cgroup() {
             json!({"limit": bytes, "swap": bytes}),
             json!({"memory.oom.group": "1"}),
         ),
-        (
-            limited,
-            false,
-            true,
-            cpu.clone(),
-            json!({"limit": bytes, "swap": bytes}),
-            Value::Null,
-        ),
-        (
-            limited,
-            false,
-            false,
-            cpu,
-            json!({"limit": bytes}),
-            Value::Null,
-        ),
+        (limited, false, true, cpu.clone(), json!({"limit": bytes, "swap": bytes}), Value::Null),
+        (limited, false, false, cpu, json!({"limit": bytes}), Value::Null),
     ] {
         let mut fixture = Fixture::new(amounts);
         (fixture.host.cgroup_v2, fixture.host.swap_accounting) = (v2, swap);
@@ -246,20 +206,8 @@ fn limits_reach_the_containers_cgroup() {
 #[test]
 fn namespaces_follow_what_the_pod_shares_with_the_host() {
     for (host_pid, ipc, v2, privileged, expected) in [
-        (
-            false,
-            true,
-            false,
-            false,
-            &["mount", "pid", "ipc=/run/p/ipc"][..],
-        ),
-        (
-            false,
-            true,
-            true,
-            false,
-            &["mount", "pid", "ipc=/run/p/ipc", "cgroup"],
-        ),
+        (false, true, false, false, &["mount", "pid", "ipc=/run/p/ipc"][..]),
+        (false, true, true, false, &["mount", "pid", "ipc=/run/p/ipc", "cgroup"]),
         (false, true, true, true, &["mount", "pid", "ipc=/run/p/ipc"]),
         (true, true, false, false, &["mount", "ipc=/run/p/ipc"]),
         (true, false, false, false, &["mount"]),
@@ -282,19 +230,13 @@ fn a_privileged_container_is_hardly_contained() {
     let spec = fixture.json();
     assert_eq!(sorted(&spec, "bounding").len(), host_capabilities().len());
     let linux = &spec["linux"];
-    assert_eq!(
-        linux["resources"]["devices"],
-        json!([{"allow": true, "access": "rwm"}])
-    );
+    assert_eq!(linux["resources"]["devices"], json!([{"allow": true, "access": "rwm"}]));
     assert_eq!(
         linux["devices"],
         json!([{"path": "/dev/kvm", "type": "c", "major": 10, "minor": 232, "fileMode": 0o660,
             "uid": 0, "gid": 104}])
     );
-    assert_eq!(
-        (&linux["maskedPaths"], &linux["readonlyPaths"]),
-        (&json!([]), &json!([]))
-    );
+    assert_eq!((&linux["maskedPaths"], &linux["readonlyPaths"]), (&json!([]), &json!([])));
 }
 
 #[test]

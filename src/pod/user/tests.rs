@@ -48,10 +48,7 @@ impl Case {
             }),
             ..Container::default()
         };
-        let image = ImageConfig {
-            user: self.image.into(),
-            ..ImageConfig::default()
-        };
+        let image = ImageConfig { user: self.image.into(), ..ImageConfig::default() };
         user_request(&spec, &container, &image)
     }
 
@@ -80,28 +77,17 @@ fn users_and_groups_come_from_the_spec_then_the_image() {
         (None, Some(4242), Some(5), "", (4242, 5, vec![5])),
         (None, None, Some(10), "app", (1000, 10, vec![10, 6])),
     ] {
-        let case = Case {
-            pod_user,
-            user,
-            group,
-            image,
-            ..Case::default()
-        };
+        let case = Case { pod_user, user, group, image, ..Case::default() };
         assert_eq!(case.resolve(PASSWD, GROUP), Ok(expected));
     }
 }
 
 #[test]
 fn the_pods_groups_join_the_images_unless_it_is_strict() {
-    for (supplemental, strict, expected) in [
-        (&[6, 99][..], false, (0, 0, vec![0, 10, 6, 99])),
-        (&[99], true, (0, 0, vec![0, 99])),
-    ] {
-        let case = Case {
-            supplemental,
-            strict,
-            ..Case::default()
-        };
+    for (supplemental, strict, expected) in
+        [(&[6, 99][..], false, (0, 0, vec![0, 10, 6, 99])), (&[99], true, (0, 0, vec![0, 99]))]
+    {
+        let case = Case { supplemental, strict, ..Case::default() };
         assert_eq!(case.resolve(PASSWD, GROUP), Ok(expected));
     }
 }
@@ -109,34 +95,17 @@ fn the_pods_groups_join_the_images_unless_it_is_strict() {
 #[test]
 fn an_image_without_accounts_runs_numbers_only() {
     assert_eq!(Case::default().resolve("", ""), Ok((0, 0, vec![0])));
-    let named = Case {
-        image: "app",
-        ..Case::default()
-    };
-    assert!(
-        named
-            .resolve("", "")
-            .unwrap_err()
-            .contains("unable to find user app")
-    );
+    let named = Case { image: "app", ..Case::default() };
+    assert!(named.resolve("", "").unwrap_err().contains("unable to find user app"));
 }
 
 #[test]
 fn numbers_alone_need_no_lookup() {
-    let case = Case {
-        user: Some(7),
-        group: Some(8),
-        supplemental: &[9],
-        strict: true,
-        ..Case::default()
-    };
+    let case =
+        Case { user: Some(7), group: Some(8), supplemental: &[9], strict: true, ..Case::default() };
     assert_eq!(
         case.request(),
-        Ok(UserRequest::Known(User {
-            uid: 7,
-            gid: 8,
-            additional_gids: vec![8, 9]
-        }))
+        Ok(UserRequest::Known(User { uid: 7, gid: 8, additional_gids: vec![8, 9] }))
     );
 }
 
@@ -144,11 +113,7 @@ fn numbers_alone_need_no_lookup() {
 fn non_root_is_held_before_anything_runs() {
     let as_root = "container has runAsNonRoot and image will run as root";
     for (user, image, expected) in [
-        (
-            Some(0),
-            "",
-            Some("container's runAsUser breaks non-root policy"),
-        ),
+        (Some(0), "", Some("container's runAsUser breaks non-root policy")),
         (None, "", Some(as_root)),
         (None, "0:5", Some(as_root)),
         (
@@ -162,16 +127,8 @@ fn non_root_is_held_before_anything_runs() {
         (None, "1000", None),
         (Some(1), "0", None),
     ] {
-        let case = Case {
-            user,
-            image,
-            non_root: true,
-            ..Case::default()
-        };
-        let fault = case
-            .request()
-            .err()
-            .map(|fault| (fault.reason, fault.message));
+        let case = Case { user, image, non_root: true, ..Case::default() };
+        let fault = case.request().err().map(|fault| (fault.reason, fault.message));
         let expected = expected.map(|text| ("CreateContainerConfigError", text.to_owned()));
         assert_eq!(fault, expected, "{image}");
     }
@@ -180,12 +137,7 @@ fn non_root_is_held_before_anything_runs() {
 #[test]
 fn ids_beyond_the_kernels_are_refused() {
     for id in [-1, 1 << 31, i64::MAX] {
-        let fault = Case {
-            user: Some(id),
-            ..Case::default()
-        }
-        .request()
-        .unwrap_err();
+        let fault = Case { user: Some(id), ..Case::default() }.request().unwrap_err();
         assert!(fault.message.contains(&id.to_string()), "{fault}");
     }
 }

@@ -30,10 +30,7 @@ fn files_that_are_no_text_get_one_clear_message() {
         file_fault(b"a: 1\n\nb: \xff\xfe\n"),
         "f: line 3 is not valid UTF-8; save it as UTF-8"
     );
-    assert_eq!(
-        file_fault(b"\xff\xfea\0"),
-        "f: is written in UTF-16; save it as UTF-8"
-    );
+    assert_eq!(file_fault(b"\xff\xfea\0"), "f: is written in UTF-16; save it as UTF-8");
 }
 
 #[test]
@@ -44,11 +41,7 @@ fn an_alias_bomb_is_refused() {
         let _ = writeln!(bomb, "a{level}: &a{level} [{items}]");
     }
     assert!(faults(&bomb)[0].contains("unfold"), "{:?}", faults(&bomb));
-    let long = format!(
-        "a: &a \"{}\"\nb: [{}]\n",
-        "x".repeat(1 << 20),
-        vec!["*a"; 3000].join(", ")
-    );
+    let long = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 3000].join(", "));
     assert!(!faults(&long).is_empty());
 }
 
@@ -60,9 +53,7 @@ fn deep_nesting_is_refused() {
         "- ".repeat(100_000),
         format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000)),
         format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000)),
-        (0..1500).fold(String::new(), |text, depth| {
-            text + &" ".repeat(depth) + "a:\n"
-        }),
+        (0..1500).fold(String::new(), |text, depth| text + &" ".repeat(depth) + "a:\n"),
     ] {
         let fault = &only(&deep).faults[0];
         assert!(!fault.remedy.is_empty(), "{fault}");
@@ -152,18 +143,12 @@ fn mutation() -> impl Strategy<Value = String> {
 
 /// Each document has an outcome, and one that is rejected says why.
 fn sound(bytes: &[u8]) {
-    for validation in [
-        FieldValidation::Strict,
-        FieldValidation::Warn,
-        FieldValidation::Ignore,
-    ] {
+    for validation in [FieldValidation::Strict, FieldValidation::Warn, FieldValidation::Ignore] {
         for (place, document) in read("f", bytes, validation).documents.iter().enumerate() {
             assert_eq!(document.index, place + 1);
             let rejected = matches!(document.outcome, crate::spec::Outcome::Rejected);
-            let refused = document
-                .fields
-                .iter()
-                .any(|field| field.support == crate::spec::Support::Refused);
+            let refused =
+                document.fields.iter().any(|field| field.support == crate::spec::Support::Refused);
             assert_eq!(rejected, refused || !document.faults.is_empty());
             assert!(
                 document

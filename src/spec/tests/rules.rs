@@ -40,10 +40,7 @@ fn values_of_the_wrong_type_are_all_named_with_their_paths() {
     let text = container(
         "env:\n- {name: A, value: 8080}\n- {name: B, value: yes}\nargs: [a, 1]\nports: 80",
     )
-    .replace(
-        "#POD",
-        "hostPID: \"yes\"\n      nodeSelector: {a: 1}\n      tolerations: [x]",
-    );
+    .replace("#POD", "hostPID: \"yes\"\n      nodeSelector: {a: 1}\n      tolerations: [x]");
     let document = only(&text);
     let found: Vec<String> = document.faults.iter().map(ToString::to_string).collect();
     let base = "test.yaml:";
@@ -57,9 +54,7 @@ fn values_of_the_wrong_type_are_all_named_with_their_paths() {
         "tolerations[0]: \"x\": is a string, but must be a mapping",
     ] {
         assert!(
-            found
-                .iter()
-                .any(|fault| fault.starts_with(base) && fault.contains(part)),
+            found.iter().any(|fault| fault.starts_with(base) && fault.contains(part)),
             "{part}\n{found:#?}"
         );
     }
@@ -84,26 +79,14 @@ fn unknown_fields_name_the_nearest_known_one() {
             "spec.replicas",
             "DaemonSetSpec has no such field; remove it",
         ),
-        (
-            GOOD.to_owned() + "stauts: {}\n",
-            "stauts",
-            "did you mean status?",
-        ),
-        (
-            pod("hostnetwork: null"),
-            "spec.template.spec.hostnetwork",
-            "did you mean hostNetwork?",
-        ),
+        (GOOD.to_owned() + "stauts: {}\n", "stauts", "did you mean status?"),
+        (pod("hostnetwork: null"), "spec.template.spec.hostnetwork", "did you mean hostNetwork?"),
     ] {
         let document = only(&text);
         assert_eq!(document.faults.len(), 1, "{:?}", document.faults);
         let fault = &document.faults[0];
         assert_eq!(
-            (
-                fault.path.as_str(),
-                fault.problem.as_str(),
-                fault.remedy.as_str()
-            ),
+            (fault.path.as_str(), fault.problem.as_str(), fault.remedy.as_str()),
             (path, "unknown field", remedy)
         );
     }
@@ -112,19 +95,10 @@ fn unknown_fields_name_the_nearest_known_one() {
 #[test]
 fn metadata_is_checked() {
     each_has(&[
-        (
-            with("name: web", "name: Web"),
-            "metadata.name: is not well-formed",
-        ),
-        (
-            with("name: web", "name: web_1"),
-            "metadata.name: is not well-formed",
-        ),
+        (with("name: web", "name: Web"), "metadata.name: is not well-formed"),
+        (with("name: web", "name: web_1"), "metadata.name: is not well-formed"),
         (with("name: web", "name: \"\""), "metadata.name: is empty"),
-        (
-            with("name: web", "labels: {a: b}"),
-            "metadata.name: required field is missing",
-        ),
+        (with("name: web", "labels: {a: b}"), "metadata.name: required field is missing"),
         (
             with("name: web", "name: web\n  namespace: a.b"),
             "metadata.namespace: is not well-formed",
@@ -144,31 +118,21 @@ fn metadata_is_checked() {
     ]);
     each_passes(&[
         with("name: web", "name: a.b-c.d"),
-        with(
-            "name: web",
-            "name: web\n  annotations: {Example.com/X_y: \"any thing\"}",
-        ),
+        with("name: web", "name: web\n  annotations: {Example.com/X_y: \"any thing\"}"),
         with("name: web", "name: web\n  labels: {example.com/a: \"\"}"),
     ]);
 }
 
 #[test]
 fn the_selector_must_match_the_template() {
-    let expression = |text: &str| {
-        with(
-            "matchLabels: {app: web}",
-            &format!("matchExpressions: [{text}]"),
-        )
-    };
+    let expression =
+        |text: &str| with("matchLabels: {app: web}", &format!("matchExpressions: [{text}]"));
     each_has(&[
         (
             with("  selector:\n    matchLabels: {app: web}\n", ""),
             "spec.selector: required field is missing",
         ),
-        (
-            with("matchLabels: {app: web}", "matchLabels: {}"),
-            "spec.selector: is empty",
-        ),
+        (with("matchLabels: {app: web}", "matchLabels: {}"), "spec.selector: is empty"),
         (
             with("matchLabels: {app: web}", "matchLabels: {app: x}"),
             "spec.selector.matchLabels.app: does not match the labels of the template",
@@ -241,14 +205,8 @@ fn the_update_strategy_is_checked() {
             spec("updateStrategy: {type: Recreate}"),
             "spec.updateStrategy.type: is none of the known values",
         ),
-        (
-            spec("minReadySeconds: -1"),
-            "spec.minReadySeconds: is out of bounds",
-        ),
-        (
-            spec("revisionHistoryLimit: -1"),
-            "spec.revisionHistoryLimit: is out of bounds",
-        ),
+        (spec("minReadySeconds: -1"), "spec.minReadySeconds: is out of bounds"),
+        (spec("revisionHistoryLimit: -1"), "spec.revisionHistoryLimit: is out of bounds"),
     ]);
     each_passes(&[
         rolling("maxSurge: 1, maxUnavailable: 0"),
@@ -263,10 +221,7 @@ fn the_update_strategy_is_checked() {
 #[test]
 fn the_pod_is_checked() {
     each_has(&[
-        (
-            pod("restartPolicy: Never"),
-            "restartPolicy: a DaemonSet restarts its containers always",
-        ),
+        (pod("restartPolicy: Never"), "restartPolicy: a DaemonSet restarts its containers always"),
         (
             pod("activeDeadlineSeconds: 5"),
             "activeDeadlineSeconds: a pod of a DaemonSet runs without end",
@@ -275,14 +230,8 @@ fn the_pod_is_checked() {
             pod("terminationGracePeriodSeconds: -1"),
             "terminationGracePeriodSeconds: is out of bounds",
         ),
-        (
-            pod("dnsPolicy: Cluster"),
-            "dnsPolicy: is none of the known values",
-        ),
-        (
-            pod("dnsPolicy: None"),
-            "dnsConfig.nameservers: is empty, though dnsPolicy is None",
-        ),
+        (pod("dnsPolicy: Cluster"), "dnsPolicy: is none of the known values"),
+        (pod("dnsPolicy: None"), "dnsConfig.nameservers: is empty, though dnsPolicy is None"),
         (
             pod("hostAliases: [{ip: 1.2.3, hostnames: [a]}]"),
             "hostAliases[0].ip: is not well-formed",
@@ -296,10 +245,7 @@ fn the_pod_is_checked() {
             "ephemeralContainers: may not stand in a template",
         ),
         (pod("nodeName: A"), "nodeName: is not well-formed"),
-        (
-            pod("nodeSelector: {a: b c}"),
-            "nodeSelector.a: is not well-formed",
-        ),
+        (pod("nodeSelector: {a: b c}"), "nodeSelector.a: is not well-formed"),
         (
             with(
                 "      containers:\n      - name: main\n        image: busybox:1.36\n",
@@ -328,14 +274,8 @@ fn containers_are_checked() {
             second("{name: main, image: b}"),
             "containers[1].name: spec.template.spec.containers[0] has the same name",
         ),
-        (
-            second("{name: other}"),
-            "containers[1].image: required field is missing",
-        ),
-        (
-            second("{image: b}"),
-            "containers[1].name: required field is missing",
-        ),
+        (second("{name: other}"), "containers[1].image: required field is missing"),
+        (second("{image: b}"), "containers[1].name: required field is missing"),
         (with("name: main", "name: Main"), "name: is not well-formed"),
         (image("\"\""), "image: is empty"),
         (image("\" busybox\""), "image: has blanks around it"),
@@ -343,19 +283,10 @@ fn containers_are_checked() {
         (image("\"busybox:\""), "image: is not well-formed"),
         (image("https://busybox"), "image: is not well-formed"),
         (image("busybox@sha256:12"), "image: is not well-formed"),
-        (
-            container("imagePullPolicy: Sometimes"),
-            "imagePullPolicy: is none of the known values",
-        ),
+        (container("imagePullPolicy: Sometimes"), "imagePullPolicy: is none of the known values"),
         (container("env: [{name: \"\"}]"), "env[0].name: is empty"),
-        (
-            container("env: [{name: A=B, value: x}]"),
-            "env[0].name: is not well-formed",
-        ),
-        (
-            container("env: [{value: x}]"),
-            "env[0].name: required field is missing",
-        ),
+        (container("env: [{name: A=B, value: x}]"), "env[0].name: is not well-formed"),
+        (container("env: [{value: x}]"), "env[0].name: required field is missing"),
         (
             container(
                 "env: [{name: A, value: x, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]",
@@ -366,10 +297,7 @@ fn containers_are_checked() {
             container("env: [{name: A, valueFrom: {fieldRef: {fieldPath: spec.x}}}]"),
             "env[0].valueFrom.fieldRef.fieldPath: is not well-formed",
         ),
-        (
-            container("env: [{name: A, valueFrom: {}}]"),
-            "env[0].valueFrom: has no source",
-        ),
+        (container("env: [{name: A, valueFrom: {}}]"), "env[0].valueFrom: has no source"),
     ]);
     each_passes(&[
         image("localhost:5000/a/b_c.d:V1.2-x"),
@@ -385,22 +313,13 @@ fn containers_are_checked() {
 fn ports_are_checked() {
     let ports = |text: &str| container(&format!("ports: [{text}]"));
     each_has(&[
-        (
-            ports("{containerPort: 0}"),
-            "ports[0].containerPort: is out of bounds",
-        ),
-        (
-            ports("{containerPort: 65536}"),
-            "ports[0].containerPort: is out of bounds",
-        ),
+        (ports("{containerPort: 0}"), "ports[0].containerPort: is out of bounds"),
+        (ports("{containerPort: 65536}"), "ports[0].containerPort: is out of bounds"),
         (
             ports("{containerPort: http}"),
             "ports[0].containerPort: is a string, but must be a whole number of 32 bits",
         ),
-        (
-            ports("{name: a}"),
-            "ports[0].containerPort: required field is missing",
-        ),
+        (ports("{name: a}"), "ports[0].containerPort: required field is missing"),
         (
             ports("{containerPort: 1, protocol: tcp}"),
             "ports[0].protocol: is none of the known values",
@@ -409,14 +328,8 @@ fn ports_are_checked() {
             ports("{containerPort: 1, name: averyveryverylongname}"),
             "ports[0].name: is not well-formed",
         ),
-        (
-            ports("{containerPort: 1, name: \"8080\"}"),
-            "ports[0].name: is not well-formed",
-        ),
-        (
-            ports("{containerPort: 1, name: a--b}"),
-            "ports[0].name: is not well-formed",
-        ),
+        (ports("{containerPort: 1, name: \"8080\"}"), "ports[0].name: is not well-formed"),
+        (ports("{containerPort: 1, name: a--b}"), "ports[0].name: is not well-formed"),
         (
             ports("{containerPort: 1, name: a}, {containerPort: 2, name: a}"),
             "ports[1].name: spec.template.spec.containers[0].ports[0] has the same name",
@@ -440,26 +353,14 @@ fn ports_are_checked() {
 fn resources_are_checked() {
     let resources = |text: &str| container(&format!("resources: {{{text}}}"));
     each_has(&[
-        (
-            resources("limits: {cpu: much}"),
-            "resources.limits.cpu: is not a quantity",
-        ),
-        (
-            resources("limits: {cpu: -1}"),
-            "resources.limits.cpu: is negative",
-        ),
-        (
-            resources("limits: {memory: 64MB}"),
-            "resources.limits.memory: is not a quantity",
-        ),
+        (resources("limits: {cpu: much}"), "resources.limits.cpu: is not a quantity"),
+        (resources("limits: {cpu: -1}"), "resources.limits.cpu: is negative"),
+        (resources("limits: {memory: 64MB}"), "resources.limits.memory: is not a quantity"),
         (
             resources("requests: {cpu: 2}, limits: {cpu: 1}"),
             "resources.requests.cpu: is more than the limit",
         ),
-        (
-            resources("limits: {disk: 1}"),
-            "resources.limits.disk: is no resource of a container",
-        ),
+        (resources("limits: {disk: 1}"), "resources.limits.disk: is no resource of a container"),
         (
             resources("limits: {example.com/x: 0.5}"),
             "resources.limits[example.com/x]: is no whole number",
@@ -482,22 +383,13 @@ fn probes_and_hooks_are_checked_although_they_are_not_run() {
             probe("liveness", "exec: {command: [a]}, successThreshold: 2"),
             "livenessProbe.successThreshold: must be 1 for this kind of probe",
         ),
-        (
-            probe("liveness", "periodSeconds: 5"),
-            "livenessProbe: has none of its choices",
-        ),
+        (probe("liveness", "periodSeconds: 5"), "livenessProbe: has none of its choices"),
         (
             probe("liveness", "exec: {command: [a]}, tcpSocket: {port: 1}"),
             "livenessProbe: has more than one of its choices",
         ),
-        (
-            probe("startup", "exec: {}"),
-            "startupProbe.exec.command: is empty",
-        ),
-        (
-            probe("readiness", "httpGet: {port: 0}"),
-            "readinessProbe.httpGet.port: is out of bounds",
-        ),
+        (probe("startup", "exec: {}"), "startupProbe.exec.command: is empty"),
+        (probe("readiness", "httpGet: {port: 0}"), "readinessProbe.httpGet.port: is out of bounds"),
         (
             probe("readiness", "httpGet: {path: /}"),
             "readinessProbe.httpGet.port: required field is missing",
@@ -511,23 +403,14 @@ fn probes_and_hooks_are_checked_although_they_are_not_run() {
             "readinessProbe.timeoutSeconds: is out of bounds",
         ),
         (
-            probe(
-                "readiness",
-                "exec: {command: [a]}, terminationGracePeriodSeconds: 3",
-            ),
+            probe("readiness", "exec: {command: [a]}, terminationGracePeriodSeconds: 3"),
             "readinessProbe.terminationGracePeriodSeconds: a readiness probe stops nothing",
         ),
         (
-            probe(
-                "liveness",
-                "exec: {command: [a]}, terminationGracePeriodSeconds: 0",
-            ),
+            probe("liveness", "exec: {command: [a]}, terminationGracePeriodSeconds: 0"),
             "livenessProbe.terminationGracePeriodSeconds: is out of bounds",
         ),
-        (
-            container("lifecycle: {preStop: {}}"),
-            "lifecycle.preStop: has none of its choices",
-        ),
+        (container("lifecycle: {preStop: {}}"), "lifecycle.preStop: has none of its choices"),
         (
             container("lifecycle: {preStop: {sleep: {seconds: 31}}}"),
             "lifecycle.preStop.sleep.seconds: is out of bounds",
@@ -538,17 +421,11 @@ fn probes_and_hooks_are_checked_although_they_are_not_run() {
         ),
     ]);
     each_passes(&[
-        probe(
-            "readiness",
-            "exec: {command: [a]}, successThreshold: 3, timeoutSeconds: 0",
-        ),
+        probe("readiness", "exec: {command: [a]}, successThreshold: 3, timeoutSeconds: 0"),
         probe("liveness", "grpc: {port: 5}"),
     ]);
     let named = only(&probe("liveness", "tcpSocket: {port: http}"));
-    assert_eq!(
-        named.warnings[0].problem,
-        "no port of this container has that name"
-    );
+    assert_eq!(named.warnings[0].problem, "no port of this container has that name");
 }
 
 #[test]
@@ -558,35 +435,17 @@ fn volumes_and_mounts_are_checked() {
         container(&format!("volumeMounts: [{text}]")).replace("#POD", "volumes: [{name: v}]")
     };
     each_has(&[
-        (
-            volumes("{name: a}, {name: a}"),
-            "volumes[1].name: another volume has the same name",
-        ),
+        (volumes("{name: a}, {name: a}"), "volumes[1].name: another volume has the same name"),
         (volumes("{name: A}"), "volumes[0].name: is not well-formed"),
-        (
-            volumes("{emptyDir: {}}"),
-            "volumes[0].name: required field is missing",
-        ),
+        (volumes("{emptyDir: {}}"), "volumes[0].name: required field is missing"),
         (
             volumes("{name: a, emptyDir: {}, hostPath: {path: /a}}"),
             "volumes[0]: has more than one source: emptyDir, hostPath",
         ),
-        (
-            volumes("{name: a, hostPath: {path: a/b}}"),
-            "volumes[0].hostPath.path: is not absolute",
-        ),
-        (
-            volumes("{name: a, hostPath: {path: /a/../b}}"),
-            "volumes[0].hostPath.path: contains ..",
-        ),
-        (
-            volumes("{name: a, hostPath: {path: \"\"}}"),
-            "volumes[0].hostPath.path: is empty",
-        ),
-        (
-            volumes("{name: a, hostPath: {}}"),
-            "volumes[0].hostPath.path: required field is missing",
-        ),
+        (volumes("{name: a, hostPath: {path: a/b}}"), "volumes[0].hostPath.path: is not absolute"),
+        (volumes("{name: a, hostPath: {path: /a/../b}}"), "volumes[0].hostPath.path: contains .."),
+        (volumes("{name: a, hostPath: {path: \"\"}}"), "volumes[0].hostPath.path: is empty"),
+        (volumes("{name: a, hostPath: {}}"), "volumes[0].hostPath.path: required field is missing"),
         (
             volumes("{name: a, hostPath: {path: /a, type: Dir}}"),
             "volumes[0].hostPath.type: is none of the known values",
@@ -603,18 +462,9 @@ fn volumes_and_mounts_are_checked() {
             volumes("{name: a, configMap: {name: c, items: [{key: k, path: ../x}]}}"),
             "volumes[0].configMap.items[0].path: starts with ..",
         ),
-        (
-            volumes("{name: a, nfs: {path: /}}"),
-            "volumes[0].nfs.server: required field is missing",
-        ),
-        (
-            mounts("{name: x, mountPath: /a}"),
-            "volumeMounts[0].name: no such volume",
-        ),
-        (
-            mounts("{name: v}"),
-            "volumeMounts[0].mountPath: required field is missing",
-        ),
+        (volumes("{name: a, nfs: {path: /}}"), "volumes[0].nfs.server: required field is missing"),
+        (mounts("{name: x, mountPath: /a}"), "volumeMounts[0].name: no such volume"),
+        (mounts("{name: v}"), "volumeMounts[0].mountPath: required field is missing"),
         (
             mounts("{name: v, mountPath: /a}, {name: v, mountPath: /a}"),
             "volumeMounts[1].mountPath: spec.template.spec.containers[0].volumeMounts[0] is mounted there too",
@@ -654,18 +504,12 @@ fn security_contexts_are_checked() {
             context("allowPrivilegeEscalation: false, capabilities: {add: [CAP_SYS_ADMIN]}"),
             "securityContext.allowPrivilegeEscalation: cannot be false beside CAP_SYS_ADMIN",
         ),
-        (
-            context("runAsUser: -1"),
-            "securityContext.runAsUser: is out of bounds",
-        ),
+        (context("runAsUser: -1"), "securityContext.runAsUser: is out of bounds"),
         (
             context("runAsUser: root"),
             "securityContext.runAsUser: is a string, but must be a whole number of 64 bits",
         ),
-        (
-            context("procMount: Masked"),
-            "securityContext.procMount: is none of the known values",
-        ),
+        (context("procMount: Masked"), "securityContext.procMount: is none of the known values"),
         (
             context("seccompProfile: {type: Localhost}"),
             "securityContext.seccompProfile.localhostProfile: is missing, though the type is Localhost",
@@ -696,9 +540,7 @@ fn tolerations_and_affinity_are_checked() {
     let toleration = |text: &str| pod(&format!("tolerations: [{{{text}}}]"));
     let term = |text: &str| {
         let field = "requiredDuringSchedulingIgnoredDuringExecution";
-        pod(&format!(
-            "affinity: {{nodeAffinity: {{{field}: {{nodeSelectorTerms: [{text}]}}}}}}"
-        ))
+        pod(&format!("affinity: {{nodeAffinity: {{{field}: {{nodeSelectorTerms: [{text}]}}}}}}"))
     };
     let at =
         "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
@@ -716,22 +558,13 @@ fn tolerations_and_affinity_are_checked() {
             toleration("key: a, operator: Matches"),
             "tolerations[0].operator: is none of the known values",
         ),
-        (
-            toleration("key: a, effect: Never"),
-            "tolerations[0].effect: is none of the known values",
-        ),
+        (toleration("key: a, effect: Never"), "tolerations[0].effect: is none of the known values"),
         (
             toleration("key: a, tolerationSeconds: 5"),
             "tolerations[0].effect: must be NoExecute beside tolerationSeconds",
         ),
-        (
-            toleration("key: a b, operator: Exists"),
-            "tolerations[0].key: is not well-formed",
-        ),
-        (
-            toleration("key: a, value: b c"),
-            "tolerations[0].value: is not well-formed",
-        ),
+        (toleration("key: a b, operator: Exists"), "tolerations[0].key: is not well-formed"),
+        (toleration("key: a, value: b c"), "tolerations[0].value: is not well-formed"),
         (term(""), &format!("{at}: is empty and so matches no node")),
         (
             expressed("key: a, operator: in, values: [b]"),
@@ -772,9 +605,7 @@ fn tolerations_and_affinity_are_checked() {
 
 #[test]
 fn a_rejected_set_can_still_be_looked_at() {
-    let document = only(&pod(
-        "restartPolicy: Never\nruntimeClassName: kata\nnodeSelector: {a: b}",
-    ));
+    let document = only(&pod("restartPolicy: Never\nruntimeClassName: kata\nnodeSelector: {a: b}"));
     assert!(matches!(document.outcome, Outcome::Rejected));
     let draft = document.draft.unwrap();
     assert_eq!(draft.pod_spec().node_selector.as_ref().unwrap()["a"], "b");
