@@ -183,7 +183,7 @@ pub static KEYS: [Key; 20] = [
         ..PLAIN
     },
     Key {
-        path: "containerd.cgroupParent",
+        path: "cgroupParent",
         otherwise: "`/podward`, with systemd `podward.slice`",
         about: "The cgroup above all pods.",
         read: |tree, to, notes| set(&mut to.cgroup_parent, cgroup(tree, notes).map(Some)),
