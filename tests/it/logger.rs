@@ -143,7 +143,8 @@ fn signals_do_not_end_it_and_descriptors_that_leaked_in_are_closed() {
         logger.signal(signal);
     }
     logger.out.write_all(b"after\n").unwrap();
-    while fs::read_to_string(&path).is_ok_and(|text| !text.contains("after")) || !path.exists() {
+    while !fs::read_to_string(&path).is_ok_and(|text| text.contains("after")) {
+        assert_eq!(logger.child.try_wait().unwrap(), None, "the logger goes on");
         thread::sleep(Duration::from_millis(5));
     }
     let proc = format!("/proc/{}", logger.child.id());

@@ -101,7 +101,6 @@ impl Containerd {
             service.add_resource(self.client().request(request)),
         )
         .await
-        .map(|()| ())
     }
 
     /// The leases that earlier processes of podward left behind.
