@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+/// What is compiled: our own control API, and the one message of runc's shim that containerd-client leaves out.
 const PROTOS: [&str; 2] = ["proto/podward/v1/control.proto", "proto/runc.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {

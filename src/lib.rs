@@ -1,24 +1,61 @@
 //! podward runs Kubernetes DaemonSets on hosts that have no Kubernetes.
 //!
 //! The modules are floors: each may import lower ones only. ARCHITECTURE.md holds the table, and
-//! `tests/tidy.rs` reads it from there.
+//! `tests/tidy.rs` reads it from there. This file is the composition root: it hands the control socket,
+//! which lives above the agent, down to it.
 
+mod agent;
 mod base;
+mod cli;
+mod config;
+mod fleet;
 mod host;
+mod node;
+mod plan;
 mod pod;
 mod runtime;
+mod serve;
+mod source;
+mod spec;
+
+use std::{process::ExitCode, sync::Arc};
+
+use serve::{LogStream, ServeSettings};
 
 /// The container logger, which containerd's shim starts as `podward log VALUE`.
 pub mod logger {
     pub use crate::host::logger::run;
 }
 
-/// What tests and benchmarks outside the crate may name; never part of a release.
+/// What tests and benchmarks outside the crate may name.
 #[cfg(feature = "testing")]
 pub mod testing {
     pub use crate::base::ids::{ContainerId, PodUid};
     pub use crate::base::time;
     pub use crate::host::{logger, logs};
+    pub use crate::node::{Node, eligibility};
     pub use crate::pod::image;
     pub use crate::runtime::containerd;
+    pub use crate::spec::{FieldValidation, Outcome, Set, read};
+}
+
+/// The command line's entry.
+pub fn main() -> ExitCode {
+    cli::main(|settings, handle, stopped| {
+        let settings = ServeSettings {
+            socket: settings.control_socket(),
+            pod_logs: settings.paths.pod_logs.clone(),
+        };
+        let read: LogStream =
+            Arc::new(|request, out, ended| Box::pin(host::logs::stream(request, out, ended)));
+        Box::pin(async move {
+            let stopping = async move {
+                let mut stopped = stopped;
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            };
+            serve::serve(settings, handle, read, stopping)
+                .await
+                .map_err(|error| base::errors::Chain(&error).to_string())
+        })
+    })
 }

@@ -12,5 +12,5 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    ExitCode::SUCCESS
+    podward::main()
 }

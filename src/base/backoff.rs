@@ -52,10 +52,8 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds {
-        initial: Duration::from_secs(10),
-        cap: Duration::from_secs(300),
-    };
+    const BOUNDS: Bounds =
+        Bounds { initial: Duration::from_secs(10), cap: Duration::from_secs(300) };
 
     #[test]
     fn waits_double_up_to_the_cap() {

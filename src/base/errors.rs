@@ -25,9 +25,7 @@ pub struct Errors(Vec<String>);
 impl Errors {
     /// Notes a failure and goes on.
     pub fn note<T, E: Error + 'static>(&mut self, step: &str, result: Result<T, E>) -> Option<T> {
-        result
-            .map_err(|error| self.0.push(format!("{step}: {}", Chain(&error))))
-            .ok()
+        result.map_err(|error| self.0.push(format!("{step}: {}", Chain(&error)))).ok()
     }
 
     /// `Err` with every failure when there was one.
@@ -66,9 +64,6 @@ mod tests {
         errors.note("unmount", Err::<(), _>(io::Error::other("busy")));
         assert_eq!(errors.note("remove", Ok::<_, io::Error>(7)), Some(7));
         errors.note("unlink", Err::<(), _>(io::Error::other("gone")));
-        assert_eq!(
-            errors.into_result().unwrap_err().to_string(),
-            "unmount: busy; unlink: gone"
-        );
+        assert_eq!(errors.into_result().unwrap_err().to_string(), "unmount: busy; unlink: gone");
     }
 }

@@ -61,12 +61,10 @@ impl ContainerId {
 /// Writes bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A set: one DaemonSet, by namespace and name.
@@ -81,10 +79,7 @@ pub struct SetKey {
 impl SetKey {
     /// A key from its two parts.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -108,13 +103,7 @@ mod tests {
     #[test]
     fn each_attempt_has_an_id_of_its_own_and_keeps_it() {
         let pod = PodUid::new("0b6e");
-        assert_eq!(
-            ContainerId::of(&pod, "main", 1),
-            ContainerId::of(&pod, "main", 1)
-        );
-        assert_ne!(
-            ContainerId::of(&pod, "main", 1),
-            ContainerId::of(&pod, "main", 2)
-        );
+        assert_eq!(ContainerId::of(&pod, "main", 1), ContainerId::of(&pod, "main", 1));
+        assert_ne!(ContainerId::of(&pod, "main", 1), ContainerId::of(&pod, "main", 2));
     }
 }

@@ -24,9 +24,7 @@ impl Amount {
             Some(b'+') => (1, &text[1..]),
             _ => (1, text),
         };
-        let end = digits
-            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-            .unwrap_or(digits.len());
+        let end = digits.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(digits.len());
         let (number, suffix) = digits.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -38,14 +36,10 @@ impl Amount {
             // Beyond eighteen places nothing of a billionth is left whatever the suffix.
             let kept = &fraction[..fraction.len().min(18)];
             let places = u32::try_from(kept.len()).map_err(|_| NotAQuantity)?;
-            let part = scale
-                .apply(parse_digits(kept)?, places)
-                .ok_or(NotAQuantity)?;
+            let part = scale.apply(parse_digits(kept)?, places).ok_or(NotAQuantity)?;
             nanos = nanos.checked_add(part).ok_or(NotAQuantity)?;
         }
-        Ok(Self {
-            nanos: sign * nanos,
-        })
+        Ok(Self { nanos: sign * nanos })
     }
 
     /// The amount in thousandths, rounded up: millicores.
@@ -132,11 +126,7 @@ impl Scale {
 
 /// Decimal digits as a number; no digits are nothing.
 fn parse_digits(digits: &str) -> Result<i128, NotAQuantity> {
-    if digits.is_empty() {
-        Ok(0)
-    } else {
-        digits.parse().map_err(|_| NotAQuantity)
-    }
+    if digits.is_empty() { Ok(0) } else { digits.parse().map_err(|_| NotAQuantity) }
 }
 
 /// Division that rounds up, held within an `i64`.
@@ -175,9 +165,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in [
-            "", "m", "1.2.3", "1 Gi", "1gi", "1KB", "abc", "1e", "--1", "+", "1mi", ".",
-        ] {
+        for text in ["", "m", "1.2.3", "1 Gi", "1gi", "1KB", "abc", "1e", "--1", "+", "1mi", "."] {
             assert_eq!(Amount::parse(text), Err(NotAQuantity), "{text:?}");
         }
     }

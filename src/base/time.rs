@@ -16,10 +16,7 @@ pub struct Now {
 /// Reads the clocks. Floors 0 to 6 take [`Now`] as an argument instead.
 #[expect(clippy::disallowed_methods, reason = "the one reader of the clock")]
 pub fn now() -> Now {
-    Now {
-        mono: Instant::now(),
-        wall: Timestamp::now(),
-    }
+    Now { mono: Instant::now(), wall: Timestamp::now() }
 }
 
 /// The time from `earlier` to `later`; zero when the wall clock went backwards in between.
@@ -98,9 +95,6 @@ mod tests {
     #[test]
     fn a_wall_clock_that_went_backwards_gives_no_age() {
         let later = Timestamp::from_second(100).unwrap();
-        assert_eq!(
-            elapsed(later, Timestamp::from_second(90).unwrap()),
-            Duration::ZERO
-        );
+        assert_eq!(elapsed(later, Timestamp::from_second(90).unwrap()), Duration::ZERO);
     }
 }

@@ -46,9 +46,7 @@ impl<'a> Piece<'a> {
     /// the first are left out, as the format asks of its readers.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         let mut words = line.splitn(4, |byte| *byte == b' ');
-        let at = std::str::from_utf8(words.next()?)
-            .ok()
-            .filter(|at| at.contains('T'))?;
+        let at = std::str::from_utf8(words.next()?).ok().filter(|at| at.contains('T'))?;
         let stream = match words.next()? {
             b"stdout" => Stream::Stdout,
             b"stderr" => Stream::Stderr,
@@ -59,12 +57,7 @@ impl<'a> Piece<'a> {
             [b'F'] | [b'F', b':', ..] => false,
             _ => return None,
         };
-        Some(Self {
-            at,
-            stream,
-            partial,
-            content: words.next().unwrap_or_default(),
-        })
+        Some(Self { at, stream, partial, content: words.next().unwrap_or_default() })
     }
 
     /// Appends the piece to `out`, newline included.
@@ -89,10 +82,7 @@ pub struct Splitter {
 
 impl Default for Splitter {
     fn default() -> Self {
-        Self {
-            buffer: vec![0; PIECE + 2].into_boxed_slice(),
-            filled: 0,
-        }
+        Self { buffer: vec![0; PIECE + 2].into_boxed_slice(), filled: 0 }
     }
 }
 
@@ -109,10 +99,7 @@ impl Splitter {
         self.filled += count;
         let mut start = 0;
         let mut searched = before;
-        while let Some(at) = self.buffer[searched..self.filled]
-            .iter()
-            .position(|b| *b == b'\n')
-        {
+        while let Some(at) = self.buffer[searched..self.filled].iter().position(|b| *b == b'\n') {
             let end = searched + at;
             let mut line = &self.buffer[start..end];
             line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -174,20 +161,14 @@ mod tests {
         line.insert(PIECE, b'\r');
         assert_eq!(split(&line, 4096), [(false, vec![b'x'; PIECE])]);
         line[PIECE] = b'y';
-        assert_eq!(
-            split(&line, 4096),
-            [(true, vec![b'x'; PIECE]), (false, b"y".to_vec())]
-        );
+        assert_eq!(split(&line, 4096), [(true, vec![b'x'; PIECE]), (false, b"y".to_vec())]);
     }
 
     #[test]
     fn text_without_a_newline_at_the_end_is_marked_as_going_on() {
         let pieces = split(b"a\r\n\nlast", 3);
         let expected: [(bool, &[u8]); 3] = [(false, b"a"), (false, b""), (true, b"last")];
-        assert_eq!(
-            pieces,
-            expected.map(|(partial, piece)| (partial, piece.to_vec()))
-        );
+        assert_eq!(pieces, expected.map(|(partial, piece)| (partial, piece.to_vec())));
     }
 
     #[test]
@@ -197,12 +178,7 @@ mod tests {
             (piece.stream, piece.partial, piece.content),
             (Stream::Stderr, true, &b" two words "[..])
         );
-        assert_eq!(
-            Piece::parse(b"2024-05-01T10:00:00Z stdout F")
-                .unwrap()
-                .content,
-            b""
-        );
+        assert_eq!(Piece::parse(b"2024-05-01T10:00:00Z stdout F").unwrap().content, b"");
         for line in [
             &b""[..],
             b"plain text of a tool",

@@ -65,20 +65,12 @@ pub fn create(pod_dir: &Path, container: &str) -> Result<PathBuf, LogDirError> {
 /// Makes the link to a container's log, and replaces one that leads elsewhere.
 pub fn link(links: &Path, owner: LogOwner<'_>, log: &Path) -> Result<(), LogDirError> {
     let path = links.join(link_name(owner));
-    let failed = |source| LogDirError {
-        operation: "link log",
-        path: path.clone(),
-        source,
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(links)
-        .map_err(failed)?;
+    let failed = |source| LogDirError { operation: "link log", path: path.clone(), source };
+    DirBuilder::new().recursive(true).mode(0o755).create(links).map_err(failed)?;
     match symlink(log, &path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(&path)
-            .and_then(|()| symlink(log, &path))
-            .map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&path).and_then(|()| symlink(log, &path)).map_err(failed)
+        }
         outcome => outcome.map_err(failed),
     }
 }
@@ -130,28 +122,18 @@ fn remove_dangling(links: &Path, target: &Path) -> Result<(), LogDirError> {
 
 /// The attempts that have logs, in order.
 fn attempts(directory: &Path) -> Result<BTreeSet<u32>, LogDirError> {
-    Ok(list(directory)?
-        .iter()
-        .filter_map(|path| attempt_of(path))
-        .collect())
+    Ok(list(directory)?.iter().filter_map(|path| attempt_of(path)).collect())
 }
 
 /// The attempt that a log belongs to: `3.log` and `3.log.<time>` to the third.
 fn attempt_of(path: &Path) -> Option<u32> {
     let (number, rest) = path.file_name()?.to_str()?.split_once('.')?;
-    (rest == "log" || rest.starts_with("log."))
-        .then(|| number.parse().ok())
-        .flatten()
+    (rest == "log" || rest.starts_with("log.")).then(|| number.parse().ok()).flatten()
 }
 
 /// A link's name, cut to what file systems take.
 fn link_name(owner: LogOwner<'_>) -> String {
-    let LogOwner {
-        namespace,
-        pod,
-        container,
-        id,
-    } = owner;
+    let LogOwner { namespace, pod, container, id } = owner;
     let mut base = format!("{pod}_{namespace}_{container}-{id}");
     base.truncate(base.floor_char_boundary(LINK_BASE));
     base + ".log"
@@ -160,16 +142,12 @@ fn link_name(owner: LogOwner<'_>) -> String {
 /// The entries of a directory; none when it is missing.
 fn list(directory: &Path) -> Result<Vec<PathBuf>, LogDirError> {
     let entries = || -> io::Result<Vec<PathBuf>> {
-        fs::read_dir(directory)?
-            .map(|entry| Ok(entry?.path()))
-            .collect()
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
     };
     match entries() {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(LogDirError {
-            operation: "read",
-            path: directory.to_owned(),
-            source,
-        }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(LogDirError { operation: "read", path: directory.to_owned(), source })
+        }
         outcome => Ok(outcome.unwrap_or_default()),
     }
 }
@@ -177,11 +155,9 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, LogDirError> {
 /// Removes something; a missing thing is success.
 fn remove(path: &Path, remove: impl Fn(&Path) -> io::Result<()>) -> Result<(), LogDirError> {
     match remove(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(LogDirError {
-            operation: "remove",
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(LogDirError { operation: "remove", path: path.to_owned(), source })
+        }
         _ => Ok(()),
     }
 }
@@ -191,24 +167,14 @@ mod tests {
     use super::*;
 
     fn owner(id: &ContainerId) -> LogOwner<'_> {
-        LogOwner {
-            namespace: "kube-system",
-            pod: "agent-x",
-            container: "main",
-            id,
-        }
+        LogOwner { namespace: "kube-system", pod: "agent-x", container: "main", id }
     }
 
     #[test]
     fn logs_lie_where_shippers_look() {
         let directory = tempfile::tempdir().unwrap();
         let links = directory.path().join("containers");
-        let pod = pod_log_dir(
-            directory.path(),
-            "kube-system",
-            "agent-x",
-            &PodUid::new("0b6e"),
-        );
+        let pod = pod_log_dir(directory.path(), "kube-system", "agent-x", &PodUid::new("0b6e"));
         assert!(pod.ends_with("kube-system_agent-x_0b6e"));
         create(&pod, "main").unwrap();
         let log = log_path(&pod, "main", 0);
@@ -231,10 +197,7 @@ mod tests {
     fn a_long_name_is_cut_to_what_file_systems_take() {
         let id = ContainerId::new("f".repeat(64));
         let pod = "p".repeat(300);
-        let name = link_name(LogOwner {
-            pod: &pod,
-            ..owner(&id)
-        });
+        let name = link_name(LogOwner { pod: &pod, ..owner(&id) });
         assert_eq!((name.len(), &name[251..]), (255, ".log"));
     }
 
@@ -244,23 +207,13 @@ mod tests {
         let (links, pod) = (directory.path().join("links"), directory.path().join("pod"));
         assert_eq!(next_attempt(&pod, "main").unwrap(), 0);
         let logs = create(&pod, "main").unwrap();
-        for name in [
-            "0.log",
-            "2.log.20260101-000000",
-            "9.log",
-            "10.log",
-            "notes.txt",
-            "11.txt",
-        ] {
+        for name in ["0.log", "2.log.20260101-000000", "9.log", "10.log", "notes.txt", "11.txt"] {
             fs::write(logs.join(name), "").unwrap();
         }
         assert_eq!(next_attempt(&pod, "main").unwrap(), 11);
         prune(&links, &pod, "main", 2).unwrap();
         let mut left = list(&logs).unwrap();
         left.sort();
-        assert_eq!(
-            left,
-            ["10.log", "11.txt", "9.log", "notes.txt"].map(|name| logs.join(name))
-        );
+        assert_eq!(left, ["10.log", "11.txt", "9.log", "notes.txt"].map(|name| logs.join(name)));
     }
 }

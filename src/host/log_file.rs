@@ -154,9 +154,7 @@ impl LogFile {
         self.rotated = time;
         self.file = None;
         self.size = 0;
-        let kept = usize::try_from(self.target.max_files)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(1);
+        let kept = usize::try_from(self.target.max_files).unwrap_or(usize::MAX).saturating_sub(1);
         let files = rotated(path).unwrap_or_default();
         for old in files.iter().take(files.len().saturating_sub(kept)) {
             let _ = fs::remove_file(old);
@@ -168,31 +166,14 @@ impl LogFile {
         let mut words = Vec::with_capacity(256);
         for stream in Stream::ALL {
             if self.torn[stream as usize] {
-                Piece {
-                    at,
-                    stream,
-                    partial: false,
-                    content: b"",
-                }
-                .write(&mut words);
+                Piece { at, stream, partial: false, content: b"" }.write(&mut words);
             }
         }
         if self.lost.lines > 0 {
-            let cause = self
-                .lost
-                .cause
-                .as_ref()
-                .map(io::Error::to_string)
-                .unwrap_or_default();
+            let cause = self.lost.cause.as_ref().map(io::Error::to_string).unwrap_or_default();
             let text = format!("podward: {} lines dropped: {cause}", self.lost.lines);
             let content = text.as_bytes();
-            Piece {
-                at,
-                stream: Stream::Stderr,
-                partial: false,
-                content,
-            }
-            .write(&mut words);
+            Piece { at, stream: Stream::Stderr, partial: false, content }.write(&mut words);
         }
         self.write_all(&words).map_err(|(_, cause)| cause)?;
         self.lost = Lost::default();
@@ -226,10 +207,7 @@ impl LogFile {
                 return Ok(());
             }
         };
-        let kept = bytes[..written]
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
+        let kept = bytes[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         if let Ok(metadata) = file.metadata() {
             let size = metadata.len().saturating_sub((written - kept) as u64);
             // Should this fail, one line is garbled; there is nothing better to do.
@@ -264,9 +242,7 @@ impl LogFile {
 
 /// The pieces of a batch.
 fn lines(batch: &[u8]) -> impl Iterator<Item = Piece<'_>> {
-    batch
-        .split_inclusive(|byte| *byte == b'\n')
-        .filter_map(Piece::parse)
+    batch.split_inclusive(|byte| *byte == b'\n').filter_map(Piece::parse)
 }
 
 /// Opens a log for appending, and makes its directory if that is missing.
@@ -276,10 +252,7 @@ fn open(path: &Path) -> io::Result<File> {
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let directory = path.parent().unwrap_or(Path::new("/"));
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(directory)?;
+            DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
             options.open(path)
         }
         outcome => outcome,
@@ -293,20 +266,11 @@ mod tests {
     const AT: &str = "2026-01-02T03:04:05.000000000Z";
 
     fn target(path: &Path) -> LogTarget {
-        LogTarget {
-            path: path.to_owned(),
-            max_size: 1 << 20,
-            max_files: 2,
-        }
+        LogTarget { path: path.to_owned(), max_size: 1 << 20, max_files: 2 }
     }
 
     fn add(log: &mut LogFile, partial: bool, content: &[u8]) {
-        log.add(Piece {
-            at: AT,
-            stream: Stream::Stdout,
-            partial,
-            content,
-        });
+        log.add(Piece { at: AT, stream: Stream::Stdout, partial, content });
         log.flush(Stream::Stdout, AT);
     }
 
@@ -339,10 +303,7 @@ mod tests {
         log.batch = format!("{AT} stdout P kept\n{AT} stdout P lost\n").into_bytes();
         let kept = log.batch.len() / 2;
         log.lose(Stream::Stdout, kept, io::ErrorKind::StorageFull.into());
-        assert_eq!(
-            (log.torn, log.skipping, log.lost.lines),
-            ([true, false], [true, false], 0)
-        );
+        assert_eq!((log.torn, log.skipping, log.lost.lines), ([true, false], [true, false], 0));
         log.batch.clear();
         let directory = tempfile::tempdir().unwrap();
         log.target.path = directory.path().join("0.log");
@@ -351,10 +312,7 @@ mod tests {
         let text = fs::read_to_string(&log.target.path).unwrap();
         let tags: Vec<&str> = text.lines().map(|line| &line[31..]).collect();
         assert_eq!(tags[0], "stdout F ");
-        assert!(
-            tags[1].starts_with("stderr F podward: 1 lines dropped"),
-            "{text}"
-        );
+        assert!(tags[1].starts_with("stderr F podward: 1 lines dropped"), "{text}");
         assert_eq!(tags[2], "stdout F next");
     }
 
@@ -362,19 +320,11 @@ mod tests {
     fn a_log_that_somebody_removed_is_made_anew_when_it_is_full() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("0.log");
-        let mut log = LogFile::new(LogTarget {
-            path: path.clone(),
-            max_size: 100,
-            max_files: 3,
-        });
+        let mut log = LogFile::new(LogTarget { path: path.clone(), max_size: 100, max_files: 3 });
         add(&mut log, false, &[b'x'; 60]);
         fs::remove_file(&path).unwrap();
         add(&mut log, false, b"after");
-        assert!(
-            fs::read_to_string(&path)
-                .unwrap()
-                .ends_with("stdout F after\n")
-        );
+        assert!(fs::read_to_string(&path).unwrap().ends_with("stdout F after\n"));
         assert_eq!(rotated(&path).unwrap(), Vec::<std::path::PathBuf>::new());
     }
 
@@ -382,11 +332,7 @@ mod tests {
     fn a_full_log_is_put_aside_and_the_oldest_go() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("7.log");
-        let mut log = LogFile::new(LogTarget {
-            path: path.clone(),
-            max_size: 200,
-            max_files: 3,
-        });
+        let mut log = LogFile::new(LogTarget { path: path.clone(), max_size: 200, max_files: 3 });
         for number in 0..40 {
             add(&mut log, false, format!("line {number}").as_bytes());
         }
@@ -397,10 +343,8 @@ mod tests {
             assert!(fs::metadata(file).unwrap().len() <= 200);
             text += &fs::read_to_string(file).unwrap();
         }
-        let numbers: Vec<usize> = text
-            .lines()
-            .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
-            .collect();
+        let numbers: Vec<usize> =
+            text.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
         let first = numbers[0];
         assert_eq!(numbers, (first..40).collect::<Vec<_>>());
     }

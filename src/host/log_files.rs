@@ -32,14 +32,9 @@ pub(super) fn rotated_name(live: &Path, at: Timestamp) -> PathBuf {
 
 /// When a file was rotated, by its name.
 pub(super) fn rotated_at(live: &Path, file: &Path) -> Option<Timestamp> {
-    let stamp = file
-        .to_str()?
-        .strip_prefix(live.to_str()?)?
-        .strip_prefix('.')?;
+    let stamp = file.to_str()?.strip_prefix(live.to_str()?)?.strip_prefix('.')?;
     let time = DateTime::strptime(STAMP, stamp).ok()?;
-    time.to_zoned(TimeZone::UTC)
-        .ok()
-        .map(|time| time.timestamp())
+    time.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp())
 }
 
 /// The rotated files of a log, the oldest first.
@@ -70,10 +65,7 @@ pub(super) struct Start {
 /// Finds the last `count` lines in files that are given the oldest first, reading backwards and no
 /// further than needed.
 pub(super) fn last_lines(files: &[PathBuf], count: u64) -> io::Result<Start> {
-    let mut search = Search {
-        wanted: count,
-        ..Search::default()
-    };
+    let mut search = Search { wanted: count, ..Search::default() };
     for (index, path) in files.iter().enumerate().rev() {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -83,26 +75,14 @@ pub(super) fn last_lines(files: &[PathBuf], count: u64) -> io::Result<Start> {
         };
         let size = file.metadata()?.len();
         if count == 0 {
-            return Ok(Start {
-                file: index,
-                offset: size,
-                skip: 0,
-            });
+            return Ok(Start { file: index, offset: size, skip: 0 });
         }
         if let Some(offset) = search.through(&file, size)? {
             let skip = search.found.saturating_sub(count);
-            return Ok(Start {
-                file: index,
-                offset,
-                skip,
-            });
+            return Ok(Start { file: index, offset, skip });
         }
     }
-    Ok(Start {
-        file: 0,
-        offset: 0,
-        skip: search.found.saturating_sub(count),
-    })
+    Ok(Start { file: 0, offset: 0, skip: search.found.saturating_sub(count) })
 }
 
 /// A search from a log's end towards its beginning.
@@ -135,11 +115,7 @@ impl Search {
             block.append(&mut behind);
             behind = next;
             for at in (0..length).rev() {
-                let begins = if at == 0 {
-                    start == 0
-                } else {
-                    block[at - 1] == b'\n'
-                };
+                let begins = if at == 0 { start == 0 } else { block[at - 1] == b'\n' };
                 // A block's first byte begins a line if the block before ends with a newline.
                 let begins = begins || (at == 0 && start > 0 && ends_line(file, start)?);
                 let head = &block[at..block.len().min(at + HEAD)];
@@ -157,14 +133,8 @@ impl Search {
 
     /// Takes the beginning of one line of the file; `true` when reading should begin there.
     fn line(&mut self, head: &[u8]) -> bool {
-        let end = head
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .unwrap_or(head.len());
-        let Some(Piece {
-            stream, partial, ..
-        }) = Piece::parse(&head[..end])
-        else {
+        let end = head.iter().position(|byte| *byte == b'\n').unwrap_or(head.len());
+        let Some(Piece { stream, partial, .. }) = Piece::parse(&head[..end]) else {
             self.found += 1;
             return self.done();
         };

@@ -61,17 +61,9 @@ pub enum LoggerError {
 /// The `stdout` of a task that makes containerd's shim start `exe` as its logger. Everything stands in one
 /// key, because the shim hands several over in random order.
 pub fn uri(exe: &Path, target: &LogTarget) -> String {
-    let LogTarget {
-        path,
-        max_size,
-        max_files,
-    } = target;
+    let LogTarget { path, max_size, max_files } = target;
     let value = format!("{max_size}:{max_files}:{}", path.display());
-    format!(
-        "binary://{}?log={}",
-        escape(&exe.to_string_lossy()),
-        escape(&value)
-    )
+    format!("binary://{}?log={}", escape(&exe.to_string_lossy()), escape(&value))
 }
 
 /// Writes the log of one container until its streams end. `value` is what [`uri`] gave the shim.
@@ -84,12 +76,9 @@ pub fn run(value: &str) -> Result<(), LoggerError> {
     let _ = std::env::set_current_dir("/");
     let target = LogTarget::parse(value);
     let mut log = target.clone().map(LogFile::new);
-    let mut sources = [
-        Source::open(3, Stream::Stdout),
-        Source::open(4, Stream::Stderr),
-    ]
-    .into_iter()
-    .collect::<Result<Vec<_>, _>>()?;
+    let mut sources = [Source::open(3, Stream::Stdout), Source::open(4, Stream::Stderr)]
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?;
     let mut at = String::with_capacity(40);
     while !sources.is_empty() {
         let ready = wait(&sources);
@@ -103,9 +92,7 @@ pub fn run(value: &str) -> Result<(), LoggerError> {
     if let Some(log) = &mut log {
         log.close(&at);
     }
-    target
-        .map(|_| ())
-        .ok_or_else(|| LoggerError::Target(value.to_owned()))
+    target.map(|_| ()).ok_or_else(|| LoggerError::Target(value.to_owned()))
 }
 
 impl LogTarget {
@@ -115,11 +102,7 @@ impl LogTarget {
         let max_size = words.next()?.parse().ok()?;
         let max_files = words.next()?.parse().ok()?;
         let path = PathBuf::from(words.next()?);
-        path.is_absolute().then_some(Self {
-            path,
-            max_size,
-            max_files,
-        })
+        path.is_absolute().then_some(Self { path, max_size, max_files })
     }
 }
 
@@ -139,20 +122,12 @@ impl Source {
         let pipe = File::open(format!("/proc/self/fd/{fd}"))
             .map_err(|source| LoggerError::Stream { fd, source })?;
         let _ = nix::unistd::close(fd);
-        Ok(Self {
-            pipe,
-            stream,
-            splitter: Splitter::default(),
-        })
+        Ok(Self { pipe, stream, splitter: Splitter::default() })
     }
 
     /// Copies what can be read now into the log; `false` when the stream has ended.
     fn copy(&mut self, log: Option<&mut LogFile>, at: &mut String) -> bool {
-        let Self {
-            pipe,
-            stream,
-            splitter,
-        } = self;
+        let Self { pipe, stream, splitter } = self;
         let count = match pipe.read(splitter.room()) {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
@@ -163,12 +138,7 @@ impl Source {
         let mut log = log;
         let mut emit = |partial, content: &[u8]| {
             if let Some(log) = &mut log {
-                log.add(Piece {
-                    at,
-                    stream: *stream,
-                    partial,
-                    content,
-                });
+                log.add(Piece { at, stream: *stream, partial, content });
             }
         };
         if count > 0 {
@@ -185,10 +155,8 @@ impl Source {
 
 /// Waits until a stream can be read or has ended; says which.
 fn wait(sources: &[Source]) -> Vec<bool> {
-    let mut polled: Vec<PollFd<'_>> = sources
-        .iter()
-        .map(|source| PollFd::new(source.pipe.as_fd(), PollFlags::POLLIN))
-        .collect();
+    let mut polled: Vec<PollFd<'_>> =
+        sources.iter().map(|source| PollFd::new(source.pipe.as_fd(), PollFlags::POLLIN)).collect();
     loop {
         match poll(&mut polled, PollTimeout::NONE) {
             Err(Errno::EINTR) => {}
@@ -203,13 +171,9 @@ fn wait(sources: &[Source]) -> Vec<bool> {
 /// while there is still output in the pipes. SIGKILL remains.
 fn ignore_signals() {
     let mut signals = SigSet::empty();
-    for signal in [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-        Signal::SIGPIPE,
-    ] {
+    for signal in
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE]
+    {
         signals.add(signal);
     }
     let _ = signals.thread_block();

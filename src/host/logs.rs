@@ -62,10 +62,7 @@ pub async fn stream(
     ended: impl Future<Output = ()>,
 ) -> io::Result<()> {
     // Watched before it is read: nothing written in between goes unnoticed.
-    let watch = request
-        .follow
-        .then(|| Watch::on(&request.dir))
-        .transpose()?;
+    let watch = request.follow.then(|| Watch::on(&request.dir)).transpose()?;
     let mut reader = Reader::open(&request).await?;
     let mut ended = pin!(ended);
     let mut over = false;
@@ -116,9 +113,7 @@ impl Reader {
         let live = request.live();
         let wanted = request.clone();
         let (path, start) = blocking(move || find_start(&wanted)).await?;
-        let mut file = File::open(&path)
-            .await
-            .map_err(|error| named(&error, &path))?;
+        let mut file = File::open(&path).await.map_err(|error| named(&error, &path))?;
         file.seek(io::SeekFrom::Start(start.offset)).await?;
         let identity = identity(&file.metadata().await?);
         let joiner = Joiner {
@@ -127,14 +122,7 @@ impl Reader {
             timestamps: request.timestamps,
             ..Joiner::default()
         };
-        Ok(Self {
-            live,
-            file,
-            identity,
-            leaving: false,
-            begun: Vec::new(),
-            joiner,
-        })
+        Ok(Self { live, file, identity, leaving: false, begun: Vec::new(), joiner })
     }
 
     /// The next lines, perhaps none of a piece that was read; `None` when all that is written is read.
@@ -234,9 +222,7 @@ impl Joiner {
             return;
         };
         let here = piece.stream as usize;
-        let mut begun = self.lines[here]
-            .take()
-            .unwrap_or_else(|| self.begin(&piece));
+        let mut begun = self.lines[here].take().unwrap_or_else(|| self.begin(&piece));
         if begun.shown {
             begun.text.extend_from_slice(piece.content);
         }
@@ -278,10 +264,7 @@ impl Joiner {
     /// The lines whose end never came.
     fn finish(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        for line in [self.lines[0].take(), self.lines[1].take()]
-            .into_iter()
-            .flatten()
-        {
+        for line in [self.lines[0].take(), self.lines[1].take()].into_iter().flatten() {
             if !self.skipped() {
                 out.extend(line.text);
             }
@@ -303,12 +286,8 @@ impl Watch {
             | AddWatchFlags::IN_MOVE
             | AddWatchFlags::IN_DELETE
             | AddWatchFlags::IN_DELETE_SELF;
-        inotify
-            .add_watch(dir, changes)
-            .map_err(|errno| named(&errno.into(), dir))?;
-        Ok(Self(pipe::Receiver::from_owned_fd_unchecked(
-            inotify.into(),
-        )?))
+        inotify.add_watch(dir, changes).map_err(|errno| named(&errno.into(), dir))?;
+        Ok(Self(pipe::Receiver::from_owned_fd_unchecked(inotify.into())?))
     }
 
     /// Waits for a change.
@@ -341,21 +320,10 @@ fn find_start(request: &LogRequest) -> io::Result<(PathBuf, Start)> {
         last_lines(&files, count)?
     } else {
         let old = |file: &PathBuf| {
-            request
-                .since
-                .zip(rotated_at(&live, file))
-                .is_some_and(|(since, at)| at < since)
+            request.since.zip(rotated_at(&live, file)).is_some_and(|(since, at)| at < since)
         };
-        let file = files
-            .iter()
-            .take_while(|file| old(file))
-            .count()
-            .min(files.len() - 1);
-        Start {
-            file,
-            offset: 0,
-            skip: 0,
-        }
+        let file = files.iter().take_while(|file| old(file)).count().min(files.len() - 1);
+        Start { file, offset: 0, skip: 0 }
     };
     Ok((files.swap_remove(start.file), start))
 }

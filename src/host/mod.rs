@@ -1,8 +1,21 @@
-//! Floor 7: the kernel and the file system of this host.
+//! Floor 7: this machine's kernel and file system: mounts, volumes, sandboxes, control groups, accounts, logs, facts.
 
+pub mod cgroup;
+mod cgroup_systemd;
+mod cgroup_v1;
+mod cgroup_v2;
 pub mod cri_log;
+pub mod facts;
 pub mod log_dir;
 mod log_file;
 mod log_files;
 pub mod logger;
 pub mod logs;
+pub mod mounts;
+pub mod removal;
+pub mod sandbox;
+pub mod users;
+pub mod volumes;
+
+#[cfg(test)]
+pub mod tests;

@@ -1,8 +1,11 @@
-//! The integration tests: one binary, one module per subject.
-#![expect(clippy::print_stderr, reason = "a skipped test says so loudly")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! The whole binary against a real, private containerd: one module per promise, one test per behaviour.
 
-mod containerd;
-mod daemon;
-mod images;
-mod logger;
+mod bad_input;
+mod cli;
+mod harness;
+mod kill_loop;
+mod living;
+mod outliving;
+mod running;
+mod seeing;
+mod support;

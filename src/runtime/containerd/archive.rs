@@ -93,9 +93,7 @@ impl Contents {
                     let symbolic = entry.header().entry_type() == tar::EntryType::Symlink;
                     let target = entry.link_name()?.unwrap_or_default();
                     let base = if symbolic { parent(&name) } else { "" };
-                    contents
-                        .links
-                        .insert(name.clone(), clean(&target.to_string_lossy(), base));
+                    contents.links.insert(name.clone(), clean(&target.to_string_lossy(), base));
                 }
                 kind if kind.is_file() => {
                     let file = Entry::read(ordinal, entry, &mut documents)?;
@@ -157,13 +155,7 @@ impl Entry {
             return Err(io::Error::other("holds more than 64 MiB of JSON documents"));
         }
         let digest = format!("sha256:{}", hex(&hash.finalize()));
-        Ok(Self {
-            ordinal,
-            digest,
-            size,
-            compression,
-            document,
-        })
+        Ok(Self { ordinal, digest, size, compression, document })
     }
 }
 
@@ -229,11 +221,9 @@ fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     Ok(match Compression::of(file.fill_buf()?) {
         Compression::None => Box::new(file),
         Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
-        Compression::Zstd => Box::new(Zstd {
-            source: file,
-            decoder: FrameDecoder::new(),
-            inside: false,
-        }),
+        Compression::Zstd => {
+            Box::new(Zstd { source: file, decoder: FrameDecoder::new(), inside: false })
+        }
     })
 }
 
@@ -306,10 +296,7 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// The error of an archive that ends too soon.
 fn truncated() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        "ends in the middle of a file; copy it again",
-    )
+    io::Error::new(io::ErrorKind::UnexpectedEof, "ends in the middle of a file; copy it again")
 }
 
 /// The directory part of a path.

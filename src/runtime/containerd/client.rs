@@ -59,18 +59,14 @@ impl Client {
     /// A request with our namespace. Even calls about namespaces want the header on containerd 1.6.
     pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request
-            .metadata_mut()
-            .insert("containerd-namespace", self.namespace.clone());
+        request.metadata_mut().insert("containerd-namespace", self.namespace.clone());
         request
     }
 
     /// A request whose results belong to a content lease.
     pub(super) fn leased<T>(&self, lease: &MetadataValue<Ascii>, message: T) -> Request<T> {
         let mut request = self.request(message);
-        request
-            .metadata_mut()
-            .insert("containerd-lease", lease.clone());
+        request.metadata_mut().insert("containerd-lease", lease.clone());
         request
     }
 
@@ -151,9 +147,7 @@ pub(super) async fn long_call<T>(
     subject: &str,
     call: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, Error> {
-    call.await
-        .map(Response::into_inner)
-        .map_err(|status| refused(operation, subject, &status))
+    call.await.map(Response::into_inner).map_err(|status| refused(operation, subject, &status))
 }
 
 /// Awaits a call for no longer than `limit`.
@@ -166,19 +160,11 @@ pub(super) async fn within<T>(
     match tokio::time::timeout(limit, call).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
         Ok(Err(status)) => Err(refused(operation, subject, &status)),
-        Err(_) => Err(Error::Silent {
-            operation,
-            subject: subject.to_owned(),
-            within: limit,
-        }),
+        Err(_) => Err(Error::Silent { operation, subject: subject.to_owned(), within: limit }),
     }
 }
 
 /// An answer as our error.
 pub(super) fn refused(operation: &'static str, subject: &str, status: &Status) -> Error {
-    Error::Call {
-        operation,
-        subject: subject.to_owned(),
-        source: Refusal::of(status),
-    }
+    Error::Call { operation, subject: subject.to_owned(), source: Refusal::of(status) }
 }

@@ -80,18 +80,12 @@ impl Containerd {
         };
         let request = UpdateContainerRequest {
             container: Some(container),
-            update_mask: Some(FieldMask {
-                paths: vec!["spec".to_owned()],
-            }),
+            update_mask: Some(FieldMask { paths: vec!["spec".to_owned()] }),
         };
         let mut service = self.client().containers();
-        call(
-            "update container",
-            id.as_str(),
-            service.update(self.client().request(request)),
-        )
-        .await
-        .map(|_| ())
+        call("update container", id.as_str(), service.update(self.client().request(request)))
+            .await
+            .map(|_| ())
     }
 
     /// Every container of ours.
@@ -104,10 +98,7 @@ impl Containerd {
     /// The ids of all containers of our namespace, whoever made them.
     pub(super) async fn container_ids(&self) -> Result<Vec<ContainerId>, Error> {
         let containers = self.containers_where(Vec::new()).await?;
-        Ok(containers
-            .into_iter()
-            .map(|container| ContainerId::new(container.id))
-            .collect())
+        Ok(containers.into_iter().map(|container| ContainerId::new(container.id)).collect())
     }
 
     /// Makes a record without image or spec, by which a task without one can be reached again.
@@ -123,15 +114,10 @@ impl Containerd {
 
     /// Forgets a container; a missing one is success.
     pub(super) async fn forget_container(&self, id: &ContainerId) -> Result<(), Error> {
-        let request = DeleteContainerRequest {
-            id: id.as_str().to_owned(),
-        };
+        let request = DeleteContainerRequest { id: id.as_str().to_owned() };
         let mut service = self.client().containers();
-        let reply = call(
-            "delete container",
-            id.as_str(),
-            service.delete(self.client().request(request)),
-        );
+        let reply =
+            call("delete container", id.as_str(), service.delete(self.client().request(request)));
         match reply.await {
             Err(error) if error.class() != Class::Missing => Err(error),
             _ => Ok(()),
@@ -140,20 +126,14 @@ impl Containerd {
 
     /// A container's runtime spec; `None` when the record is missing.
     pub(super) async fn spec_json(&self, id: &ContainerId) -> Result<Option<Vec<u8>>, Error> {
-        let request = GetContainerRequest {
-            id: id.as_str().to_owned(),
-        };
+        let request = GetContainerRequest { id: id.as_str().to_owned() };
         let mut service = self.client().containers();
-        let reply = call(
-            "read container",
-            id.as_str(),
-            service.get(self.client().request(request)),
-        );
+        let reply =
+            call("read container", id.as_str(), service.get(self.client().request(request)));
         match reply.await {
-            Ok(reply) => Ok(reply
-                .container
-                .and_then(|container| container.spec)
-                .map(|spec| spec.value)),
+            Ok(reply) => {
+                Ok(reply.container.and_then(|container| container.spec).map(|spec| spec.value))
+            }
             Err(error) if error.class() == Class::Missing => Ok(None),
             Err(error) => Err(error),
         }
@@ -167,16 +147,10 @@ impl Containerd {
             systemd_cgroup: settings.systemd_cgroup,
             ..runc::Options::default()
         };
-        let options = Any {
-            type_url: OPTIONS_TYPE.to_owned(),
-            value: options.encode_to_vec(),
-        };
+        let options = Any { type_url: OPTIONS_TYPE.to_owned(), value: options.encode_to_vec() };
         Container {
             id: id.as_str().to_owned(),
-            runtime: Some(Runtime {
-                name: settings.runtime.clone(),
-                options: Some(options),
-            }),
+            runtime: Some(Runtime { name: settings.runtime.clone(), options: Some(options) }),
             snapshotter: settings.snapshotter.clone(),
             snapshot_key: id.as_str().to_owned(),
             ..Container::default()
@@ -186,28 +160,18 @@ impl Containerd {
     /// Writes a record.
     async fn record(&self, container: Container) -> Result<(), Error> {
         let id = container.id.clone();
-        let request = CreateContainerRequest {
-            container: Some(container),
-        };
+        let request = CreateContainerRequest { container: Some(container) };
         let mut service = self.client().containers();
-        call(
-            "create container",
-            &id,
-            service.create(self.client().request(request)),
-        )
-        .await
-        .map(|_| ())
+        call("create container", &id, service.create(self.client().request(request)))
+            .await
+            .map(|_| ())
     }
 
     /// The containers that pass any of the filters.
     async fn containers_where(&self, filters: Vec<String>) -> Result<Vec<Container>, Error> {
         let request = ListContainersRequest { filters };
         let mut service = self.client().containers();
-        let reply = call(
-            "list",
-            "containers",
-            service.list(self.client().request(request)),
-        );
+        let reply = call("list", "containers", service.list(self.client().request(request)));
         Ok(reply.await?.containers)
     }
 }
@@ -226,8 +190,5 @@ impl ContainerRecord {
 
 /// A runtime spec as containerd keeps it.
 fn spec_any(json: Vec<u8>) -> Any {
-    Any {
-        type_url: SPEC_TYPE.to_owned(),
-        value: json,
-    }
+    Any { type_url: SPEC_TYPE.to_owned(), value: json }
 }

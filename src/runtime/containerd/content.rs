@@ -48,25 +48,15 @@ impl Containerd {
             return Ok(Some(Vec::new()));
         }
         let mut service = self.client().content();
-        let request = ReadContentRequest {
-            digest: digest.to_owned(),
-            offset: 0,
-            size: 0,
-        };
-        let reply = call(
-            "read content",
-            digest,
-            service.read(self.client().request(request)),
-        );
+        let request = ReadContentRequest { digest: digest.to_owned(), offset: 0, size: 0 };
+        let reply = call("read content", digest, service.read(self.client().request(request)));
         let mut pieces = match reply.await {
             Err(error) if error.class() == Class::Missing => return Ok(None),
             reply => reply?,
         };
         let mut document = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-        while let Some(piece) = pieces
-            .message()
-            .await
-            .map_err(|status| refused("read content", digest, &status))?
+        while let Some(piece) =
+            pieces.message().await.map_err(|status| refused("read content", digest, &status))?
         {
             document.extend_from_slice(&piece.data);
         }
@@ -75,17 +65,9 @@ impl Containerd {
 
     /// What is known of a blob; `None` when it is not there.
     pub(super) async fn blob_info(&self, digest: &str) -> Result<Option<Info>, Error> {
-        let request = InfoRequest {
-            digest: digest.to_owned(),
-        };
+        let request = InfoRequest { digest: digest.to_owned() };
         let mut service = self.client().content();
-        match call(
-            "find content",
-            digest,
-            service.info(self.client().request(request)),
-        )
-        .await
-        {
+        match call("find content", digest, service.info(self.client().request(request))).await {
             Ok(reply) => Ok(reply.info),
             Err(error) if error.class() == Class::Missing => Ok(None),
             Err(error) => Err(error),
@@ -98,23 +80,12 @@ impl Containerd {
             return Ok(());
         }
         let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
-        let info = Info {
-            digest: digest.to_owned(),
-            labels: labels.clone(),
-            ..Info::default()
-        };
-        let request = UpdateRequest {
-            info: Some(info),
-            update_mask: Some(FieldMask { paths }),
-        };
+        let info = Info { digest: digest.to_owned(), labels: labels.clone(), ..Info::default() };
+        let request = UpdateRequest { info: Some(info), update_mask: Some(FieldMask { paths }) };
         let mut service = self.client().content();
-        call(
-            "label content",
-            digest,
-            service.update(self.client().request(request)),
-        )
-        .await
-        .map(|_| ())
+        call("label content", digest, service.update(self.client().request(request)))
+            .await
+            .map(|_| ())
     }
 
     /// Lets a lease hold a blob that is there already, with our labels; `false` when it is not there.
@@ -193,38 +164,21 @@ impl Containerd {
             expected: blob.digest.clone(),
             ..WriteContentRequest::default()
         };
-        sender
-            .try_send(first)
-            .expect("the channel is new and has room");
+        sender.try_send(first).expect("the channel is new and has room");
         let mut service = self.client().content();
-        let request = self
-            .client()
-            .leased(&lease.header, ReceiverStream::new(receiver));
+        let request = self.client().leased(&lease.header, ReceiverStream::new(receiver));
         let replies = call("write content", &blob.digest, service.write(request)).await?;
-        let mut write = Write {
-            subject: blob.digest.clone(),
-            reference,
-            sender,
-            replies,
-            offset: 0,
-        };
+        let mut write =
+            Write { subject: blob.digest.clone(), reference, sender, replies, offset: 0 };
         write.offset = write.reply().await?.offset;
         Ok(write)
     }
 
     /// Throws away a half-written blob.
     async fn abort_write(&self, reference: &str) -> Result<(), Error> {
-        let request = AbortRequest {
-            r#ref: reference.to_owned(),
-        };
+        let request = AbortRequest { r#ref: reference.to_owned() };
         let mut service = self.client().content();
-        match call(
-            "abort write",
-            reference,
-            service.abort(self.client().request(request)),
-        )
-        .await
-        {
+        match call("abort write", reference, service.abort(self.client().request(request))).await {
             Err(error) if error.class() != Class::Missing && !error.says("locked") => Err(error),
             _ => Ok(()),
         }
@@ -288,8 +242,6 @@ impl Write {
             self.replies.message().await.map(tonic::Response::new)
         });
         let ended = || tonic::Status::unavailable("containerd ended the write");
-        reply
-            .await?
-            .ok_or_else(|| refused("write content", &self.subject, &ended()))
+        reply.await?.ok_or_else(|| refused("write content", &self.subject, &ended()))
     }
 }

@@ -102,11 +102,7 @@ impl Platform {
         if self.os != host.os || self.architecture != host.architecture {
             return None;
         }
-        match (
-            self.architecture.as_str(),
-            self.variant.as_str(),
-            host.variant.as_str(),
-        ) {
+        match (self.architecture.as_str(), self.variant.as_str(), host.variant.as_str()) {
             ("amd64", "" | "v1", _) | ("arm64", "" | "v8", _) | ("arm", "v7", "v7") => Some(0),
             // An older kind of ARM runs on a newer one.
             ("arm", "v6", _) => Some(1),
@@ -122,11 +118,7 @@ impl Platform {
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
-        if self.variant.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "/{}", self.variant)
-        }
+        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
     }
 }
 
@@ -153,10 +145,7 @@ impl Index {
             })
             .collect();
         ranked.sort_by_key(|(rank, _)| *rank);
-        ranked
-            .into_iter()
-            .map(|(_, descriptor)| descriptor)
-            .collect()
+        ranked.into_iter().map(|(_, descriptor)| descriptor).collect()
     }
 
     /// The platforms it has images for, for people.
@@ -167,11 +156,7 @@ impl Index {
             .filter(|descriptor| !descriptor.is_attestation())
             .filter_map(|descriptor| descriptor.platform.as_ref().map(Platform::to_string))
             .collect();
-        if platforms.is_empty() {
-            "none".to_owned()
-        } else {
-            platforms.join(", ")
-        }
+        if platforms.is_empty() { "none".to_owned() } else { platforms.join(", ") }
     }
 }
 
@@ -317,11 +302,7 @@ mod tests {
         )
         .unwrap();
         let chosen = |host: &Platform| -> Vec<String> {
-            index
-                .choices(host)
-                .iter()
-                .map(|descriptor| descriptor.digest.clone())
-                .collect()
+            index.choices(host).iter().map(|descriptor| descriptor.digest.clone()).collect()
         };
         assert_eq!(chosen(&platform("amd64", "")), ["d", "i"]);
         assert_eq!(chosen(&platform("arm64", "v8")), ["b", "i"]);

@@ -158,11 +158,7 @@ impl Refusal {
             }
             source = cause.source();
         }
-        Self {
-            class: class_of(status),
-            code: status.code(),
-            message,
-        }
+        Self { class: class_of(status), code: status.code(), message }
     }
 }
 

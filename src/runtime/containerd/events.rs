@@ -94,18 +94,13 @@ impl TaskEvent {
         match envelope.topic.as_str() {
             "/tasks/oom" => {
                 let oom = TaskOom::decode(event.value.as_slice()).ok()?;
-                Some(Self::Oom {
-                    id: ContainerId::new(oom.container_id),
-                })
+                Some(Self::Oom { id: ContainerId::new(oom.container_id) })
             }
             "/tasks/exit" => {
                 let exit = TaskExit::decode(event.value.as_slice()).ok()?;
                 (exit.id == exit.container_id).then(|| Self::Exit {
                     id: ContainerId::new(exit.container_id),
-                    exit: Exit {
-                        code: exit.exit_status,
-                        at: timestamp(exit.exited_at),
-                    },
+                    exit: Exit { code: exit.exit_status, at: timestamp(exit.exited_at) },
                 })
             }
             _ => None,

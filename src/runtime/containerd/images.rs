@@ -84,10 +84,7 @@ impl Containerd {
         let records = self.records_where(Vec::new()).await?;
         let summary = |record: Record| ImageSummary {
             reference: record.name,
-            digest: record
-                .target
-                .map(|target| target.digest)
-                .unwrap_or_default(),
+            digest: record.target.map(|target| target.digest).unwrap_or_default(),
             created: timestamp(record.created_at),
         };
         Ok(records.into_iter().map(summary).collect())
@@ -101,34 +98,20 @@ impl Containerd {
             ..Record::default()
         };
         let mut service = self.client().images();
-        let request = CreateImageRequest {
-            image: Some(image.clone()),
-            ..CreateImageRequest::default()
-        };
-        let created = call(
-            "create image",
-            name,
-            service.create(self.client().request(request)),
-        )
-        .await;
+        let request =
+            CreateImageRequest { image: Some(image.clone()), ..CreateImageRequest::default() };
+        let created =
+            call("create image", name, service.create(self.client().request(request))).await;
         match created {
             Err(error) if error.class() == Class::Exists => {}
             reply => return reply.map(|_| ()),
         }
         let request = UpdateImageRequest {
             image: Some(image),
-            update_mask: Some(FieldMask {
-                paths: vec!["target".to_owned()],
-            }),
+            update_mask: Some(FieldMask { paths: vec!["target".to_owned()] }),
             ..UpdateImageRequest::default()
         };
-        call(
-            "update image",
-            name,
-            service.update(self.client().request(request)),
-        )
-        .await
-        .map(|_| ())
+        call("update image", name, service.update(self.client().request(request))).await.map(|_| ())
     }
 
     /// The record that a reference means.
@@ -149,9 +132,7 @@ impl Containerd {
             return Ok(None);
         };
         // A digest says what the image is: any name of the same repository will do.
-        let records = self
-            .records_where(vec![format!("target.digest=={digest}")])
-            .await?;
+        let records = self.records_where(vec![format!("target.digest=={digest}")]).await?;
         let same = |record: &Record| {
             Reference::parse(&record.name).is_ok_and(|name| name.repository == parsed.repository)
         };
@@ -161,16 +142,8 @@ impl Containerd {
     /// The record of exactly this name.
     async fn record_named(&self, name: &str) -> Result<Option<Record>, Error> {
         let mut service = self.client().images();
-        let request = GetImageRequest {
-            name: name.to_owned(),
-        };
-        match call(
-            "find image",
-            name,
-            service.get(self.client().request(request)),
-        )
-        .await
-        {
+        let request = GetImageRequest { name: name.to_owned() };
+        match call("find image", name, service.get(self.client().request(request))).await {
             Ok(reply) => Ok(reply.image),
             Err(error) if error.class() == Class::Missing => Ok(None),
             Err(error) => Err(error),
@@ -181,25 +154,19 @@ impl Containerd {
     async fn records_where(&self, filters: Vec<String>) -> Result<Vec<Record>, Error> {
         let mut service = self.client().images();
         let request = ListImagesRequest { filters };
-        let reply = call(
-            "list",
-            "images",
-            service.list(self.client().request(request)),
-        );
+        let reply = call("list", "images", service.list(self.client().request(request)));
         Ok(reply.await?.images)
     }
 
     /// Reads and unpacks an image. A chain that was collected between two of our calls is unpacked anew.
     async fn ready_image(&self, reference: &str, record: Record) -> Result<Image, Error> {
         let failed = |failure| match failure {
-            Failure::Call(source) => Error::Image {
-                reference: reference.to_owned(),
-                source: Box::new(source),
-            },
-            Failure::Broken(problem) => Error::BrokenImage {
-                reference: reference.to_owned(),
-                problem,
-            },
+            Failure::Call(source) => {
+                Error::Image { reference: reference.to_owned(), source: Box::new(source) }
+            }
+            Failure::Broken(problem) => {
+                Error::BrokenImage { reference: reference.to_owned(), problem }
+            }
         };
         let resolved = self.resolve(&record).await.map_err(failed)?;
         let unpacked = match self.unpack(&resolved.config_digest, &resolved.layers).await {
@@ -212,11 +179,7 @@ impl Containerd {
         Ok(Image {
             reference: record.name,
             digest: resolved.manifest,
-            chain_id: resolved
-                .layers
-                .last()
-                .map(|top| top.chain_id.clone())
-                .unwrap_or_default(),
+            chain_id: resolved.layers.last().map(|top| top.chain_id.clone()).unwrap_or_default(),
             config: resolved.config,
         })
     }
@@ -225,12 +188,7 @@ impl Containerd {
     async fn resolve(&self, record: &Record) -> Result<Resolved, Failure> {
         let target = record.target.clone().unwrap_or_default();
         let known = |known: &Known| known.get(&target.digest).cloned();
-        let lock = || {
-            self.shared
-                .known
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
+        let lock = || self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(resolved) = known(&lock()) {
             return Ok(resolved);
         }
@@ -268,9 +226,7 @@ impl Containerd {
             };
             here = choice;
         }
-        Err(Failure::Broken(format!(
-            "has more than {DEPTH} indexes inside each other"
-        )))
+        Err(Failure::Broken(format!("has more than {DEPTH} indexes inside each other")))
     }
 
     /// Reads a manifest and its configuration.
@@ -280,9 +236,7 @@ impl Containerd {
         descriptor: Descriptor,
     ) -> Result<Resolved, Failure> {
         let manifest: Manifest = self.document("manifest", &descriptor.digest).await?;
-        let config: Configuration = self
-            .document("configuration", &manifest.config.digest)
-            .await?;
+        let config: Configuration = self.document("configuration", &manifest.config.digest).await?;
         if !config.runs_on(host) {
             let platform = &config.platform;
             return Err(Failure::Broken(format!(
@@ -337,11 +291,6 @@ pub(super) fn holding_labels<'a>(
 ) -> HashMap<String, String> {
     children
         .into_iter()
-        .map(|(role, child)| {
-            (
-                format!("containerd.io/gc.ref.content.{role}"),
-                child.digest.clone(),
-            )
-        })
+        .map(|(role, child)| (format!("containerd.io/gc.ref.content.{role}"), child.digest.clone()))
         .collect()
 }

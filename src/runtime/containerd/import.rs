@@ -25,10 +25,7 @@ impl Containerd {
     pub async fn import(&self, archive: &Path) -> Result<Vec<String>, Error> {
         let _turn = self.shared.importing.lock().await;
         let plan = read_plan(archive).await?;
-        let lease = self
-            .content_lease()
-            .await
-            .map_err(|source| failed(archive, source))?;
+        let lease = self.content_lease().await.map_err(|source| failed(archive, source))?;
         let outcome = self.import_under(&lease, archive, plan).await;
         self.finish_lease(&lease, outcome).await
     }
@@ -40,24 +37,15 @@ impl Containerd {
         archive: &Path,
         plan: Plan,
     ) -> Result<Vec<String>, Error> {
-        let missing = self
-            .write_made(lease, plan.blobs)
-            .await
-            .map_err(|source| failed(archive, source))?;
+        let missing =
+            self.write_made(lease, plan.blobs).await.map_err(|source| failed(archive, source))?;
         self.write_entries(lease, archive, missing).await?;
         for (name, target) in &plan.images {
-            self.name_image(name, target)
-                .await
-                .map_err(|source| failed(archive, source))?;
+            self.name_image(name, target).await.map_err(|source| failed(archive, source))?;
         }
         let names: Vec<String> = plan.images.into_keys().collect();
         for name in &names {
-            if self
-                .image(name)
-                .await
-                .map_err(|source| failed(archive, source))?
-                .is_none()
-            {
+            if self.image(name).await.map_err(|source| failed(archive, source))?.is_none() {
                 let problem = format!("{name} was removed while it was imported");
                 return Err(broken(archive, problem));
             }
@@ -82,9 +70,7 @@ impl Containerd {
                 }
                 Bytes::Made(bytes) => {
                     let (sender, mut pieces) = mpsc::channel(1);
-                    sender
-                        .try_send(bytes)
-                        .expect("the channel is new and has room");
+                    sender.try_send(bytes).expect("the channel is new and has room");
                     drop(sender);
                     self.write_blob(lease, &blob, &mut pieces).await?;
                 }
@@ -111,28 +97,22 @@ impl Containerd {
             let Some(blob) = missing.remove(&ordinal) else {
                 continue;
             };
-            self.write_blob(lease, &blob, &mut pieces)
-                .await
-                .map_err(|source| {
-                    match source.class() {
-                        // containerd checks sizes and digests: the file is not what it was a moment ago.
-                        Class::Other | Class::Invalid if !source.says("no space") => {
-                            broken(archive, Chain(&source).to_string())
-                        }
-                        _ => failed(archive, source),
+            self.write_blob(lease, &blob, &mut pieces).await.map_err(|source| {
+                match source.class() {
+                    // containerd checks sizes and digests: the file is not what it was a moment ago.
+                    Class::Other | Class::Invalid if !source.says("no space") => {
+                        broken(archive, Chain(&source).to_string())
                     }
-                })?;
+                    _ => failed(archive, source),
+                }
+            })?;
         }
-        finish(reader)
-            .await
-            .map_err(|error| broken(archive, error.to_string()))?;
+        finish(reader).await.map_err(|error| broken(archive, error.to_string()))?;
         match missing.into_values().next() {
             None => Ok(()),
             Some(blob) => {
-                let problem = format!(
-                    "{} is gone from it: it changed while it was read",
-                    blob.digest
-                );
+                let problem =
+                    format!("{} is gone from it: it changed while it was read", blob.digest);
                 Err(broken(archive, problem))
             }
         }
@@ -159,25 +139,16 @@ fn unreadable(error: &io::Error) -> String {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
             format!("cannot be opened: {error}")
         }
-        _ => format!(
-            "cannot be read as a tar archive (plain, gzip or zstd): {}",
-            Chain(error)
-        ),
+        _ => format!("cannot be read as a tar archive (plain, gzip or zstd): {}", Chain(error)),
     }
 }
 
 /// An archive at fault.
 fn broken(archive: &Path, problem: String) -> Error {
-    Error::Archive {
-        path: archive.to_owned(),
-        problem,
-    }
+    Error::Archive { path: archive.to_owned(), problem }
 }
 
 /// A call at fault.
 fn failed(archive: &Path, source: Error) -> Error {
-    Error::Import {
-        path: archive.to_owned(),
-        source: Box::new(source),
-    }
+    Error::Import { path: archive.to_owned(), source: Box::new(source) }
 }

@@ -114,17 +114,10 @@ impl Plan {
             .into_iter()
             .find(|choice| contents.file(&blob_path(&choice.digest)).is_some())
             .ok_or_else(|| {
-                format!(
-                    "holds no image for {host}; its index names {}",
-                    index.platforms()
-                )
+                format!("holds no image for {host}; its index names {}", index.platforms())
             })?;
         self.add_tree(contents, host, choice, depth + 1)?;
-        let number = index
-            .manifests
-            .iter()
-            .position(|child| child == choice)
-            .unwrap_or(0);
+        let number = index.manifests.iter().position(|child| child == choice).unwrap_or(0);
         let labels = holding_labels([(format!("m.{number}"), choice)]);
         self.add_entry(here, entry, labels);
         Ok(typed(here, entry, INDEX))
@@ -178,10 +171,8 @@ impl Plan {
             size: bytes.len() as u64,
             labels: manifest_labels(&manifest),
         };
-        self.blobs
-            .insert(blob.digest.clone(), (blob, Bytes::Made(bytes)));
-        self.images
-            .extend(names.into_iter().map(|name| (name, target.clone())));
+        self.blobs.insert(blob.digest.clone(), (blob, Bytes::Made(bytes)));
+        self.images.extend(names.into_iter().map(|name| (name, target.clone())));
         Ok(())
     }
 
@@ -193,9 +184,7 @@ impl Plan {
         image: &DockerImage,
     ) -> Result<Manifest, String> {
         let file = |path: &str| {
-            contents
-                .file(path)
-                .ok_or_else(|| format!("{path} is missing from the archive"))
+            contents.file(path).ok_or_else(|| format!("{path} is missing from the archive"))
         };
         let config = file(&image.config)?;
         let configuration: Configuration = parse(&image.config, config)?;
@@ -221,17 +210,10 @@ impl Plan {
     fn add_entry(&mut self, descriptor: &Descriptor, entry: &Entry, labels: Labels) {
         let fresh = || {
             let digest = descriptor.digest.clone();
-            let blob = Blob {
-                digest,
-                size: entry.size,
-                labels: Labels::new(),
-            };
+            let blob = Blob { digest, size: entry.size, labels: Labels::new() };
             (blob, Bytes::Entry(entry.ordinal))
         };
-        let (blob, _) = self
-            .blobs
-            .entry(descriptor.digest.clone())
-            .or_insert_with(fresh);
+        let (blob, _) = self.blobs.entry(descriptor.digest.clone()).or_insert_with(fresh);
         blob.labels.extend(labels);
     }
 }
@@ -239,14 +221,11 @@ impl Plan {
 /// The name that an OCI layout gives an image: containerd's annotation, or OCI's own. The latter may
 /// hold a bare word, which then is a name and not a tag.
 fn layout_name(top: &Descriptor) -> Result<Option<String>, String> {
-    [
-        "io.containerd.image.name",
-        "org.opencontainers.image.ref.name",
-    ]
-    .iter()
-    .find_map(|key| top.annotations.get(*key))
-    .map(|name| complete(name))
-    .transpose()
+    ["io.containerd.image.name", "org.opencontainers.image.ref.name"]
+        .iter()
+        .find_map(|key| top.annotations.get(*key))
+        .map(|name| complete(name))
+        .transpose()
 }
 
 /// A completed image name.
@@ -287,9 +266,8 @@ fn blob_path(digest: &str) -> String {
 /// A blob's entry, whose bytes must be what its name says.
 fn blob_entry<'a>(contents: &'a Contents, descriptor: &Descriptor) -> Result<&'a Entry, String> {
     let path = blob_path(&descriptor.digest);
-    let entry = contents
-        .file(&path)
-        .ok_or_else(|| format!("{path} is missing from the archive"))?;
+    let entry =
+        contents.file(&path).ok_or_else(|| format!("{path} is missing from the archive"))?;
     if entry.digest != descriptor.digest {
         return Err(format!(
             "{path} holds {}; the archive is corrupt, copy or save it again",
@@ -312,11 +290,7 @@ fn descriptor(media_type: &str, entry: &Entry) -> Descriptor {
 
 /// A top descriptor as the image's record keeps it, with a type if it has none.
 fn typed(here: &Descriptor, entry: &Entry, media_type: &str) -> Descriptor {
-    let known = if here.media_type.is_empty() {
-        media_type
-    } else {
-        &here.media_type
-    };
+    let known = if here.media_type.is_empty() { media_type } else { &here.media_type };
     descriptor(known, entry)
 }
 

@@ -39,34 +39,17 @@ impl Containerd {
             ("containerd.io/gc.expire".to_owned(), expiry.to_string()),
             (OWNER.to_owned(), self.shared.instance.clone()),
         ];
-        let request = CreateRequest {
-            id: id.clone(),
-            labels: labels.into(),
-        };
+        let request = CreateRequest { id: id.clone(), labels: labels.into() };
         let mut service = self.client().leases();
-        call(
-            "create lease",
-            &id,
-            service.create(self.client().request(request)),
-        )
-        .await?;
+        call("create lease", &id, service.create(self.client().request(request))).await?;
         Ok(ContentLease { id, header })
     }
 
     /// Ends a lease. What it alone held becomes garbage; with `sync`, containerd collects before it answers.
     pub(super) async fn end_lease(&self, id: &str, sync: bool) -> Result<(), Error> {
-        let request = DeleteRequest {
-            id: id.to_owned(),
-            sync,
-        };
+        let request = DeleteRequest { id: id.to_owned(), sync };
         let mut service = self.client().leases();
-        match call(
-            "delete lease",
-            id,
-            service.delete(self.client().request(request)),
-        )
-        .await
-        {
+        match call("delete lease", id, service.delete(self.client().request(request))).await {
             Err(error) if error.class() != Class::Missing => Err(error),
             _ => Ok(()),
         }
@@ -86,21 +69,10 @@ impl Containerd {
 
     /// Lets a lease hold a blob that was there before.
     pub(super) async fn hold_blob(&self, lease: &ContentLease, digest: &str) -> Result<(), Error> {
-        let resource = Resource {
-            id: digest.to_owned(),
-            r#type: "content".to_owned(),
-        };
-        let request = AddResourceRequest {
-            id: lease.id.clone(),
-            resource: Some(resource),
-        };
+        let resource = Resource { id: digest.to_owned(), r#type: "content".to_owned() };
+        let request = AddResourceRequest { id: lease.id.clone(), resource: Some(resource) };
         let mut service = self.client().leases();
-        call(
-            "lease content",
-            digest,
-            service.add_resource(self.client().request(request)),
-        )
-        .await
+        call("lease content", digest, service.add_resource(self.client().request(request))).await
     }
 
     /// The leases that earlier processes of podward left behind.
@@ -108,24 +80,11 @@ impl Containerd {
         let filters = vec![format!("labels.\"{OWNER}\"")];
         let request = ListRequest { filters };
         let mut service = self.client().leases();
-        let reply = call(
-            "list",
-            "leases",
-            service.list(self.client().request(request)),
-        )
-        .await?;
+        let reply = call("list", "leases", service.list(self.client().request(request))).await?;
         let others = |lease: &Lease| {
-            lease
-                .labels
-                .get(OWNER)
-                .is_some_and(|owner| *owner != self.shared.instance)
+            lease.labels.get(OWNER).is_some_and(|owner| *owner != self.shared.instance)
         };
-        Ok(reply
-            .leases
-            .into_iter()
-            .filter(others)
-            .map(|lease| lease.id)
-            .collect())
+        Ok(reply.leases.into_iter().filter(others).map(|lease| lease.id).collect())
     }
 
     /// Makes containerd collect its garbage now.

@@ -16,18 +16,13 @@ pub(super) struct Reference {
 impl Reference {
     /// Reads a reference as docker and containerd's own tools do: `busybox` is `docker.io/library/busybox:latest`.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
-        let wrong = |problem| Error::Reference {
-            reference: text.to_owned(),
-            problem,
-        };
+        let wrong = |problem| Error::Reference { reference: text.to_owned(), problem };
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
         };
         if digest.is_some_and(|digest| !is_digest(digest)) {
-            return Err(wrong(
-                "the digest is not of the form sha256:<64 hexadecimal digits>",
-            ));
+            return Err(wrong("the digest is not of the form sha256:<64 hexadecimal digits>"));
         }
         // A colon before the last slash belongs to the registry's port.
         let (name, tag) = match rest.rsplit_once(':') {
@@ -35,20 +30,14 @@ impl Reference {
             _ => (rest, None),
         };
         if tag.is_some_and(|tag| !is_tag(tag)) {
-            return Err(wrong(
-                "the tag is not made of letters, digits, '_', '.' and '-'",
-            ));
+            return Err(wrong("the tag is not made of letters, digits, '_', '.' and '-'"));
         }
         let (registry, path) = match name.split_once('/') {
             Some((first, path)) if is_registry(first) => (first, path.to_owned()),
             Some(_) => ("docker.io", name.to_owned()),
             None => ("docker.io", format!("library/{name}")),
         };
-        let registry = if registry == "index.docker.io" {
-            "docker.io"
-        } else {
-            registry
-        };
+        let registry = if registry == "index.docker.io" { "docker.io" } else { registry };
         let path = if registry == "docker.io" && !path.contains('/') {
             format!("library/{path}")
         } else {
@@ -72,11 +61,7 @@ impl Reference {
 
     /// The names under which containerd's store may hold the image, the best first.
     pub(super) fn names(&self) -> Vec<String> {
-        let Self {
-            repository,
-            tag,
-            digest,
-        } = self;
+        let Self { repository, tag, digest } = self;
         match (tag, digest) {
             (Some(tag), Some(digest)) => vec![
                 format!("{repository}:{tag}@{digest}"),
@@ -85,10 +70,7 @@ impl Reference {
             ],
             (None, Some(digest)) => vec![format!("{repository}@{digest}")],
             (tag, None) => {
-                vec![format!(
-                    "{repository}:{}",
-                    tag.as_deref().unwrap_or("latest")
-                )]
+                vec![format!("{repository}:{}", tag.as_deref().unwrap_or("latest"))]
             }
         }
     }
@@ -104,10 +86,7 @@ fn is_registry(part: &str) -> bool {
 /// Whether a text is a digest.
 pub(super) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64
-            && hex
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
 
@@ -116,9 +95,7 @@ fn is_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.len() <= 128
         && text.bytes().next().is_some_and(word)
-        && text
-            .bytes()
-            .all(|byte| word(byte) || byte == b'.' || byte == b'-')
+        && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
 }
 
 /// Whether a text may stand between the slashes of a repository's path.
@@ -126,12 +103,8 @@ fn is_component(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
     let ends = bytes.first().is_some_and(|b| plain(*b)) && bytes.last().is_some_and(|b| plain(*b));
-    ends && bytes
-        .iter()
-        .all(|byte| plain(*byte) || matches!(byte, b'.' | b'_' | b'-'))
-        && !["..", "._", "_.", ".-", "-.", "_-", "-_", "___"]
-            .iter()
-            .any(|pair| text.contains(pair))
+    ends && bytes.iter().all(|byte| plain(*byte) || matches!(byte, b'.' | b'_' | b'-'))
+        && !["..", "._", "_.", ".-", "-.", "_-", "-_", "___"].iter().any(|pair| text.contains(pair))
 }
 
 #[cfg(test)]
@@ -151,10 +124,7 @@ mod tests {
             ("quay.io/a/b/c:v1", "quay.io/a/b/c:v1"),
             ("localhost/x", "localhost/x:latest"),
             ("localhost:5000/x", "localhost:5000/x:latest"),
-            (
-                "registry.local:5000/team/x:v1.2-3_a",
-                "registry.local:5000/team/x:v1.2-3_a",
-            ),
+            ("registry.local:5000/team/x:v1.2-3_a", "registry.local:5000/team/x:v1.2-3_a"),
             ("10.0.0.1:5000/x", "10.0.0.1:5000/x:latest"),
             ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10"),
             ("a__b--c/d", "docker.io/a__b--c/d:latest"),
@@ -165,20 +135,12 @@ mod tests {
 
     #[test]
     fn a_digest_names_the_image_before_its_tag_does() {
-        let names = Reference::parse(&format!("busybox@{DIGEST}"))
-            .unwrap()
-            .names();
+        let names = Reference::parse(&format!("busybox@{DIGEST}")).unwrap().names();
         assert_eq!(names, [format!("docker.io/library/busybox@{DIGEST}")]);
-        let names = Reference::parse(&format!("r.io:1/b:2@{DIGEST}"))
-            .unwrap()
-            .names();
+        let names = Reference::parse(&format!("r.io:1/b:2@{DIGEST}")).unwrap().names();
         assert_eq!(
             names,
-            [
-                format!("r.io:1/b:2@{DIGEST}"),
-                format!("r.io:1/b@{DIGEST}"),
-                "r.io:1/b:2".to_owned()
-            ]
+            [format!("r.io:1/b:2@{DIGEST}"), format!("r.io:1/b@{DIGEST}"), "r.io:1/b:2".to_owned()]
         );
     }
 

@@ -32,11 +32,7 @@ impl Containerd {
     /// Removes a container's task.
     async fn remove_task(&self, id: &ContainerId) -> Result<(), Error> {
         // Without a process namespace of its own, a container's first process can end and leave others behind.
-        if self
-            .spec_json(id)
-            .await?
-            .is_some_and(|spec| shares_processes(&spec))
-        {
+        if self.spec_json(id).await?.is_some_and(|spec| shares_processes(&spec)) {
             self.end_task(id, true).await?;
         }
         let first = match self.delete_task(id).await {
@@ -48,12 +44,10 @@ impl Containerd {
             // A shim that no longer answers cannot be told to kill; deleting again may still clean up.
             _ => {}
         }
-        self.delete_task(id)
-            .await
-            .map_err(|second| match second.class() {
-                Class::Unavailable => second,
-                Class::Missing | Class::Exists | Class::Invalid | Class::Other => first,
-            })
+        self.delete_task(id).await.map_err(|second| match second.class() {
+            Class::Unavailable => second,
+            Class::Missing | Class::Exists | Class::Invalid | Class::Other => first,
+        })
     }
 
     /// Kills a task and waits for its end.
@@ -137,9 +131,7 @@ fn shares_processes(spec: &[u8]) -> bool {
         return true;
     };
     let namespaces = spec.linux.map(|linux| linux.namespaces).unwrap_or_default();
-    !namespaces
-        .iter()
-        .any(|namespace| namespace.r#type == "pid" && namespace.path.is_empty())
+    !namespaces.iter().any(|namespace| namespace.r#type == "pid" && namespace.path.is_empty())
 }
 
 #[cfg(test)]
@@ -150,10 +142,7 @@ mod tests {
     fn only_a_new_process_namespace_is_a_containers_own() {
         for (spec, shares) in [
             (r#"{"linux":{"namespaces":[{"type":"pid"}]}}"#, false),
-            (
-                r#"{"linux":{"namespaces":[{"type":"pid","path":"/proc/7/ns/pid"}]}}"#,
-                true,
-            ),
+            (r#"{"linux":{"namespaces":[{"type":"pid","path":"/proc/7/ns/pid"}]}}"#, true),
             (r#"{"linux":{"namespaces":[{"type":"mount"}]}}"#, true),
             (r#"{"linux":{}}"#, true),
             ("{}", true),

@@ -34,11 +34,8 @@ impl Containerd {
             labels: [(OURS.to_owned(), "root".to_owned())].into(),
         };
         let mut service = self.client().snapshots();
-        let reply = call(
-            "prepare snapshot",
-            id.as_str(),
-            service.prepare(self.client().request(request)),
-        );
+        let reply =
+            call("prepare snapshot", id.as_str(), service.prepare(self.client().request(request)));
         match reply.await {
             Ok(reply) => Ok(reply.mounts.into_iter().map(mount_point).collect()),
             Err(error) if error.class() == Class::Exists => self.snapshot_mounts(id).await,
@@ -53,11 +50,8 @@ impl Containerd {
             key: id.as_str().to_owned(),
         };
         let mut service = self.client().snapshots();
-        let reply = call(
-            "read snapshot",
-            id.as_str(),
-            service.mounts(self.client().request(request)),
-        );
+        let reply =
+            call("read snapshot", id.as_str(), service.mounts(self.client().request(request)));
         Ok(reply.await?.mounts.into_iter().map(mount_point).collect())
     }
 
@@ -68,13 +62,7 @@ impl Containerd {
             key: key.to_owned(),
         };
         let mut service = self.client().snapshots();
-        match call(
-            "remove snapshot",
-            key,
-            service.remove(self.client().request(request)),
-        )
-        .await
-        {
+        match call("remove snapshot", key, service.remove(self.client().request(request))).await {
             Err(error) if error.class() != Class::Missing => Err(error),
             _ => Ok(()),
         }
@@ -87,13 +75,7 @@ impl Containerd {
             key: key.to_owned(),
         };
         let mut service = self.client().snapshots();
-        match call(
-            "find snapshot",
-            key,
-            service.stat(self.client().request(request)),
-        )
-        .await
-        {
+        match call("find snapshot", key, service.stat(self.client().request(request))).await {
             Ok(_) => Ok(true),
             Err(error) if error.class() == Class::Missing => Ok(false),
             Err(error) => Err(error),
@@ -107,23 +89,13 @@ impl Containerd {
             filters: vec![format!("labels.\"{OURS}\"")],
         };
         let mut service = self.client().snapshots();
-        let reply = call(
-            "list",
-            "snapshots",
-            service.list(self.client().request(request)),
-        );
+        let reply = call("list", "snapshots", service.list(self.client().request(request)));
         let mut pages = reply.await?;
         let mut keys = Vec::new();
-        while let Some(page) = pages
-            .message()
-            .await
-            .map_err(|status| refused("list", "snapshots", &status))?
+        while let Some(page) =
+            pages.message().await.map_err(|status| refused("list", "snapshots", &status))?
         {
-            keys.extend(
-                page.info
-                    .into_iter()
-                    .map(|info: Info| ContainerId::new(info.name)),
-            );
+            keys.extend(page.info.into_iter().map(|info: Info| ContainerId::new(info.name)));
         }
         Ok(keys)
     }
@@ -131,32 +103,12 @@ impl Containerd {
 
 /// containerd's mount as ours.
 pub(super) fn mount_point(mount: Mount) -> MountPoint {
-    let Mount {
-        r#type: kind,
-        source,
-        target,
-        options,
-    } = mount;
-    MountPoint {
-        kind,
-        source,
-        target,
-        options,
-    }
+    let Mount { r#type: kind, source, target, options } = mount;
+    MountPoint { kind, source, target, options }
 }
 
 /// Our mount as containerd's.
 pub(super) fn wire_mount(mount: MountPoint) -> Mount {
-    let MountPoint {
-        kind,
-        source,
-        target,
-        options,
-    } = mount;
-    Mount {
-        r#type: kind,
-        source,
-        target,
-        options,
-    }
+    let MountPoint { kind, source, target, options } = mount;
+    Mount { r#type: kind, source, target, options }
 }

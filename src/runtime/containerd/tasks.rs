@@ -81,25 +81,18 @@ impl Containerd {
             ..CreateTaskRequest::default()
         };
         let mut service = self.client().tasks();
-        let reply = long_call(
-            "create task",
-            id.as_str(),
-            service.create(self.client().request(request)),
-        );
+        let reply =
+            long_call("create task", id.as_str(), service.create(self.client().request(request)));
         Ok(reply.await?.pid)
     }
 
     /// Starts a task.
     pub async fn start_task(&self, id: &ContainerId) -> Result<(), Error> {
-        let request = StartRequest {
-            container_id: id.as_str().to_owned(),
-            ..StartRequest::default()
-        };
+        let request =
+            StartRequest { container_id: id.as_str().to_owned(), ..StartRequest::default() };
         let mut service = self.client().tasks();
         let reply = service.start(self.client().request(request));
-        within(RUNC, "start task", id.as_str(), reply)
-            .await
-            .map(|_| ())
+        within(RUNC, "start task", id.as_str(), reply).await.map(|_| ())
     }
 
     /// Waits for a task's end, however long that takes. Class `Unavailable`: containerd went away and
@@ -121,9 +114,7 @@ impl Containerd {
             // the task is still listed, and waiting for it fails at once.
             match self.task(id).await {
                 Ok(None) => return Ok(lost()),
-                Ok(Some(Task {
-                    exit: Some(exit), ..
-                })) => return Ok(exit),
+                Ok(Some(Task { exit: Some(exit), .. })) => return Ok(exit),
                 Err(gone) if gone.class() == Class::Unavailable => return Err(gone),
                 Ok(Some(_)) | Err(_) => {}
             }
@@ -150,18 +141,9 @@ impl Containerd {
 
     /// A container's task, if it has one.
     pub async fn task(&self, id: &ContainerId) -> Result<Option<Task>, Error> {
-        let request = GetRequest {
-            container_id: id.as_str().to_owned(),
-            ..GetRequest::default()
-        };
+        let request = GetRequest { container_id: id.as_str().to_owned(), ..GetRequest::default() };
         let mut service = self.client().tasks();
-        match call(
-            "read task",
-            id.as_str(),
-            service.get(self.client().request(request)),
-        )
-        .await
-        {
+        match call("read task", id.as_str(), service.get(self.client().request(request))).await {
             Ok(reply) => Ok(reply.process.map(Task::of)),
             Err(error) if error.class() == Class::Missing => Ok(None),
             Err(error) => Err(error),
@@ -178,9 +160,7 @@ impl Containerd {
 
     /// Deletes a task that does not run; a missing one is success.
     pub(super) async fn delete_task(&self, id: &ContainerId) -> Result<(), Error> {
-        let request = DeleteTaskRequest {
-            container_id: id.as_str().to_owned(),
-        };
+        let request = DeleteTaskRequest { container_id: id.as_str().to_owned() };
         let mut service = self.client().tasks();
         let reply = service.delete(self.client().request(request));
         match within(RUNC, "delete task", id.as_str(), reply).await {
@@ -191,9 +171,7 @@ impl Containerd {
 
     /// Thaws a task that somebody froze: a frozen process does not even die.
     pub(super) async fn resume_task(&self, id: &ContainerId) -> Result<(), Error> {
-        let request = ResumeTaskRequest {
-            container_id: id.as_str().to_owned(),
-        };
+        let request = ResumeTaskRequest { container_id: id.as_str().to_owned() };
         let mut service = self.client().tasks();
         let reply = service.resume(self.client().request(request));
         within(RUNC, "resume task", id.as_str(), reply).await
@@ -201,21 +179,13 @@ impl Containerd {
 
     /// One call of Wait.
     async fn wait_once(&self, id: &ContainerId) -> Result<Exit, Error> {
-        let request = WaitRequest {
-            container_id: id.as_str().to_owned(),
-            ..WaitRequest::default()
-        };
+        let request =
+            WaitRequest { container_id: id.as_str().to_owned(), ..WaitRequest::default() };
         let mut service = self.client().tasks();
-        let reply = long_call(
-            "wait for task",
-            id.as_str(),
-            service.wait(self.client().request(request)),
-        )
-        .await?;
-        Ok(Exit {
-            code: reply.exit_status,
-            at: timestamp(reply.exited_at),
-        })
+        let reply =
+            long_call("wait for task", id.as_str(), service.wait(self.client().request(request)))
+                .await?;
+        Ok(Exit { code: reply.exit_status, at: timestamp(reply.exited_at) })
     }
 }
 
@@ -229,25 +199,15 @@ impl Task {
             Status::Paused | Status::Pausing => TaskStatus::Paused,
             Status::Unknown => TaskStatus::Unknown,
         };
-        let exit = (status == TaskStatus::Stopped).then(|| Exit {
-            code: process.exit_status,
-            at: timestamp(process.exited_at),
-        });
-        Self {
-            id: ContainerId::new(process.id),
-            pid: process.pid,
-            status,
-            exit,
-        }
+        let exit = (status == TaskStatus::Stopped)
+            .then(|| Exit { code: process.exit_status, at: timestamp(process.exited_at) });
+        Self { id: ContainerId::new(process.id), pid: process.pid, status, exit }
     }
 }
 
 /// The end of a task whose shim died.
 fn lost() -> Exit {
-    Exit {
-        code: LOST,
-        at: time::now().wall,
-    }
+    Exit { code: LOST, at: time::now().wall }
 }
 
 /// containerd's time as ours. Its zero lies before the calendar's start and means "never"; it becomes the epoch.

@@ -73,10 +73,7 @@ impl Containerd {
         };
         let lock = self.shared.chains.of(&top.chain_id);
         let _turn = lock.lock().await;
-        let label = format!(
-            "containerd.io/gc.ref.snapshot.{}",
-            self.settings().snapshotter
-        );
+        let label = format!("containerd.io/gc.ref.snapshot.{}", self.settings().snapshotter);
         if self.has_snapshot(&top.chain_id).await? {
             let info = self.blob_info(config).await?;
             if info.is_some_and(|info| info.labels.get(&label) == Some(&top.chain_id)) {
@@ -88,9 +85,7 @@ impl Containerd {
         let outcome = match outcome {
             Ok(()) => {
                 let labels = [(label, top.chain_id.clone())].into();
-                self.label_blob(config, &labels)
-                    .await
-                    .map_err(Failure::from)
+                self.label_blob(config, &labels).await.map_err(Failure::from)
             }
             failed => failed,
         };
@@ -117,11 +112,7 @@ impl Containerd {
         layer: &Layer,
         parent: &str,
     ) -> Result<(), Failure> {
-        let key = format!(
-            "extract-{} {}",
-            uuid::Uuid::new_v4().simple(),
-            layer.chain_id
-        );
+        let key = format!("extract-{} {}", uuid::Uuid::new_v4().simple(), layer.chain_id);
         let outcome = self.extract(lease, layer, parent, &key).await;
         if outcome.is_err() {
             // What is left is garbage once the lease ends; removing it now only spares the disk.
@@ -160,12 +151,8 @@ impl Containerd {
         };
         let mut diff = self.client().diff();
         let apply = diff.apply(self.client().leased(&lease.header, apply));
-        let applied = long_call("unpack layer", &layer.descriptor.digest, apply)
-            .await?
-            .applied;
-        let found = applied
-            .map(|descriptor| descriptor.digest)
-            .unwrap_or_default();
+        let applied = long_call("unpack layer", &layer.descriptor.digest, apply).await?.applied;
+        let found = applied.map(|descriptor| descriptor.digest).unwrap_or_default();
         if found != layer.diff_id {
             let Descriptor { digest, .. } = &layer.descriptor;
             return Err(Failure::Broken(format!(

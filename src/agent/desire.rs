@@ -1,0 +1,261 @@
+//! From sets and verdicts to a plan, and from the plan's steps to pods.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use tracing::{error, info};
+use uuid::Uuid;
+
+use crate::base::{
+    errors::Chain,
+    ids::{PodUid, SetKey},
+    time::{self, elapsed},
+};
+use crate::fleet::events::EventType;
+use crate::node::eligibility;
+use crate::plan::steps::{Cause, DesiredSet, ObservedPod, Plan, Step, plan};
+use crate::pod::{
+    machine::{Effect, Input, Pod, PodEvent},
+    record::{PodRecord, VERSION},
+};
+use crate::spec::Set;
+
+use super::{reconciler::Reconciler, sets::Entry};
+
+/// The verdict on a set in short; the long one is made anew when somebody asks why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Whether a pod may start here.
+    pub should_run: bool,
+    /// Whether a pod that is here may stay.
+    pub should_continue: bool,
+    /// After how long NoExecute taints end a pod here.
+    pub evict_after: Option<Duration>,
+    /// Why not.
+    pub refusal: String,
+}
+
+/// The characters of random names: those that spell no words.
+const NAME_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// A pod's name: its set's, cut to what a label can hold, and five random characters.
+fn pod_name(set: &str, uid: Uuid) -> String {
+    let base: String = set.chars().take(57).collect();
+    let suffix: String = uid.as_bytes()[..5]
+        .iter()
+        .map(|byte| char::from(NAME_ALPHABET[usize::from(*byte) % NAME_ALPHABET.len()]))
+        .collect();
+    format!("{base}-{suffix}")
+}
+
+/// Whether the set's update strategy starts the new pod beside the old one.
+fn surges(set: &Set) -> bool {
+    let strategy = set.object.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
+    let surge = strategy
+        .and_then(|strategy| strategy.rolling_update.as_ref())
+        .and_then(|rolling| rolling.max_surge.as_ref());
+    match surge {
+        Some(IntOrString::Int(count)) => *count > 0,
+        Some(IntOrString::String(percent)) => percent.trim_end_matches('%') != "0",
+        None => false,
+    }
+}
+
+impl Reconciler {
+    /// Judges every set anew: labels, taints or sets have changed.
+    pub(super) fn judge(&mut self) {
+        self.standings = self
+            .sets
+            .entries()
+            .iter()
+            .map(|(key, entry)| {
+                let verdict = eligibility(&self.node, entry.set.template());
+                let standing = Standing {
+                    should_run: verdict.should_run,
+                    should_continue: verdict.should_continue,
+                    evict_after: verdict.evict_after,
+                    refusal: verdict.refusal().unwrap_or_default(),
+                };
+                (key.clone(), standing)
+            })
+            .collect();
+        let calm: Vec<SetKey> = self
+            .standings
+            .iter()
+            .filter(|(_, standing)| standing.evict_after.is_none())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in calm {
+            self.remember_eviction(&key, false);
+        }
+        self.changed();
+    }
+
+    /// Keeps, across restarts of the agent, whether an eviction holds a set.
+    fn remember_eviction(&mut self, key: &SetKey, evicted: bool) {
+        if self.sets.set_evicted(key, evicted) {
+            self.save_sets();
+        }
+    }
+
+    /// Writes the snapshot of the sets.
+    pub(super) fn save_sets(&mut self) {
+        if let Err(error) = self.sets.save() {
+            error!(%error, "failed to write the last good snapshot");
+            let message = format!("the last good snapshot cannot be written: {error}");
+            self.note_node(EventType::Warning, "FailedSaveSnapshot", message);
+        }
+    }
+
+    /// What is wanted, as the plan sees it.
+    pub(super) fn desired(&self) -> BTreeMap<SetKey, DesiredSet> {
+        let wanted = |(key, entry): (&SetKey, &Entry)| {
+            let standing = self.standings.get(key)?;
+            let set = DesiredSet {
+                hash: entry.set.hash.clone(),
+                on_delete: entry.set.on_delete(),
+                surge: surges(&entry.set),
+                min_ready: entry.set.min_ready(),
+                should_run: standing.should_run,
+                should_continue: standing.should_continue,
+                refusal: standing.refusal.clone(),
+                evicted: entry.evicted,
+            };
+            Some((key.clone(), set))
+        };
+        self.sets.entries().iter().filter_map(wanted).collect()
+    }
+
+    /// What is here, as the plan sees it.
+    pub(super) fn observed(&self) -> Vec<ObservedPod> {
+        let now = time::now();
+        let see = |(uid, pod): (&PodUid, &Pod)| ObservedPod {
+            uid: uid.clone(),
+            set: pod.record.set.clone(),
+            hash: pod.record.hash.clone(),
+            created: pod.record.created,
+            stopping: pod.stopping(),
+            ready_for: pod.last_change().filter(|_| pod.ready()).map(|at| elapsed(at, now.wall)),
+            time_over: self.evictions.over(now.mono, uid),
+        };
+        self.pods.iter().map(see).collect()
+    }
+
+    /// Keeps the countdowns in step with the verdicts.
+    fn count_down(&mut self) {
+        let now = time::now().mono;
+        for (uid, pod) in &self.pods {
+            let standing = self.standings.get(&pod.record.set);
+            let after = standing.and_then(|standing| standing.evict_after);
+            self.evictions.observe(now, uid, after);
+        }
+        self.evictions.retain(|uid| self.pods.contains_key(uid));
+    }
+
+    /// Brings the node nearer to what is wanted.
+    pub(super) fn reconcile(&mut self) {
+        if !self.recovered {
+            return;
+        }
+        self.count_down();
+        let plan: Plan = plan(&self.desired(), &self.observed());
+        self.wake = plan.wake.map(|wait| time::now().mono + wait);
+        if self.holds != plan.holds {
+            self.holds = plan.holds;
+            self.changed();
+        }
+        let settled = plan.steps.is_empty();
+        for step in plan.steps {
+            self.carry_out(step);
+        }
+        self.settle_syncs(settled);
+    }
+
+    /// Takes one step of a plan.
+    fn carry_out(&mut self, step: Step) {
+        match step {
+            Step::Create(key) => self.create(&key),
+            Step::Delete { pod, cause } => self.delete(&pod, &cause),
+        }
+    }
+
+    /// Makes a pod of a set. Its record is on disk before anything else is done for it.
+    fn create(&mut self, key: &SetKey) {
+        let Some(entry) = self.sets.entries().get(key) else { return };
+        let now = time::now();
+        let id = Uuid::new_v4();
+        let record = PodRecord {
+            version: VERSION,
+            uid: PodUid::new(id.to_string()),
+            name: pod_name(&key.name, id),
+            set: key.clone(),
+            set_uid: entry.uid.clone(),
+            hash: entry.set.hash.clone(),
+            created: now.wall,
+            template: entry.set.template().clone(),
+            sandbox: None,
+            volumes: BTreeMap::new(),
+            deletion: None,
+            containers: BTreeMap::new(),
+        };
+        if let Err(error) = self.effects.records.save(&record) {
+            let message = format!("Error creating: {}", Chain(&error));
+            error!(set = %key, error = %message, "failed to make a pod");
+            self.note_set(key, EventType::Warning, "FailedCreate", message);
+            return self.retry_later();
+        }
+        info!(set = %key, pod = %record.name, hash = %record.hash, "making a pod");
+        self.report(format!("created pod {}/{}", key.namespace, record.name));
+        self.note_set(
+            key,
+            EventType::Normal,
+            "SuccessfulCreate",
+            format!("Created pod: {}", record.name),
+        );
+        let uid = record.uid.clone();
+        let (pod, effects) = Pod::new(record, self.policy());
+        self.pods.insert(uid.clone(), pod);
+        self.dispatch(now, &uid, effects);
+        self.changed();
+    }
+
+    /// Stops a pod.
+    fn delete(&mut self, uid: &PodUid, cause: &Cause) {
+        let Some(pod) = self.pods.get(uid) else { return };
+        let (name, set, grace) =
+            (pod.record.name.clone(), pod.record.set.clone(), pod.record.grace());
+        info!(set = %set, pod = %name, reason = %cause, "stopping a pod");
+        self.report(format!("deleted pod {}/{name}: {cause}", set.namespace));
+        if *cause == Cause::Evicted {
+            self.remember_eviction(&set, true);
+            let event = PodEvent {
+                warning: false,
+                reason: "TaintManagerEviction",
+                message: format!("Marking for deletion Pod {}/{name}", set.namespace),
+            };
+            self.dispatch(time::now(), uid, vec![Effect::Record(event)]);
+        }
+        let message = format!("Deleted pod: {name} ({cause})");
+        self.note_set(&set, EventType::Normal, "SuccessfulDelete", message);
+        self.tell(uid, Input::Delete { grace, cause: cause.to_string() });
+    }
+
+    /// Tells waiting syncs what was done.
+    pub(super) fn report(&mut self, line: String) {
+        for sync in &mut self.syncs {
+            sync.lines.push(line.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_name_is_its_set_and_five_characters_and_fits_a_label() {
+        let name = pod_name("web", Uuid::nil());
+        assert_eq!(name, "web-bbbbb");
+        assert_eq!(pod_name(&"x".repeat(63), Uuid::nil()).len(), 63);
+    }
+}

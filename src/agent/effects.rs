@@ -1,0 +1,207 @@
+//! Effects: what the pod machine asks for, done to containerd and the host. Each is idempotent and answers once.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::sys::signal;
+use tokio::task;
+use tracing::warn;
+
+use crate::base::{
+    errors::Chain,
+    ids::{ContainerId, PodUid},
+    time,
+};
+use crate::host::{cgroup::Cgroups, facts::NodeFacts, log_dir, sandbox, volumes};
+use crate::pod::{
+    fault::StartFault,
+    machine::{Exit, ExitKind, Input, Signal},
+    record::PodRecord,
+    resources::pod_resources,
+    sandbox::HostFacts,
+};
+use crate::runtime::containerd::Error;
+
+use super::{daemon::Daemon, records::Records};
+
+/// How many runs of a container keep their logs.
+const KEPT_LOGS: usize = 2;
+
+/// Where things of pods are on this host.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// `<run>/pods`: sandboxes.
+    pub sandboxes: PathBuf,
+    /// The log directories.
+    pub pod_logs: PathBuf,
+    /// The links that log shippers read.
+    pub container_logs: PathBuf,
+}
+
+impl Paths {
+    /// The directory of one pod's sandbox.
+    pub fn sandbox(&self, uid: &PodUid) -> PathBuf {
+        self.sandboxes.join(uid.as_str())
+    }
+}
+
+/// How the logger of each container is called.
+#[derive(Debug, Clone)]
+pub struct Logging {
+    /// The binary that is agent and logger in one.
+    pub exe: PathBuf,
+    /// The size at which a log is rotated.
+    pub max_size: u64,
+    /// How many files are kept of each.
+    pub max_files: u32,
+}
+
+/// Everything that effects need; shared by all that are under way.
+#[derive(Debug)]
+pub struct Effects {
+    /// containerd.
+    pub daemon: Daemon,
+    /// The pods' cgroups.
+    pub cgroups: Cgroups,
+    /// The pods' records.
+    pub records: Records,
+    /// Where things are.
+    pub paths: Paths,
+    /// How logs are written.
+    pub logging: Logging,
+    /// What containers get of the host.
+    pub host: HostFacts,
+    /// What the host is.
+    pub facts: NodeFacts,
+}
+
+/// Runs something that blocks where it holds up nobody.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+impl Effects {
+    /// Makes volumes, cgroup, namespaces and files of a pod.
+    pub async fn create_sandbox(self: Arc<Self>, record: PodRecord) -> Input {
+        let made = blocking(move || self.make_sandbox(&record)).await;
+        match made {
+            Ok(ready) => ready,
+            Err(fault) => Input::SandboxFailed(fault),
+        }
+    }
+
+    /// The same, in one piece: nothing in it waits for the network or for containerd.
+    fn make_sandbox(&self, record: &PodRecord) -> Result<Input, StartFault> {
+        let failed = |reason, error: &(dyn std::error::Error + 'static)| StartFault {
+            reason,
+            message: Chain(error).to_string(),
+        };
+        let spec = record.spec();
+        let volumes = volumes::prepare(spec, &self.records.pod_dir(&record.uid))
+            .map_err(|error| failed("FailedMount", &error))?;
+        self.cgroups
+            .create_pod(&record.uid, &pod_resources(spec))
+            .map_err(|error| failed("FailedCreatePodContainer", &error))?;
+        let run_dir = self.paths.sandbox(&record.uid);
+        let plan = sandbox::SandboxPlan {
+            spec,
+            run_dir: &run_dir,
+            node_hostname: &self.facts.hostname,
+            host_etc: Path::new("/etc"),
+        };
+        let facts =
+            sandbox::create(&plan).map_err(|error| failed("FailedCreatePodSandBox", &error))?;
+        Ok(Input::SandboxReady { facts, volumes })
+    }
+
+    /// Waits for the end of an attempt.
+    pub async fn watch(self: Arc<Self>, uid: PodUid, container: String, attempt: u32) -> Input {
+        let id = ContainerId::of(&uid, &container, attempt);
+        let exit = match self.daemon.ended(&id).await {
+            Some(exit) if exit.code == 137 && self.out_of_memory(uid, id).await => {
+                Exit { code: exit.code, at: exit.at, kind: ExitKind::OutOfMemory }
+            }
+            Some(exit) => Exit { code: exit.code, at: exit.at, kind: ExitKind::Ended },
+            None => Exit { code: 255, at: time::now().wall, kind: ExitKind::Lost },
+        };
+        Input::Exited { container, attempt, exit }
+    }
+
+    /// Whether the kernel killed something in the container's cgroup for memory.
+    async fn out_of_memory(self: &Arc<Self>, uid: PodUid, id: ContainerId) -> bool {
+        let effects = Arc::clone(self);
+        blocking(move || effects.cgroups.oom_kills(&uid, &id) > 0).await
+    }
+
+    /// Sends a signal; a process that is gone already is what was wanted.
+    pub async fn signal(
+        self: Arc<Self>,
+        record: PodRecord,
+        container: String,
+        attempt: u32,
+        signal: Signal,
+    ) {
+        let id = ContainerId::of(&record.uid, &container, attempt);
+        let number = match signal {
+            Signal::Stop => stop_signal(&record, &container),
+            Signal::Kill => signal::SIGKILL as u32,
+        };
+        // Without a PID namespace of its own a container's children outlive its first process.
+        let all = signal == Signal::Kill && record.spec().host_pid == Some(true);
+        let sent = self.daemon.call(|| self.daemon.client.kill_task(&id, number, all)).await;
+        report("signal a container", &id, sent);
+    }
+
+    /// Removes what is left of an attempt; of its container's logs the last dead one's stays beside the live one's.
+    pub async fn remove_container(
+        self: Arc<Self>,
+        record: PodRecord,
+        container: String,
+        attempt: u32,
+    ) {
+        let id = ContainerId::of(&record.uid, &container, attempt);
+        let removed = self.daemon.call(|| self.daemon.client.remove_container(&id)).await;
+        report("remove a container", &id, removed);
+        let pruned = blocking(move || {
+            let pod_dir = self.pod_log_dir(&record);
+            log_dir::prune(&self.paths.container_logs, &pod_dir, &container, KEPT_LOGS)
+        })
+        .await;
+        if let Err(error) = pruned {
+            warn!(container = %id, error = %Chain(&error), "failed to prune logs");
+        }
+    }
+
+    /// The directory of a pod's logs.
+    pub fn pod_log_dir(&self, record: &PodRecord) -> PathBuf {
+        log_dir::pod_log_dir(&self.paths.pod_logs, &record.set.namespace, &record.name, &record.uid)
+    }
+
+    /// Kills all that is in the pod's cgroup.
+    pub async fn kill_pod(self: Arc<Self>, uid: PodUid) {
+        let killed = blocking(move || self.cgroups.kill_pod(&uid)).await;
+        if let Err(error) = killed {
+            warn!(error = %Chain(&error), "kill a pod's cgroup");
+        }
+    }
+}
+
+/// The signal that asks a container to end: its image's, or SIGTERM.
+fn stop_signal(record: &PodRecord, container: &str) -> u32 {
+    let image = record.containers.get(container).and_then(|container| container.image.as_ref());
+    image
+        .and_then(|image| crate::pod::image::signal_number(&image.config.stop_signal))
+        .unwrap_or(signal::SIGTERM as u32)
+}
+
+/// Logs an effect that has no answer and failed: what it left behind is found by the pod's removal.
+fn report(what: &'static str, id: &ContainerId, result: Result<(), Error>) {
+    if let Err(error) = result {
+        warn!(container = %id, error = %Chain(&error), "failed to {what}");
+    }
+}

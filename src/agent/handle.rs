@@ -1,0 +1,116 @@
+//! What the control socket may ask of the agent.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::base::ids::SetKey;
+
+/// The way to the agent from the floors above it.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    /// Where commands go; the agent answers each through its `reply`.
+    pub commands: mpsc::Sender<Command>,
+    /// Counts every change that an operator could see.
+    pub changes: watch::Receiver<u64>,
+}
+
+/// One question or order. A `reply` that is dropped unanswered says that the agent is stopping.
+#[derive(Debug)]
+pub enum Command {
+    /// Every object of one kind, Kubernetes-shaped.
+    List {
+        /// The kind.
+        kind: Kind,
+        /// Only of this namespace.
+        namespace: Option<String>,
+        /// Only of this name.
+        name: Option<String>,
+        /// The objects.
+        reply: oneshot::Sender<Vec<Value>>,
+    },
+    /// Stops one pod; its set decides whether another takes its place.
+    DeletePod {
+        /// The pod's namespace.
+        namespace: String,
+        /// The pod's name.
+        name: String,
+        /// Instead of the pod's own grace period.
+        grace: Option<Duration>,
+        /// Why it could not be done; otherwise it has begun.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Explains where a set stands on this node.
+    Why {
+        /// The set.
+        set: SetKey,
+        /// The explanation as `podward why -o json` prints it.
+        reply: oneshot::Sender<Result<Value, String>>,
+    },
+    /// Reads the sources again and brings the node to what they say.
+    Sync {
+        /// Only says what would be done.
+        dry_run: bool,
+        /// What was, or would be, done.
+        reply: oneshot::Sender<SyncReport>,
+    },
+    /// Names the builds at work.
+    Version {
+        /// The answer.
+        reply: oneshot::Sender<VersionReport>,
+    },
+}
+
+/// The kinds that can be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `apps/v1` DaemonSet.
+    DaemonSet,
+    /// `v1` Pod.
+    Pod,
+    /// `v1` Node.
+    Node,
+    /// `v1` Event.
+    Event,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::DaemonSet, Self::Pod, Self::Node, Self::Event];
+
+    /// The kind as Kubernetes and the wire write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DaemonSet => "DaemonSet",
+            Self::Pod => "Pod",
+            Self::Node => "Node",
+            Self::Event => "Event",
+        }
+    }
+
+    /// The kind that the wire names.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// What one pass over the node did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SyncReport {
+    /// One line for each step, fault or hold.
+    pub lines: Vec<String>,
+    /// Whether the node is now as the sources want it.
+    pub converged: bool,
+}
+
+/// The builds at work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionReport {
+    /// The agent's.
+    pub version: String,
+    /// This node's name.
+    pub node: String,
+    /// containerd's; empty while it is away.
+    pub containerd: String,
+}

@@ -1,0 +1,407 @@
+//! The reconciler: the one owner of sets, pods and events on this node.
+//!
+//! It waits for something to happen (a file, a command, the end of an effect, a deadline), tells it to the pod
+//! that it concerns, plans, and starts effects. Whatever takes time runs beside it and comes back as [`Done`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::{sleep_until, timeout},
+};
+use tracing::{error, info};
+
+use crate::base::{
+    errors::Chain,
+    ids::{PodUid, SetKey},
+    time::{self, Now},
+};
+use crate::config::Settings;
+use crate::fleet::events::{EventLog, EventType, Involved};
+use crate::node::Node;
+use crate::plan::{eviction::Timers, steps::Hold};
+use crate::pod::machine::{Effect, Input, Pod, PodEvent, Policy};
+use crate::source::{merge::SourceReading, watch::Watcher};
+
+use super::{
+    desire::Standing,
+    effects::Effects,
+    handle::{Command, SyncReport},
+    images::{ImageKeeper, Import},
+    recovery::{Recovered, RecoveryError},
+    sets::Sets,
+};
+
+/// How long effects that are under way may take to end when the agent stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long a step that the disk refused waits for its next try.
+const DISK_RETRY: Duration = Duration::from_secs(5);
+
+/// Something that took time is done.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// An effect of a pod, with its answer if it has one.
+    Pod(PodUid, Option<Input>),
+    /// The stock-taking at the start.
+    Recovered(Result<Recovered, RecoveryError>),
+    /// The sources were read.
+    Read(Vec<SourceReading>),
+    /// New archives were imported.
+    Imported(ImageKeeper, Vec<Import>),
+    /// The configuration was read again.
+    Configured(Box<Result<Settings, Vec<crate::base::fault::Fault>>>),
+}
+
+/// Where inputs come from.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    /// Questions and orders from the control socket.
+    pub commands: mpsc::Receiver<Command>,
+    /// Paths that changed.
+    pub touched: mpsc::UnboundedReceiver<PathBuf>,
+    /// Turns true when the agent is to stop.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// A `podward sync` that waits for the pass to end.
+#[derive(Debug)]
+pub(super) struct WaitingSync {
+    /// What was done since it was asked.
+    pub lines: Vec<String>,
+    /// Whom to tell.
+    pub reply: oneshot::Sender<SyncReport>,
+}
+
+/// Everything that the agent knows.
+pub(super) struct Reconciler {
+    /// The settings in force.
+    pub settings: Settings,
+    /// Reads them again.
+    pub reload: super::app::Reload,
+    /// The configuration file, to know its changes from others.
+    pub config: PathBuf,
+    /// Effects on containerd and the host.
+    pub effects: Arc<Effects>,
+    /// The node by its labels and taints.
+    pub node: Node,
+    /// The sets that are wanted.
+    pub sets: Sets,
+    /// How each set stands on this node: the verdict in short.
+    pub standings: BTreeMap<SetKey, Standing>,
+    /// Why something wanted is not done, by set.
+    pub holds: BTreeMap<SetKey, Hold>,
+    /// The pods.
+    pub pods: BTreeMap<PodUid, Pod>,
+    /// NoExecute countdowns.
+    pub evictions: Timers,
+    /// What operators see of the past.
+    pub events: EventLog,
+    /// Everything wrong with the sources, one line each.
+    pub faults: Vec<String>,
+    /// The sources as read; `None` while they are being read.
+    pub readings: Option<Vec<SourceReading>>,
+    /// Paths that changed while the sources were being read.
+    pub changed: BTreeSet<PathBuf>,
+    /// Watches of manifests, images and configuration.
+    pub watcher: Watcher,
+    /// Imports archives; `None` while it is at work.
+    pub images: Option<ImageKeeper>,
+    /// The images' directory.
+    pub images_dir: PathBuf,
+    /// Whether archives changed during an import.
+    pub import_again: bool,
+    /// Whether the stock-taking is over.
+    pub recovered: bool,
+    /// Effects under way.
+    pub work: JoinSet<Done>,
+    /// Waits for the ends of containers.
+    pub watches: JoinSet<Done>,
+    /// When to plan again although nothing happens.
+    pub wake: Option<Instant>,
+    /// Syncs that wait.
+    pub syncs: Vec<WaitingSync>,
+    /// Counts what operators could see.
+    pub changes: watch::Sender<u64>,
+    /// When this agent started.
+    pub started: jiff::Timestamp,
+    /// What containerd called itself when its stock was taken.
+    pub containerd_version: String,
+    /// How often systemd wants to hear that the agent is alive.
+    pub watchdog: Option<Duration>,
+}
+
+impl std::fmt::Debug for Reconciler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reconciler").field("pods", &self.pods.len()).finish_non_exhaustive()
+    }
+}
+
+impl Reconciler {
+    /// Runs until it is told to stop, or until it cannot go on.
+    pub async fn run(mut self, mut inputs: Inputs) -> Result<(), RecoveryError> {
+        let recovery = Arc::clone(&self.effects);
+        self.work.spawn(async move { Done::Recovered(recovery.recover().await) });
+        self.read_sources();
+        self.import_images();
+        let mut alive_at = self.watchdog.map(|every| time::now().mono + every);
+        loop {
+            let deadline = [self.deadline(), alive_at].into_iter().flatten().min();
+            // Every arm is cancel-safe: receiving from a channel or a join set and sleeping lose nothing.
+            tokio::select! {
+                Some(done) = self.work.join_next() => self.take(done)?,
+                Some(done) = self.watches.join_next() => self.take(done)?,
+                Some(path) = inputs.touched.recv() => self.touched(path),
+                Some(command) = inputs.commands.recv() => self.answer(command),
+                () = until(deadline) => {
+                    let now = time::now().mono;
+                    if alive_at.is_some_and(|at| at <= now) {
+                        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+                        alive_at = self.watchdog.map(|every| now + every);
+                    }
+                    self.deadlines();
+                }
+                _ = inputs.stop.wait_for(|stop| *stop) => break,
+            }
+            self.reconcile();
+        }
+        self.drain().await;
+        Ok(())
+    }
+
+    /// Lets effects that are under way come to their end: one that is cut off in containerd leaves rests.
+    async fn drain(mut self) {
+        self.watches.abort_all();
+        info!(count = self.work.len(), "stopping; pods run on");
+        let drained = timeout(DRAIN, async {
+            while let Some(Ok(done)) = self.work.join_next().await {
+                if let Done::Pod(uid, Some(input)) = done
+                    && let Some(pod) = self.pods.get_mut(&uid)
+                {
+                    let effects = pod.step(time::now(), input);
+                    if effects.contains(&Effect::Save)
+                        && let Err(error) = self.effects.records.save(&pod.record)
+                    {
+                        error!(pod = %uid, error = %Chain(&error), "failed to save a record");
+                    }
+                }
+            }
+        });
+        let _ = drained.await;
+    }
+
+    /// Takes what an effect, a watch or a read brought back.
+    fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), RecoveryError> {
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => {
+                error!(error = %error, "a task of the agent ended unexpectedly");
+                return Ok(());
+            }
+        };
+        match done {
+            Done::Pod(_, None) => {}
+            Done::Pod(uid, Some(input)) => self.tell(&uid, input),
+            Done::Recovered(recovered) => self.adopt(recovered?),
+            Done::Read(readings) => self.sources_read(readings),
+            Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
+            Done::Configured(settings) => self.configured(*settings),
+        }
+        Ok(())
+    }
+
+    /// Takes up the pods that were there before this agent.
+    fn adopt(&mut self, recovered: Recovered) {
+        let now = time::now();
+        info!(count = recovered.pods.len(), "took up the pods that were here");
+        self.containerd_version = recovered.containerd;
+        self.recovered = true;
+        for (record, observed) in recovered.pods {
+            let uid = record.uid.clone();
+            let (pod, effects) = Pod::adopt(now, record, &observed, self.policy());
+            self.pods.insert(uid.clone(), pod);
+            self.dispatch(now, &uid, effects);
+        }
+    }
+
+    /// The paces of retries under the present settings.
+    pub(super) fn policy(&self) -> Policy {
+        let mut policy = Policy::default();
+        let cap = self.settings.max_container_restart_period;
+        policy.crash.cap = cap;
+        policy.crash.initial = policy.crash.initial.min(cap);
+        policy
+    }
+
+    /// Tells a pod what happened, and does what it asks for.
+    pub(super) fn tell(&mut self, uid: &PodUid, input: Input) {
+        let now = time::now();
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        let effects = pod.step(now, input);
+        let gone = pod.gone();
+        self.dispatch(now, uid, effects);
+        if gone && let Some(pod) = self.pods.remove(uid) {
+            info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
+        }
+        self.changed();
+    }
+
+    /// Wakes the pods whose time has come.
+    fn deadlines(&mut self) {
+        let now = time::now().mono;
+        let due: Vec<PodUid> = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.deadline().is_some_and(|at| at <= now))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        for uid in due {
+            self.tell(&uid, Input::Deadline);
+        }
+    }
+
+    /// The next moment at which something is due.
+    fn deadline(&self) -> Option<Instant> {
+        let now = time::now().mono;
+        let pods = self.pods.values().filter_map(Pod::deadline).min();
+        [pods, self.evictions.next(now), self.wake].into_iter().flatten().min()
+    }
+
+    /// Starts what a pod asks for, in its order.
+    pub(super) fn dispatch(&mut self, now: Now, uid: &PodUid, effects: Vec<Effect>) {
+        for effect in effects {
+            let Some(pod) = self.pods.get(uid) else { return };
+            let record = &pod.record;
+            let on = Arc::clone(&self.effects);
+            match effect {
+                Effect::Save => self.save(now, uid),
+                Effect::Record(event) => self.note_pod(now, uid, event),
+                Effect::CreateSandbox => self.spawn(uid, on.create_sandbox(record.clone())),
+                Effect::StartContainer { container, attempt, remove_first } => {
+                    let record = record.clone();
+                    self.spawn(uid, on.start_container(record, container, attempt, remove_first));
+                }
+                Effect::Watch { container, attempt } => {
+                    let (watched, uid) = (on.watch(uid.clone(), container, attempt), uid.clone());
+                    self.watches.spawn(async move { Done::Pod(uid, Some(watched.await)) });
+                }
+                Effect::Signal { container, attempt, signal } => {
+                    let sent = on.signal(record.clone(), container, attempt, signal);
+                    self.spawn_silent(uid, sent);
+                }
+                Effect::RemoveContainer { container, attempt } => {
+                    let record = record.clone();
+                    self.spawn_silent(uid, on.remove_container(record, container, attempt));
+                }
+                Effect::KillPod => self.spawn_silent(uid, on.kill_pod(uid.clone())),
+                Effect::ResetPod => self.spawn(uid, on.reset_pod(record.clone())),
+                Effect::RemovePod => self.spawn(uid, on.remove_pod(record.clone())),
+            }
+        }
+    }
+
+    /// Runs an effect that answers.
+    fn spawn(&mut self, uid: &PodUid, effect: impl Future<Output = Input> + Send + 'static) {
+        let uid = uid.clone();
+        let effect = Box::pin(effect);
+        self.work.spawn(async move { Done::Pod(uid, Some(effect.await)) });
+    }
+
+    /// Runs an effect that does not answer.
+    fn spawn_silent(&mut self, uid: &PodUid, effect: impl Future<Output = ()> + Send + 'static) {
+        let uid = uid.clone();
+        let effect = Box::pin(effect);
+        self.work.spawn(async move {
+            effect.await;
+            Done::Pod(uid, None)
+        });
+    }
+
+    /// Writes a pod's record. A disk that refuses stops nothing that runs.
+    fn save(&mut self, now: Now, uid: &PodUid) {
+        let Some(pod) = self.pods.get(uid) else { return };
+        if let Err(error) = self.effects.records.save(&pod.record) {
+            let message = Chain(&error).to_string();
+            error!(pod = %pod.record.name, error = %message, "failed to save a record");
+            let event = PodEvent { warning: true, reason: "FailedSaveRecord", message };
+            self.note_pod(now, uid, event);
+        }
+    }
+
+    /// Records an event of a pod.
+    fn note_pod(&mut self, now: Now, uid: &PodUid, event: PodEvent) {
+        let Some(pod) = self.pods.get(uid) else { return };
+        let involved = Involved {
+            kind: "Pod",
+            namespace: pod.record.set.namespace.clone(),
+            name: pod.record.name.clone(),
+            uid: uid.to_string(),
+        };
+        let kind = if event.warning { EventType::Warning } else { EventType::Normal };
+        self.events.record(now, involved, kind, event.reason, event.message);
+    }
+
+    /// Records an event of a set.
+    pub(super) fn note_set(
+        &mut self,
+        key: &SetKey,
+        kind: EventType,
+        reason: &str,
+        message: String,
+    ) {
+        let uid = self.sets.entries().get(key).map(|entry| entry.uid.clone()).unwrap_or_default();
+        let involved = Involved {
+            kind: "DaemonSet",
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            uid,
+        };
+        self.events.record(time::now(), involved, kind, reason, message);
+    }
+
+    /// Records an event of this node.
+    pub(super) fn note_node(&mut self, kind: EventType, reason: &str, message: String) {
+        let name = self.node.name.to_string();
+        let involved = Involved { kind: "Node", namespace: String::new(), uid: name.clone(), name };
+        self.events.record(time::now(), involved, kind, reason, message);
+    }
+
+    /// Something that an operator could see has changed.
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Tries again after the disk refused.
+    pub(super) fn retry_later(&mut self) {
+        let at = time::now().mono + DISK_RETRY;
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// Tells the syncs that wait once nothing is under way any more.
+    pub(super) fn settle_syncs(&mut self, settled: bool) {
+        let busy = !self.work.is_empty() || self.readings.is_none() || !self.recovered;
+        if self.syncs.is_empty() || busy || !settled || self.pods.values().any(Pod::stopping) {
+            return;
+        }
+        let (more, converged) = self.state_lines();
+        for sync in mem::take(&mut self.syncs) {
+            let lines = sync.lines.into_iter().chain(more.iter().cloned()).collect();
+            let _ = sync.reply.send(SyncReport { lines, converged });
+        }
+    }
+}
+
+/// Sleeps until a moment, for ever when there is none.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

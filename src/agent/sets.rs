@@ -1,0 +1,214 @@
+//! The sets of this node with what a cluster's API server would keep of them: uid, age, generation; and
+//! the last good copy of each on disk, which a host that boots offline starts from.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::base::ids::{SetKey, TemplateHash};
+use crate::source::merge;
+use crate::spec::Set;
+
+/// The version of the snapshot's shape that this build writes.
+const VERSION: u32 = 1;
+
+/// One set as this node knows it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What the operator wrote.
+    pub set: Arc<Set>,
+    /// Its identity for as long as it exists.
+    pub uid: String,
+    /// When it was first seen.
+    pub created: Timestamp,
+    /// How often its spec changed, from 1.
+    pub generation: i64,
+    /// Whether a limited NoExecute toleration ran out and the taint is still there.
+    pub evicted: bool,
+}
+
+/// All sets, durable.
+#[derive(Debug)]
+pub struct Sets {
+    /// The snapshot's file.
+    path: PathBuf,
+    /// The sets by key.
+    entries: BTreeMap<SetKey, Entry>,
+}
+
+/// The snapshot on disk.
+#[derive(Debug, Serialize, Deserialize)]
+struct Snapshot {
+    /// The shape's version.
+    version: u32,
+    /// The sets.
+    sets: Vec<Kept>,
+}
+
+/// One set in the snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    /// Its key.
+    key: SetKey,
+    /// Its identity.
+    uid: String,
+    /// When it was first seen.
+    created: Timestamp,
+    /// How often its spec changed.
+    generation: i64,
+    /// Whether an eviction holds it.
+    #[serde(default)]
+    evicted: bool,
+    /// The file that it came from.
+    origin: String,
+    /// The document's number in it.
+    document: usize,
+    /// Its template's hash, so that a later build's other defaults restart nothing.
+    hash: TemplateHash,
+    /// The defaulted object.
+    object: DaemonSet,
+}
+
+/// What a new read changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The set is new.
+    Added(SetKey),
+    /// Its spec changed.
+    Changed(SetKey),
+    /// It is gone.
+    Removed(SetKey),
+}
+
+impl Sets {
+    /// Loads the last good copy. A torn or foreign file is set aside and named; what runs is not touched by it.
+    pub fn load(path: PathBuf) -> (Self, Option<String>) {
+        let (entries, trouble) = match read(&path) {
+            Ok(entries) => (entries, None),
+            Err(error) => {
+                let aside = path.with_extension("json.bad");
+                let _ = fs::rename(&path, &aside);
+                let text = format!(
+                    "the last good snapshot {} cannot be used ({error}); it was set aside as {}",
+                    path.display(),
+                    aside.display()
+                );
+                (BTreeMap::new(), Some(text))
+            }
+        };
+        (Self { path, entries }, trouble)
+    }
+
+    /// The sets by key.
+    pub fn entries(&self) -> &BTreeMap<SetKey, Entry> {
+        &self.entries
+    }
+
+    /// What was wanted last, for the next merge.
+    pub fn wanted(&self) -> merge::Sets {
+        self.entries.iter().map(|(key, entry)| (key.clone(), Arc::clone(&entry.set))).collect()
+    }
+
+    /// Takes what the sources say now.
+    pub fn update(&mut self, now: Timestamp, wanted: merge::Sets) -> Vec<Change> {
+        let mut changes = Vec::new();
+        self.entries.retain(|key, _| {
+            let stays = wanted.contains_key(key);
+            if !stays {
+                changes.push(Change::Removed(key.clone()));
+            }
+            stays
+        });
+        for (key, set) in wanted {
+            match self.entries.get_mut(&key) {
+                Some(entry) => {
+                    if entry.set.object.spec != set.object.spec {
+                        entry.generation += 1;
+                        changes.push(Change::Changed(key));
+                    }
+                    entry.set = set;
+                }
+                None => {
+                    changes.push(Change::Added(key.clone()));
+                    let uid = Uuid::new_v4().to_string();
+                    let entry = Entry { set, uid, created: now, generation: 1, evicted: false };
+                    self.entries.insert(key, entry);
+                }
+            }
+        }
+        changes
+    }
+
+    /// Notes whether an eviction holds the set; `true` when that is news.
+    pub fn set_evicted(&mut self, key: &SetKey, evicted: bool) -> bool {
+        self.entries
+            .get_mut(key)
+            .is_some_and(|entry| std::mem::replace(&mut entry.evicted, evicted) != evicted)
+    }
+
+    /// Writes the snapshot: whole and on the disk, or not at all.
+    pub fn save(&self) -> io::Result<()> {
+        let sets = self
+            .entries
+            .iter()
+            .map(|(key, entry)| Kept {
+                key: key.clone(),
+                uid: entry.uid.clone(),
+                created: entry.created,
+                generation: entry.generation,
+                evicted: entry.evicted,
+                origin: entry.set.origin.clone(),
+                document: entry.set.document,
+                hash: entry.set.hash.clone(),
+                object: entry.set.object.clone(),
+            })
+            .collect();
+        let text = serde_json::to_vec(&Snapshot { version: VERSION, sets })?;
+        let fresh = self.path.with_extension("json.new");
+        let mut file = File::create(&fresh)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&fresh, &self.path)?;
+        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    }
+}
+
+/// Reads the snapshot; none is an empty one.
+fn read(path: &Path) -> io::Result<BTreeMap<SetKey, Entry>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
+    let snapshot: Snapshot = serde_json::from_slice(&text)?;
+    if snapshot.version != VERSION {
+        return Err(io::Error::other(format!("version {}", snapshot.version)));
+    }
+    let entry = |kept: Kept| {
+        let set = Set {
+            key: kept.key.clone(),
+            origin: kept.origin,
+            document: kept.document,
+            object: kept.object,
+            hash: kept.hash,
+        };
+        let entry = Entry {
+            set: Arc::new(set),
+            uid: kept.uid,
+            created: kept.created,
+            generation: kept.generation,
+            evicted: kept.evicted,
+        };
+        (kept.key, entry)
+    };
+    Ok(snapshot.sets.into_iter().map(entry).collect())
+}

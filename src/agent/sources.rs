@@ -1,0 +1,207 @@
+//! Reading sources, configuration and archives again when their files change.
+
+use std::{mem, path::PathBuf, sync::Arc};
+
+use tracing::{info, warn};
+
+use crate::base::fault::Fault;
+use crate::config::{Settings, SourceSettings};
+use crate::fleet::events::EventType;
+use crate::node::Node;
+use crate::pod::machine::Input;
+use crate::source::{
+    file::{concerns, read_changes, read_source},
+    merge::{SourceReading, merge},
+};
+
+use super::{
+    effects::blocking,
+    images::{ImageKeeper, Import},
+    objects::node_of,
+    reconciler::{Done, Reconciler},
+    sets::Change,
+};
+
+/// The paths of the file sources.
+pub(super) fn source_paths(settings: &Settings) -> Vec<PathBuf> {
+    settings.sources.iter().map(|SourceSettings::File { path }| path.clone()).collect()
+}
+
+impl Reconciler {
+    /// A path changed: whose is it?
+    pub(super) fn touched(&mut self, path: PathBuf) {
+        self.watcher.renew(&path);
+        if concerns(&self.config, &path) {
+            self.read_config();
+        }
+        if concerns(&self.images_dir, &path) {
+            self.import_images();
+        }
+        if source_paths(&self.settings).iter().any(|source| concerns(source, &path)) {
+            self.changed.insert(path);
+            self.read_changed();
+        }
+    }
+
+    /// Reads every source anew.
+    pub(super) fn read_sources(&mut self) {
+        let Some(_) = self.readings.take() else {
+            // Under way already: what it may have missed is read after it.
+            self.changed.insert(PathBuf::from("/"));
+            return;
+        };
+        let (paths, validation) = (source_paths(&self.settings), self.settings.field_validation);
+        self.work.spawn(async move {
+            let read = move || paths.iter().map(|path| read_source(path, validation)).collect();
+            Done::Read(blocking(read).await)
+        });
+    }
+
+    /// Reads every source here and now.
+    pub(super) fn read_now(&self) -> Vec<SourceReading> {
+        let validation = self.settings.field_validation;
+        source_paths(&self.settings).iter().map(|path| read_source(path, validation)).collect()
+    }
+
+    /// Reads those files again that changed, unless a read is under way, which is followed by another.
+    pub(super) fn read_changed(&mut self) {
+        let Some(mut readings) = self.readings.take() else { return };
+        let changed = mem::take(&mut self.changed);
+        let validation = self.settings.field_validation;
+        self.work.spawn(async move {
+            let read = move || {
+                for reading in &mut readings {
+                    read_changes(reading, &changed, validation);
+                }
+                readings
+            };
+            Done::Read(blocking(read).await)
+        });
+    }
+
+    /// The sources were read: what do they want?
+    pub(super) fn sources_read(&mut self, readings: Vec<SourceReading>) {
+        let merged = merge(&readings, &self.sets.wanted());
+        self.readings = Some(readings);
+        self.tell_faults(&merged.faults);
+        for (key, why) in &merged.kept {
+            let message = format!("the last good version goes on: {why}");
+            self.note_set(key, EventType::Warning, "SourceFault", message);
+        }
+        let changes = self.sets.update(crate::base::time::now().wall, merged.sets);
+        if !changes.is_empty() {
+            for change in &changes {
+                match change {
+                    Change::Added(set) => info!(%set, "set added"),
+                    Change::Changed(set) => info!(%set, "set changed"),
+                    Change::Removed(set) => info!(%set, "set removed"),
+                }
+            }
+            self.save_sets();
+        }
+        // A changed origin or label changes no template, but the newest object is what operators see.
+        self.judge();
+        if !self.changed.is_empty() {
+            self.read_changed();
+        }
+    }
+
+    /// Shows each fault once: in the log, as an event of the node, and in every sync.
+    fn tell_faults(&mut self, faults: &[Fault]) {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        for line in
+            lines.iter().filter(|line| !self.faults.contains(line)).cloned().collect::<Vec<_>>()
+        {
+            warn!(error = %line, "fault in a source");
+            self.note_node(EventType::Warning, "SourceFault", line);
+        }
+        self.faults = lines;
+    }
+
+    /// Reads the configuration again.
+    fn read_config(&mut self) {
+        let reload = self.reload.clone();
+        self.work
+            .spawn(async move { Done::Configured(Box::new(blocking(move || reload()).await)) });
+    }
+
+    /// The configuration was read: labels, taints and field validation take effect at once.
+    pub(super) fn configured(&mut self, settings: Result<Settings, Vec<Fault>>) {
+        let new = match settings {
+            Ok(new) => new,
+            Err(faults) => {
+                for fault in faults {
+                    warn!(error = %fault, "the configuration cannot be used; the old one stays");
+                    let message = format!("the old configuration stays: {fault}");
+                    self.note_node(EventType::Warning, "ConfigFault", message);
+                }
+                return self.changed();
+            }
+        };
+        let live = Settings::changed_live_keys(&self.settings, &new);
+        let restart = Settings::changed_restart_keys(&self.settings, &new);
+        if !restart.is_empty() {
+            let message = format!(
+                "changed keys take effect when the agent is restarted: {}",
+                restart.into_iter().collect::<Vec<_>>().join(", ")
+            );
+            warn!("{message}");
+            self.note_node(EventType::Warning, "ConfigNeedsRestart", message);
+        }
+        if live.is_empty() {
+            return;
+        }
+        info!(keys = ?live, "the configuration changed");
+        self.settings.node.labels = new.node.labels;
+        self.settings.node.taints = new.node.taints;
+        let validation = mem::replace(&mut self.settings.field_validation, new.field_validation);
+        self.node =
+            Node { name: self.node.name.clone(), ..node_of(&self.settings, &self.effects.facts) };
+        self.judge();
+        if validation != self.settings.field_validation {
+            self.read_sources();
+        }
+    }
+
+    /// Imports new archives, unless an import is under way, which is followed by another.
+    pub(super) fn import_images(&mut self) {
+        let Some(keeper) = self.images.take() else {
+            self.import_again = true;
+            return;
+        };
+        let effects = Arc::clone(&self.effects);
+        self.work.spawn(async move {
+            let imports = keeper.import(&effects).await;
+            Done::Imported(keeper, imports)
+        });
+    }
+
+    /// Archives were imported: pods that wait for an image try again.
+    pub(super) fn images_imported(&mut self, keeper: ImageKeeper, imports: Vec<Import>) {
+        self.images = Some(keeper);
+        let mut arrived = false;
+        for Import { archive, result } in imports {
+            let archive = archive.display();
+            match result {
+                Ok(names) => {
+                    arrived = true;
+                    let message = format!("Imported {} from {archive}", names.join(", "));
+                    self.note_node(EventType::Normal, "ImageImported", message);
+                }
+                Err(error) => {
+                    let message = format!("{archive}: {error}");
+                    self.note_node(EventType::Warning, "ImageImportFailed", message);
+                }
+            }
+        }
+        if arrived {
+            for uid in self.pods.keys().cloned().collect::<Vec<_>>() {
+                self.tell(&uid, Input::ImagesChanged);
+            }
+        }
+        self.changed();
+        if mem::take(&mut self.import_again) {
+            self.import_images();
+        }
+    }
+}

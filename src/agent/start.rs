@@ -1,0 +1,311 @@
+//! The start of one attempt: image, user, OCI spec, container record, snapshot, task, process.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::api::core::v1::Container;
+use tracing::warn;
+
+use crate::base::{errors::Chain, ids::ContainerId, time};
+use crate::host::{
+    log_dir::{self, LogDirError, LogOwner},
+    logger::{self, LogTarget},
+    users,
+};
+use crate::pod::{
+    fault::StartFault,
+    image::MountPoint,
+    machine::{Exit, ExitKind, Input},
+    oci::{Surroundings, oci_spec},
+    record::{PinnedImage, PodRecord},
+    user::{User, UserRequest, resolve_user, user_request},
+};
+use crate::runtime::containerd::{Class, Error, NewContainer};
+
+use super::effects::{Effects, Logging, blocking};
+
+/// Why a start did not lead to a running process.
+enum Failure {
+    /// Before there was a task; trying again may help.
+    Fault(StartFault),
+    /// The runtime refused to run the process, which counts as a run that failed.
+    NeverRan(String),
+}
+
+impl From<StartFault> for Failure {
+    fn from(fault: StartFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// A failure of containerd before there was a task.
+fn unmade(error: &Error) -> Failure {
+    let message = Chain(error).to_string();
+    Failure::Fault(StartFault { reason: "CreateContainerError", message })
+}
+
+/// One attempt to be started.
+struct Attempt<'a> {
+    /// The pod.
+    record: &'a PodRecord,
+    /// The container in its template.
+    container: &'a Container,
+    /// Which attempt.
+    number: u32,
+    /// containerd's id of it.
+    id: ContainerId,
+    /// The image that it runs.
+    image: PinnedImage,
+}
+
+impl Effects {
+    /// Starts one attempt.
+    pub async fn start_container(
+        self: Arc<Self>,
+        record: PodRecord,
+        container: String,
+        attempt: u32,
+        remove_first: Option<u32>,
+    ) -> Input {
+        if let Some(previous) = remove_first {
+            let effects = Arc::clone(&self);
+            effects.remove_container(record.clone(), container.clone(), previous).await;
+        }
+        let started = self.start(&record, &container, attempt).await;
+        match started {
+            Ok(image) => Input::Started { container, attempt, at: time::now().wall, image },
+            Err(Failure::Fault(fault)) => Input::StartFailed { container, attempt, fault },
+            Err(Failure::NeverRan(message)) => {
+                let exit =
+                    Exit { code: 128, at: time::now().wall, kind: ExitKind::NeverRan(message) };
+                Input::Exited { container, attempt, exit }
+            }
+        }
+    }
+
+    /// The start itself; nothing of a failed one is left behind.
+    async fn start(
+        self: &Arc<Self>,
+        record: &PodRecord,
+        name: &str,
+        number: u32,
+    ) -> Result<PinnedImage, Failure> {
+        let container = record.container(name).ok_or_else(|| StartFault {
+            reason: "CreateContainerError",
+            message: format!("the pod's template has no container {name}"),
+        })?;
+        let image = self.pinned_image(record, container).await?;
+        let id = ContainerId::of(&record.uid, name, number);
+        let attempt = Attempt { record, container, number, id, image };
+        let ran = self.run(&attempt).await;
+        if ran.is_err() {
+            let id = &attempt.id;
+            if let Err(error) = self.daemon.call(|| self.daemon.client.remove_container(id)).await {
+                warn!(container = %id, error = %Chain(&error), "failed to remove a failed start");
+            }
+        }
+        ran.map(|()| attempt.image)
+    }
+
+    /// The image that the container runs: the one of its first start, or the one that its reference means now.
+    async fn pinned_image(
+        &self,
+        record: &PodRecord,
+        container: &Container,
+    ) -> Result<PinnedImage, Failure> {
+        let pinned = record.containers.get(&container.name).and_then(|known| known.image.clone());
+        if let Some(image) = pinned {
+            return Ok(image);
+        }
+        let reference = container.image.as_deref().unwrap_or_default();
+        let found = self.daemon.call(|| self.daemon.client.image(reference)).await;
+        match found {
+            Ok(Some(image)) => Ok(PinnedImage {
+                reference: image.reference,
+                digest: image.digest,
+                chain_id: image.chain_id,
+                config: image.config,
+            }),
+            Ok(None) => Err(Failure::Fault(missing_image(container, reference))),
+            Err(error) => Err(Failure::Fault(StartFault {
+                reason: match error.class() {
+                    Class::Invalid => "InvalidImageName",
+                    _ => "ImageInspectError",
+                },
+                message: Chain(&error).to_string(),
+            })),
+        }
+    }
+
+    /// Record, snapshot, task, process. A rest of an earlier try of the same attempt is cleared away first.
+    async fn run(self: &Arc<Self>, attempt: &Attempt<'_>) -> Result<(), Failure> {
+        let request =
+            user_request(attempt.record.spec(), attempt.container, &attempt.image.config)?;
+        let (user, settled) = match &request {
+            UserRequest::Known(user) => (user.clone(), true),
+            // The record needs a spec before the snapshot is there to look the user up in.
+            UserRequest::Lookup { .. } => {
+                (User { uid: 0, gid: 0, additional_gids: Vec::new() }, false)
+            }
+        };
+        self.create(attempt, &user).await?;
+        let mounts = self.snapshot(attempt).await?;
+        if !settled {
+            let spec = self.spec_with_accounts(attempt, &request, &mounts).await?;
+            let id = &attempt.id;
+            self.daemon
+                .call(|| self.daemon.client.update_spec(id, spec.clone()))
+                .await
+                .map_err(|error| unmade(&error))?;
+        }
+        self.run_task(attempt, mounts).await
+    }
+
+    /// Makes the container's record, which protects the snapshot that follows from containerd's garbage collector.
+    async fn create(&self, attempt: &Attempt<'_>, user: &User) -> Result<(), Failure> {
+        let container = NewContainer {
+            id: attempt.id.clone(),
+            labels: labels(attempt),
+            image_ref: attempt.image.reference.clone(),
+            parent_chain_id: attempt.image.chain_id.clone(),
+            spec_json: self.spec(attempt, user)?,
+        };
+        let created = self.daemon.call(|| self.daemon.client.create_container(&container)).await;
+        let Err(error) = created else { return Ok(()) };
+        if error.class() != Class::Exists {
+            return Err(unmade(&error));
+        }
+        let client = &self.daemon.client;
+        let again = || async {
+            client.remove_container(&attempt.id).await?;
+            client.create_container(&container).await
+        };
+        self.daemon.call(again).await.map_err(|error| unmade(&error))
+    }
+
+    /// Prepares the container's own layer on top of the image's.
+    async fn snapshot(&self, attempt: &Attempt<'_>) -> Result<Vec<MountPoint>, Failure> {
+        let (id, parent) = (&attempt.id, attempt.image.chain_id.as_str());
+        self.daemon
+            .call(|| self.daemon.client.prepare_snapshot(id, parent))
+            .await
+            .map_err(|error| unmade(&error))
+    }
+
+    /// The OCI spec as JSON.
+    fn spec(&self, attempt: &Attempt<'_>, user: &User) -> Result<Vec<u8>, StartFault> {
+        let record = attempt.record;
+        let sandbox = record.sandbox.as_ref().ok_or_else(|| StartFault {
+            reason: "CreateContainerError",
+            message: "the pod's sandbox is not there".into(),
+        })?;
+        let spec = oci_spec(&Surroundings {
+            namespace: &record.set.namespace,
+            pod_name: &record.name,
+            pod_uid: &record.uid,
+            spec: record.spec(),
+            container: attempt.container,
+            image: &attempt.image.config,
+            image_ref: &attempt.image.reference,
+            user,
+            sandbox,
+            volumes: &record.volumes,
+            host: &self.host,
+            cgroups_path: &self.cgroups.container_path(&record.uid, &attempt.id),
+        })?;
+        serde_json::to_vec(&spec).map_err(|error| StartFault {
+            reason: "CreateContainerConfigError",
+            message: error.to_string(),
+        })
+    }
+
+    /// The OCI spec once the image's own accounts were read.
+    async fn spec_with_accounts(
+        &self,
+        attempt: &Attempt<'_>,
+        request: &UserRequest,
+        mounts: &[MountPoint],
+    ) -> Result<Vec<u8>, Failure> {
+        let layers = mounts.to_vec();
+        let (passwd, group) =
+            blocking(move || users::read_accounts(&layers)).await.map_err(|error| StartFault {
+                reason: "CreateContainerConfigError",
+                message: format!("read the image's accounts: {error}"),
+            })?;
+        let user = resolve_user(request, &passwd, &group)?;
+        Ok(self.spec(attempt, &user)?)
+    }
+
+    /// Makes the task and starts its process.
+    async fn run_task(
+        self: &Arc<Self>,
+        attempt: &Attempt<'_>,
+        mounts: Vec<MountPoint>,
+    ) -> Result<(), Failure> {
+        let never_ran = |error: Error| Failure::NeverRan(Chain(&error).to_string());
+        let stdout = self.log(attempt).map_err(|error| StartFault {
+            reason: "CreateContainerError",
+            message: Chain(&error).to_string(),
+        })?;
+        let id = &attempt.id;
+        let client = &self.daemon.client;
+        let create = || async {
+            match client.create_task(id, mounts.clone(), &stdout).await {
+                // containerd went away in the middle and had made it.
+                Err(error) if error.class() == Class::Exists => Ok(()),
+                made => made.map(drop),
+            }
+        };
+        self.daemon.call(create).await.map_err(never_ran)?;
+        let started = self.daemon.call(|| self.daemon.client.start_task(id)).await;
+        match started {
+            Err(error) if error.class() != Class::Exists => Err(never_ran(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The log's place, made ready, as the URI of the logger that writes it.
+    fn log(&self, attempt: &Attempt<'_>) -> Result<String, LogDirError> {
+        let Attempt { record, container, number, id, .. } = attempt;
+        let pod_dir = self.pod_log_dir(record);
+        log_dir::create(&pod_dir, &container.name)?;
+        let path = log_dir::log_path(&pod_dir, &container.name, *number);
+        let (namespace, pod) = (record.set.namespace.as_str(), record.name.as_str());
+        let owner = LogOwner { namespace, pod, container: &container.name, id };
+        log_dir::link(&self.paths.container_logs, owner, &path)?;
+        let Logging { exe, max_size, max_files } = &self.logging;
+        let target = LogTarget { path, max_size: *max_size, max_files: *max_files };
+        Ok(logger::uri(exe, &target))
+    }
+}
+
+/// The fault of an image that is not on this host.
+fn missing_image(container: &Container, reference: &str) -> StartFault {
+    if container.image_pull_policy.as_deref() == Some("Never") {
+        let message =
+            format!("Container image {reference:?} is not present with pull policy of Never");
+        return StartFault { reason: "ErrImageNeverPull", message };
+    }
+    StartFault {
+        reason: "ErrImagePull",
+        message: format!(
+            "image {reference:?} is not in containerd's namespace, and this version does not pull: \
+             put an archive of it into the images directory, or import it with ctr"
+        ),
+    }
+}
+
+/// The labels by which a container is recognised whatever happened to its record.
+fn labels(attempt: &Attempt<'_>) -> BTreeMap<String, String> {
+    let record = attempt.record;
+    [
+        ("set", record.set.to_string()),
+        ("pod", record.name.clone()),
+        ("pod-uid", record.uid.to_string()),
+        ("template-hash", record.hash.to_string()),
+        ("container", attempt.container.name.clone()),
+        ("attempt", attempt.number.to_string()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (format!("podward.dev/{key}"), value))
+    .collect()
+}

@@ -1,0 +1,130 @@
+//! `podward describe`: one object with all that belongs to it.
+
+use std::{io::Write, path::Path, process::ExitCode};
+
+use clap::Args as ClapArgs;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use serde_json::Value;
+
+use crate::agent::handle::Kind;
+use crate::base::time;
+
+use super::client::{self, Control, Wanted};
+use super::failure::{Failure, Outcome};
+use super::namespace::OneNamespace;
+use super::page::Page;
+use super::resource::{self, Target};
+use super::rows::typed;
+use super::selector::Selector;
+use super::{describe_node, describe_pod, describe_set, view};
+
+/// What `describe` is asked for.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// TYPE [NAME...] or TYPE/NAME...; types: daemonsets (ds), pods (po), nodes (no)
+    #[arg(required = true, value_name = "TYPE")]
+    pub targets: Vec<String>,
+    #[command(flatten)]
+    pub namespace: OneNamespace,
+    /// Only objects whose labels match
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+}
+
+/// Everything that the agent knows, as far as descriptions need it.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// The pods of this host.
+    pub pods: Vec<Pod>,
+    /// The events of this host.
+    pub events: Vec<Event>,
+}
+
+impl Surroundings {
+    /// Asks the agent.
+    async fn ask(control: &mut Control) -> anyhow::Result<Self> {
+        let everything = |kind| Wanted { kind, namespace: None, name: None };
+        let pods = client::list(control, &everything(Kind::Pod)).await?;
+        let events = client::list(control, &everything(Kind::Event)).await?;
+        Ok(Self {
+            pods: pods.iter().map(typed).collect::<anyhow::Result<_>>()?,
+            events: events.iter().map(typed).collect::<anyhow::Result<_>>()?,
+        })
+    }
+
+    /// The events of one object.
+    pub fn events_of(&self, kind: Kind, namespace: Option<&str>, name: &str) -> Vec<Event> {
+        let about = |event: &&Event| {
+            let involved = &event.involved_object;
+            involved.kind.as_deref() == Some(kind.as_str())
+                && involved.name.as_deref() == Some(name)
+                && (kind == Kind::Node || involved.namespace.as_deref() == namespace)
+        };
+        self.events.iter().filter(about).cloned().collect()
+    }
+}
+
+/// Describes each object asked for.
+pub fn run(args: &Args, socket: &Path, out: &mut dyn Write) -> Outcome {
+    let targets = resource::targets(&args.targets)?;
+    if targets.iter().any(|target| target.kind == Kind::Event) {
+        let hint = "`podward get events -o yaml` shows everything that there is to an event";
+        return Err(Failure::usage("events have no description", Some(hint.to_owned())));
+    }
+    let selector = Selector::parse(args.selector.as_deref().unwrap_or_default())?;
+    client::converse(async {
+        let mut control = client::connect(socket).await?;
+        let around = Surroundings::ask(&mut control).await?;
+        let mut pages = Vec::new();
+        let mut missing = None;
+        for target in &targets {
+            let objects = found(&mut control, args, target).await?;
+            for name in &target.names {
+                if !objects.iter().any(|object| is(object, name)) {
+                    missing = Some(format!("{} {name:?} not found", resource::plural(target.kind)));
+                }
+            }
+            for object in objects.iter().filter(|object| selector.selects(&view::labels(object))) {
+                pages.push(page(target.kind, object, &around, time::now().wall)?);
+            }
+        }
+        for (index, page) in pages.iter().enumerate() {
+            if index > 0 {
+                writeln!(out, "\n")?;
+            }
+            page.print(out)?;
+        }
+        match missing {
+            Some(missing) => Err(anyhow::Error::msg(missing)),
+            None if pages.is_empty() => anyhow::bail!("no resources found"),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    })
+}
+
+/// The objects that a target names.
+async fn found(control: &mut Control, args: &Args, target: &Target) -> anyhow::Result<Vec<Value>> {
+    let namespace = Some(args.namespace.namespace.as_str());
+    let namespace = namespace.filter(|_| resource::namespaced(target.kind));
+    let wanted = Wanted { kind: target.kind, namespace, name: None };
+    let objects = client::list(control, &wanted).await?;
+    let named = |object: &Value| target.names.iter().any(|name| is(object, name));
+    Ok(objects.into_iter().filter(|object| target.names.is_empty() || named(object)).collect())
+}
+
+/// Whether an object has this name.
+fn is(object: &Value, name: &str) -> bool {
+    object.pointer("/metadata/name").and_then(Value::as_str) == Some(name)
+}
+
+/// The page of one object.
+fn page(kind: Kind, object: &Value, around: &Surroundings, now: Timestamp) -> anyhow::Result<Page> {
+    Ok(match kind {
+        Kind::DaemonSet => describe_set::page(&typed::<DaemonSet>(object)?, around, now),
+        Kind::Pod => describe_pod::page(&typed(object)?, around, now),
+        Kind::Node => describe_node::page(&typed(object)?, around, now),
+        Kind::Event => Page::default(),
+    })
+}

@@ -1,0 +1,192 @@
+//! Floor 10: the command line, one file per verb. A new verb is a `mod` line, a variant of [`Verb`]
+//! and an arm of [`run`].
+
+mod agent;
+mod client;
+mod completion;
+mod daemon_set_row;
+mod decode;
+mod delete;
+mod describe;
+mod describe_container;
+mod describe_node;
+mod describe_pod;
+mod describe_set;
+mod describe_volume;
+mod document;
+mod documents;
+mod duration;
+mod event_row;
+mod failure;
+mod get;
+mod logs;
+mod namespace;
+mod node_row;
+mod page;
+mod pod_row;
+mod resource;
+mod rows;
+mod selector;
+mod sync;
+mod table;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod version;
+mod view;
+mod why;
+mod why_set;
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand};
+
+use crate::agent::app::Serve;
+use crate::config::{self, Overrides, Settings};
+use crate::spec::{self, FieldValidation};
+
+use failure::{Failure, Outcome};
+
+/// Runs Kubernetes DaemonSets on hosts that have no Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "podward", version, propagate_version = false, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// The flags of every verb.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct Globals {
+    /// The settings file [default: /etc/podward/config.yaml]
+    #[arg(long, global = true, env = "PODWARD_CONFIG", hide_env = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The agent's control socket [default: /run/podward/podward.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<String>,
+    /// This host's name [default: its hostname]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub node_name: Option<String>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the supervisor in the foreground, as systemd does
+    Agent(agent::Args),
+    /// Show objects as a table, JSON or YAML
+    Get(get::Args),
+    /// Show one object with all that belongs to it
+    Describe(describe::Args),
+    /// Print a container's log
+    Logs(logs::Args),
+    /// Stop a pod; its set decides whether another takes its place
+    Delete(delete::Args),
+    /// Explain where a set stands on this node
+    Why(why::WhyArgs),
+    /// Say of each field of a file whether it is honoured, ignored or refused
+    Validate(validate::ValidateArgs),
+    /// Read the sources again and bring the node to what they say
+    Sync(sync::Args),
+    /// Print the versions of this build and of the agent
+    Version(version::Args),
+    /// Print a completion script for a shell
+    Completion(completion::Args),
+}
+
+/// The command line's entry: parses, runs, reports. `serve` is the control socket of the agent.
+pub fn main(serve: Serve) -> ExitCode {
+    let (mut out, mut err) = (io::BufWriter::new(io::stdout()), io::stderr());
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => run(&cli, serve, &mut out, &mut err),
+        Err(error) => return usage(&error),
+    };
+    // A failed flush is a failed command, unless the reader had enough.
+    let flushed = out.flush();
+    match outcome.and_then(|code| Ok(flushed.map(|()| code)?)) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error, &mut err),
+    }
+}
+
+/// Prints help, or what was wrong with the arguments.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing is left to say when this, too, fails.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
+
+/// Runs one verb.
+fn run(cli: &Cli, serve: Serve, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
+    let socket = || cli.globals.control_socket();
+    match &cli.verb {
+        Verb::Get(args) => get::run(args, &socket(), out, err),
+        Verb::Describe(args) => describe::run(args, &socket(), out),
+        Verb::Logs(args) => logs::run(args, &socket(), out),
+        Verb::Delete(args) => delete::run(args, &socket(), out),
+        Verb::Agent(args) => agent::run(args, &cli.globals, serve),
+        Verb::Validate(args) => {
+            let good = validate::run(args, out)?;
+            Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Verb::Why(args) => why(args, &socket(), out, err),
+        Verb::Sync(args) => sync::run(args, &cli.globals, &socket(), out),
+        Verb::Version(args) => version::run(args, &socket(), out, err),
+        Verb::Completion(args) => completion::run(args, Cli::command(), out),
+    }
+}
+
+/// Answers why from files alone, or asks the agent.
+fn why(args: &why::WhyArgs, socket: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
+    match args.question().map_err(|error| Failure::usage(error, None))? {
+        why::Question::OfAgent(set) => {
+            why_set::run(&set, args.output == why::Output::Json, socket, out)
+        }
+        why::Question::OfFiles { file, node } => {
+            let faults = |origin: &str, bytes: &[u8]| {
+                let reading = spec::read(origin, bytes, FieldValidation::Strict);
+                let documents = reading.documents.into_iter().flat_map(|document| document.faults);
+                reading.faults.into_iter().chain(documents).collect()
+            };
+            let code = why::answer_of_files((file, node), args.output, &faults, out, err)?;
+            Ok(ExitCode::from(code))
+        }
+    }
+}
+
+impl Globals {
+    /// What flags and environment lay over the settings file.
+    pub fn overrides(&self) -> Overrides {
+        Overrides::from_environment(std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }))
+        .flag("--socket", self.socket.clone())
+        .flag("--node-name", self.node_name.clone())
+    }
+
+    /// The settings, for the verbs that work by them; otherwise every fault at once.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        config::load(self.config.as_deref(), &self.overrides()).map_err(|faults| {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            Failure::hinted(
+                format!("the settings are faulty\n  {}", faults.join("\n  ")),
+                "docs/config.md has every key",
+            )
+        })
+    }
+
+    /// Where the agent answers. A settings file that is faulty, or that only root may read, is no
+    /// reason for a question to fail.
+    pub fn control_socket(&self) -> PathBuf {
+        let overrides = self.overrides();
+        overrides.socket().unwrap_or_else(|| {
+            config::load(self.config.as_deref(), &overrides).unwrap_or_default().control_socket()
+        })
+    }
+}

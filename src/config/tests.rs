@@ -1,0 +1,167 @@
+//! Tests of the settings: what a file means, every fault at once, and the reference page.
+
+use std::{fs, path::Path};
+
+use super::settings::LogSettings;
+use super::*;
+
+/// Reads a text as the file `c.yaml`.
+fn read(text: &str) -> Result<Settings, Vec<String>> {
+    let (mut settings, mut faults) = (Settings::default(), Vec::new());
+    read::file("c.yaml", text, &mut settings, &mut faults);
+    if faults.is_empty() {
+        Ok(settings)
+    } else {
+        Err(faults.iter().map(ToString::to_string).collect())
+    }
+}
+
+#[test]
+fn a_full_file_sets_every_key() {
+    let settings = read(
+        "cluster: edge\n\
+         node: {name: host-1, labels: {disktype: ssd, empty: ''}, taints: [{key: a/b, value: c, effect: NoExecute}, {key: d, effect: NoSchedule}]}\n\
+         sources:\n- file: {path: /a}\n- file:\n    path: /b.yaml\n\
+         containerd: {address: /c.sock, namespace: mine, snapshotter: native, runtime: io.containerd.runc.v2, cgroupDriver: cgroupfs}\n\
+         cgroupParent: /kube\n\
+         paths: {state: /s, run: /r, podLogs: /p, containerLogs: /c}\n\
+         logs: {maxSize: 1Mi, maxFiles: 2}\n\
+         fieldValidation: Warn\n\
+         crashLoopBackOff: {maxContainerRestartPeriod: 1m30s}\n",
+    )
+    .unwrap();
+    assert_eq!(settings.node.labels["disktype"], "ssd");
+    assert_eq!(
+        settings.node.taints.iter().map(values::shown_taint).collect::<Vec<_>>(),
+        ["a/b=c:NoExecute", "d:NoSchedule"]
+    );
+    assert_eq!(settings.sources.len(), 2);
+    assert_eq!(settings.containerd.cgroup_driver, CgroupDriver::Cgroupfs);
+    assert_eq!(settings.logs, LogSettings { max_size: 1 << 20, max_files: 2 });
+    assert_eq!(settings.max_container_restart_period.as_secs(), 90);
+    assert_eq!(settings.control_socket(), Path::new("/r/podward.sock"));
+    let untouched: Vec<_> = KEYS
+        .iter()
+        .filter(|key| (key.show)(&settings) == (key.show)(&Settings::default()))
+        .map(|key| key.path)
+        .collect();
+    assert_eq!(untouched, ["containerd.runtime", "socket"]);
+}
+
+#[test]
+fn empty_files_and_keys_without_values_mean_the_defaults() {
+    for text in ["", "# only a comment\n", "---\n", "node:\n", "node: {labels: }\nlogs: ~\n", "{}"]
+    {
+        assert_eq!(read(text), Ok(Settings::default()), "{text:?}");
+    }
+}
+
+#[test]
+fn all_faults_come_at_once_each_with_line_path_and_remedy() {
+    let faults = read(
+        "clutser: a\n\
+         node:\n  name: Host_1\n  labels:\n    disktype: yes\n    -bad: x\n  taints:\n  - key: a\n    effect: NoRun\n  - {value: b}\n\
+         sources:\n- fil: {path: x}\n- file: {path: rel}\n- file: {}\n- http: {url: x}\n\
+         logs: {maxSize: 10, maxFiles: 1}\n\
+         etcd: {}\n\
+         crashLoopBackOff: {maxContainerRestartPeriod: 10m}\n\
+         containerd: [a]\n\
+         socket: /x\n",
+    )
+    .unwrap_err();
+    assert_eq!(
+        faults,
+        [
+            "c.yaml:1: clutser: unknown key; did you mean cluster?",
+            "c.yaml:3: node.name: \"Host_1\": not a node name; use at most 253 lower-case letters, digits, - and ., with a letter or digit at each end",
+            "c.yaml:5: node.labels[disktype]: true: not a text; put it in quotes",
+            "c.yaml:6: node.labels[-bad]: not a label key; write it as disktype or example.com/disktype",
+            "c.yaml:9: node.taints[0].effect: \"NoRun\": not a choice; write one of: NoSchedule, PreferNoSchedule, NoExecute",
+            "c.yaml:10: node.taints[1]: {…}: no key; write key and effect",
+            "c.yaml:10: node.taints[1]: {…}: no effect; write key and effect",
+            "c.yaml:12: sources[0].fil: unknown key; did you mean file?",
+            "c.yaml:13: sources[1].file.path: \"rel\": not an absolute path; begin it with /",
+            "c.yaml:14: sources[2].file: {…}: no path; write path: /etc/podward/manifests or another",
+            "c.yaml:15: sources[3].http: not in this version; remove it",
+            "c.yaml:16: logs.maxSize: 10: not a size of 4Ki or more; write a quantity such as 10Mi",
+            "c.yaml:16: logs.maxFiles: 1: not a number from 2 to 1000; write a number such as 5",
+            "c.yaml:17: etcd: not in this version; remove it",
+            "c.yaml:18: crashLoopBackOff.maxContainerRestartPeriod: \"10m\": not a duration from 1s to 5m; write a duration such as 1m30s",
+            "c.yaml:19: containerd: […]: not a mapping; write keys and values",
+            "c.yaml:20: socket: unknown key; known here: cluster, node, sources, containerd, cgroupParent, paths, logs, fieldValidation, crashLoopBackOff",
+        ]
+    );
+}
+
+#[test]
+fn broken_yaml_is_one_clear_fault() {
+    for (text, fault) in [
+        ("a: [1\nb: 2\n", "c.yaml:2: illegal placement of ':' indicator; "),
+        ("cluster: a\ncluster: b\n", "c.yaml:2: duplicate mapping key: cluster; "),
+        ("- a\n", "c.yaml:1: […]: not a mapping; "),
+        ("just text", "c.yaml:1: \"just text\": not a mapping; "),
+    ] {
+        let faults = read(text).unwrap_err();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].starts_with(fault), "{faults:?}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_a_fault_only_when_it_was_named() {
+    let missing = Path::new("/nonexistent/config.yaml");
+    let faults = load(Some(missing), &Overrides::default()).unwrap_err();
+    assert_eq!(faults[0].remedy, "name an existing file with --config");
+    assert_eq!(file::text(missing, false), Ok(None));
+}
+
+#[test]
+fn a_flag_goes_before_a_variable_and_a_variable_before_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.yaml");
+    fs::write(&file, "cluster: of-file\nnode: {name: of-file}\n").unwrap();
+    let variables = [
+        ("PODWARD_CLUSTER", "of-variable"),
+        ("PODWARD_NODE_NAME", "of-variable"),
+        ("PODWARD_LOGS_MAX_FILES", "7"),
+        ("PODWARD_PATHS_RUN", ""),
+        ("PODWARD_SOMETHING_ELSE", "x"),
+    ];
+    let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let overrides = Overrides::from_environment(variables)
+        .flag("--node-name", Some("of-flag".to_owned()))
+        .flag("--socket", None);
+    let settings = load(Some(&file), &overrides).unwrap();
+    assert_eq!(settings.cluster, "of-variable");
+    assert_eq!(settings.node.name.as_deref(), Some("of-flag"));
+    assert_eq!(settings.logs.max_files, 7);
+    let overrides = overrides.flag("--node-name", Some("A B".to_owned()));
+    let faults = load(Some(&file), &overrides).unwrap_err();
+    assert!(faults[0].to_string().starts_with("flag --node-name: node.name: \"A B\": not a node"));
+}
+
+#[test]
+fn a_change_tells_live_keys_from_those_that_need_a_restart() {
+    let old = Settings::default();
+    let new =
+        read("node: {labels: {a: b}}\nfieldValidation: Warn\ncluster: x\nlogs: {maxFiles: 9}\n")
+            .unwrap();
+    let live: Vec<_> = Settings::changed_live_keys(&old, &new).into_iter().collect();
+    let restart: Vec<_> = Settings::changed_restart_keys(&old, &new).into_iter().collect();
+    assert_eq!(live, ["fieldValidation", "node.labels"]);
+    assert_eq!(restart, ["cluster", "logs.maxFiles"]);
+}
+
+#[test]
+fn the_reference_page_follows_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
+    let page = reference::reference();
+    if std::env::var_os("PODWARD_BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &page).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(written, page, "run PODWARD_BLESS=1 cargo test config");
+    let example = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(read(example).is_ok(), "the page's example is good: {:?}", read(example));
+}

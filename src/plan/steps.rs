@@ -1,0 +1,271 @@
+//! The plan: which pods to make and which to stop, and why something wanted is not done now.
+//!
+//! Each set is planned for itself, so that none can hold up another. A plan is a value: making it twice
+//! from the same facts gives the same plan, and a settled node's plan is empty.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::base::ids::{PodUid, SetKey, TemplateHash};
+
+/// What the operator wants of one set on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredSet {
+    /// The template's hash.
+    pub hash: TemplateHash,
+    /// Whether only `podward delete pod` brings a new template.
+    pub on_delete: bool,
+    /// Whether the new pod starts beside the old one.
+    pub surge: bool,
+    /// How long a pod must be ready to count as available.
+    pub min_ready: Duration,
+    /// Whether a pod may start here.
+    pub should_run: bool,
+    /// Whether a pod that is here may stay.
+    pub should_continue: bool,
+    /// Why not, when one of the two is false.
+    pub refusal: String,
+    /// Whether a limited toleration ran out and its taint is still there.
+    pub evicted: bool,
+}
+
+/// A pod that is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedPod {
+    /// Which one.
+    pub uid: PodUid,
+    /// Its set.
+    pub set: SetKey,
+    /// The template that it was made from.
+    pub hash: TemplateHash,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it is going already.
+    pub stopping: bool,
+    /// How long it has been ready; `None` while it is not.
+    pub ready_for: Option<Duration>,
+    /// Whether its NoExecute countdown is over.
+    pub time_over: bool,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make a pod of the set.
+    Create(SetKey),
+    /// Stop a pod and remove all of it.
+    Delete {
+        /// Which one.
+        pod: PodUid,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// Why a pod is stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// Its set is no longer wanted.
+    SetRemoved,
+    /// The node is no longer eligible.
+    NotEligible(String),
+    /// A limited toleration of a NoExecute taint ran out.
+    Evicted,
+    /// It was made from an older template.
+    Outdated,
+    /// There is another pod of the set.
+    Surplus,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetRemoved => f.write_str("its DaemonSet was removed"),
+            Self::NotEligible(why) => write!(f, "the node is no longer eligible: {why}"),
+            Self::Evicted => f.write_str("its toleration of a NoExecute taint ran out"),
+            Self::Outdated => f.write_str("its template is outdated"),
+            Self::Surplus => f.write_str("another pod of the DaemonSet is older"),
+        }
+    }
+}
+
+/// Why a wanted step is not taken now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// The node is not eligible.
+    NotEligible(String),
+    /// A limited toleration ran out; a new pod starts when the taint is gone.
+    Evicted,
+    /// The old pod is still going.
+    Stopping,
+    /// The update strategy is OnDelete.
+    OnDelete,
+    /// The new pod is not available yet, so the old one stays.
+    NotAvailable,
+}
+
+impl Hold {
+    /// Its name in logs and output.
+    pub fn id(&self) -> &'static str {
+        match self {
+            Self::NotEligible(_) => "not-eligible",
+            Self::Evicted => "evicted",
+            Self::Stopping => "stopping",
+            Self::OnDelete => "on-delete",
+            Self::NotAvailable => "not-available",
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotEligible(why) => f.write_str(why),
+            Self::Evicted => f.write_str(
+                "evicted: its toleration of a NoExecute taint ran out; \
+                 a new pod starts when the taint is gone",
+            ),
+            Self::Stopping => f.write_str("the previous pod is still stopping"),
+            Self::OnDelete => {
+                f.write_str("updateStrategy is OnDelete: delete the pod to bring the new template")
+            }
+            Self::NotAvailable => f.write_str("the new pod is not available yet"),
+        }
+    }
+}
+
+/// Steps to take, and steps that are not taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do.
+    pub steps: Vec<Step>,
+    /// What is wanted but not done now, by set.
+    pub holds: BTreeMap<SetKey, Hold>,
+    /// When to plan again although nothing else happens.
+    pub wake: Option<Duration>,
+}
+
+/// Plans the whole node.
+pub fn plan(desired: &BTreeMap<SetKey, DesiredSet>, observed: &[ObservedPod]) -> Plan {
+    let mut plan = Plan::default();
+    let mut pods: BTreeMap<&SetKey, Vec<&ObservedPod>> =
+        desired.keys().map(|key| (key, Vec::new())).collect();
+    for pod in observed {
+        pods.entry(&pod.set).or_default().push(pod);
+    }
+    for (key, mut pods) in pods {
+        pods.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
+        let live: Vec<&ObservedPod> = pods.iter().copied().filter(|pod| !pod.stopping).collect();
+        let going = live.len() < pods.len();
+        match desired.get(key) {
+            None => plan.delete(&live, &Cause::SetRemoved),
+            Some(set) => plan.set(key, set, &live, going),
+        }
+    }
+    plan
+}
+
+impl Plan {
+    /// Stops all of these.
+    fn delete(&mut self, pods: &[&ObservedPod], cause: &Cause) {
+        self.steps.extend(
+            pods.iter().map(|pod| Step::Delete { pod: pod.uid.clone(), cause: cause.clone() }),
+        );
+    }
+
+    /// Notes why something is not done.
+    fn hold(&mut self, key: &SetKey, hold: Hold) {
+        self.holds.insert(key.clone(), hold);
+    }
+
+    /// Plans one wanted set; `live` is sorted by age.
+    fn set(&mut self, key: &SetKey, set: &DesiredSet, live: &[&ObservedPod], going: bool) {
+        if !set.should_continue {
+            self.delete(live, &Cause::NotEligible(set.refusal.clone()));
+            return self.hold(key, Hold::NotEligible(set.refusal.clone()));
+        }
+        let (over, live): (Vec<_>, Vec<_>) = live.iter().partition(|pod| pod.time_over);
+        if !over.is_empty() {
+            self.delete(&over, &Cause::Evicted);
+            return self.hold(key, Hold::Evicted);
+        }
+        match live.as_slice() {
+            [] => self.create(key, set, going),
+            [first, rest @ ..] if set.surge => self.surge(key, set, first, rest),
+            [oldest, rest @ ..] => {
+                self.delete(rest, &Cause::Surplus);
+                if oldest.hash != set.hash {
+                    self.replace(key, set, oldest);
+                }
+            }
+        }
+    }
+
+    /// Makes the set's pod, unless something holds it.
+    fn create(&mut self, key: &SetKey, set: &DesiredSet, going: bool) {
+        if set.evicted {
+            self.hold(key, Hold::Evicted);
+        } else if !set.should_run {
+            self.hold(key, Hold::NotEligible(set.refusal.clone()));
+        } else if going && !set.surge {
+            self.hold(key, Hold::Stopping);
+        } else {
+            self.steps.push(Step::Create(key.clone()));
+        }
+    }
+
+    /// Stops an outdated pod; the next plan makes its successor.
+    fn replace(&mut self, key: &SetKey, set: &DesiredSet, pod: &ObservedPod) {
+        if set.on_delete {
+            self.hold(key, Hold::OnDelete);
+        } else if set.should_run {
+            self.delete(&[pod], &Cause::Outdated);
+        } else {
+            // Stopping it would leave the node without a pod: nothing may start here now.
+            self.hold(key, Hold::NotEligible(set.refusal.clone()));
+        }
+    }
+
+    /// Surge: the new pod starts beside the old one, which goes when the new one is available.
+    fn surge(
+        &mut self,
+        key: &SetKey,
+        set: &DesiredSet,
+        first: &ObservedPod,
+        rest: &[&ObservedPod],
+    ) {
+        let all = || std::iter::once(first).chain(rest.iter().copied());
+        let mut new = all().filter(|pod| pod.hash == set.hash);
+        let mut old = all().filter(|pod| pod.hash != set.hash);
+        let (newest, oldest) = (new.next(), old.next());
+        self.delete(&new.chain(old).collect::<Vec<_>>(), &Cause::Surplus);
+        match (newest, oldest) {
+            (None, Some(_)) if set.on_delete => self.hold(key, Hold::OnDelete),
+            (None, Some(_)) if set.should_run && !set.evicted => {
+                self.steps.push(Step::Create(key.clone()));
+            }
+            (Some(newest), Some(oldest)) => self.retire(key, set, newest, oldest),
+            (None, _) | (Some(_), None) => {}
+        }
+    }
+
+    /// Stops the old pod of a surge once it is of no more use.
+    fn retire(
+        &mut self,
+        key: &SetKey,
+        set: &DesiredSet,
+        newest: &ObservedPod,
+        oldest: &ObservedPod,
+    ) {
+        let missing = newest.ready_for.map(|ready| set.min_ready.saturating_sub(ready));
+        if oldest.ready_for.is_none() || missing == Some(Duration::ZERO) {
+            self.delete(&[oldest], &Cause::Outdated);
+            return;
+        }
+        if let Some(missing) = missing {
+            self.wake = Some(self.wake.map_or(missing, |wake| wake.min(missing)));
+        }
+        self.hold(key, Hold::NotAvailable);
+    }
+}

@@ -1,0 +1,180 @@
+//! What is planned for a node, case by case, and what holds for every plan.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::steps::{Cause, DesiredSet, Hold, ObservedPod, Plan, Step, plan};
+use crate::base::ids::{PodUid, SetKey, TemplateHash};
+
+fn key() -> SetKey {
+    SetKey::new("default", "web")
+}
+
+fn wanted(hash: &str) -> DesiredSet {
+    DesiredSet {
+        hash: TemplateHash::new(hash),
+        on_delete: false,
+        surge: false,
+        min_ready: Duration::ZERO,
+        should_run: true,
+        should_continue: true,
+        refusal: String::new(),
+        evicted: false,
+    }
+}
+
+fn pod(uid: &str, hash: &str, age: i64) -> ObservedPod {
+    ObservedPod {
+        uid: PodUid::new(uid),
+        set: key(),
+        hash: TemplateHash::new(hash),
+        created: Timestamp::from_second(1_000_000 - age).unwrap(),
+        stopping: false,
+        ready_for: Some(Duration::from_secs(60)),
+        time_over: false,
+    }
+}
+
+fn planned(set: Option<DesiredSet>, pods: &[ObservedPod]) -> Plan {
+    let desired = set.map(|set| (key(), set)).into_iter().collect();
+    plan(&desired, pods)
+}
+
+fn deletion(uid: &str, cause: Cause) -> Step {
+    Step::Delete { pod: PodUid::new(uid), cause }
+}
+
+#[test]
+fn a_settled_node_has_an_empty_plan() {
+    assert_eq!(planned(Some(wanted("a")), &[pod("1", "a", 9)]), Plan::default());
+    assert_eq!(planned(None, &[]), Plan::default());
+}
+
+#[test]
+fn an_eligible_set_without_a_pod_gets_one() {
+    assert_eq!(planned(Some(wanted("a")), &[]).steps, [Step::Create(key())]);
+}
+
+#[test]
+fn a_refused_set_is_held_with_its_reason() {
+    let set = DesiredSet { should_run: false, refusal: "no ssd".into(), ..wanted("a") };
+    let plan = planned(Some(set), &[]);
+    assert!(plan.steps.is_empty());
+    assert_eq!(plan.holds[&key()], Hold::NotEligible("no ssd".into()));
+}
+
+#[test]
+fn a_no_schedule_taint_keeps_a_pod_that_runs_even_an_outdated_one() {
+    let set = DesiredSet { should_run: false, refusal: "taint".into(), ..wanted("b") };
+    assert!(planned(Some(set), &[pod("1", "a", 9)]).steps.is_empty());
+}
+
+#[test]
+fn a_pod_that_may_not_stay_is_stopped() {
+    let set = DesiredSet {
+        should_run: false,
+        should_continue: false,
+        refusal: "no ssd".into(),
+        ..wanted("a")
+    };
+    let plan = planned(Some(set), &[pod("1", "a", 9)]);
+    assert_eq!(plan.steps, [deletion("1", Cause::NotEligible("no ssd".into()))]);
+}
+
+#[test]
+fn pods_of_a_removed_set_are_stopped() {
+    assert_eq!(planned(None, &[pod("1", "a", 9)]).steps, [deletion("1", Cause::SetRemoved)]);
+}
+
+#[test]
+fn of_two_pods_the_oldest_stays() {
+    let plan = planned(Some(wanted("a")), &[pod("young", "a", 1), pod("old", "a", 9)]);
+    assert_eq!(plan.steps, [deletion("young", Cause::Surplus)]);
+}
+
+#[test]
+fn a_new_template_stops_the_old_pod_and_waits_for_its_end() {
+    let mut old = pod("1", "a", 9);
+    assert_eq!(planned(Some(wanted("b")), &[old.clone()]).steps, [deletion("1", Cause::Outdated)]);
+    old.stopping = true;
+    let plan = planned(Some(wanted("b")), &[old]);
+    assert!(plan.steps.is_empty());
+    assert_eq!(plan.holds[&key()], Hold::Stopping);
+}
+
+#[test]
+fn on_delete_keeps_the_old_pod_until_it_is_deleted() {
+    let set = DesiredSet { on_delete: true, ..wanted("b") };
+    let plan = planned(Some(set.clone()), &[pod("1", "a", 9)]);
+    assert!(plan.steps.is_empty());
+    assert_eq!(plan.holds[&key()], Hold::OnDelete);
+    assert_eq!(planned(Some(set), &[]).steps, [Step::Create(key())]);
+}
+
+#[test]
+fn an_eviction_holds_until_its_taint_is_gone() {
+    let evicted = ObservedPod { time_over: true, ..pod("1", "a", 9) };
+    assert_eq!(planned(Some(wanted("a")), &[evicted]).steps, [deletion("1", Cause::Evicted)]);
+    let set = DesiredSet { evicted: true, ..wanted("a") };
+    assert_eq!(planned(Some(set), &[]).holds[&key()], Hold::Evicted);
+}
+
+#[test]
+fn a_surge_starts_beside_the_old_pod_and_retires_it_when_available() {
+    let set = DesiredSet { surge: true, min_ready: Duration::from_secs(90), ..wanted("b") };
+    let (old, new) = (pod("1", "a", 9), pod("2", "b", 1));
+    assert_eq!(planned(Some(set.clone()), &[old.clone()]).steps, [Step::Create(key())]);
+    let waiting = planned(Some(set.clone()), &[old.clone(), new.clone()]);
+    assert_eq!(waiting.wake, Some(Duration::from_secs(30)));
+    assert!(waiting.steps.is_empty());
+    let ready = ObservedPod { ready_for: Some(Duration::from_secs(90)), ..new };
+    assert_eq!(planned(Some(set), &[old, ready]).steps, [deletion("1", Cause::Outdated)]);
+}
+
+/// Applies a plan to the model of a node, as a perfect agent would.
+fn apply(plan: &Plan, desired: &BTreeMap<SetKey, DesiredSet>, pods: &mut Vec<ObservedPod>) {
+    for step in &plan.steps {
+        match step {
+            Step::Delete { pod, .. } => pods.retain(|there| there.uid != *pod),
+            Step::Create(set) => pods.push(ObservedPod {
+                uid: PodUid::new(format!("new-{}", pods.len())),
+                set: set.clone(),
+                ready_for: Some(Duration::from_secs(3600)),
+                ..pod("x", desired[set].hash.as_str(), 0)
+            }),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn plans_applied_in_turn_settle_with_at_most_one_pod(
+        wanted_hash in "[ab]", on_delete: bool, surge: bool, run: bool, stay: bool, evicted: bool,
+        exists: bool,
+        hashes in proptest::collection::vec(("[ab]", any::<bool>(), 0i64..99), 0..4),
+    ) {
+        let set = DesiredSet {
+            on_delete, surge, evicted,
+            should_run: run && stay, should_continue: stay,
+            ..wanted(&wanted_hash)
+        };
+        let desired: BTreeMap<_, _> = exists.then(|| (key(), set)).into_iter().collect();
+        let mut pods: Vec<ObservedPod> = hashes
+            .iter()
+            .enumerate()
+            .map(|(at, (hash, over, age))| ObservedPod {
+                time_over: *over && evicted,
+                ..pod(&format!("p{at}"), hash, *age)
+            })
+            .collect();
+        for _ in 0..6 {
+            let next = plan(&desired, &pods);
+            prop_assert_eq!(&next, &plan(&desired, &pods));
+            apply(&next, &desired, &mut pods);
+        }
+        prop_assert!(plan(&desired, &pods).steps.is_empty());
+        prop_assert!(pods.len() <= 1 || (surge && pods.len() <= 2));
+    }
+}

@@ -1,0 +1,340 @@
+//! A container's life inside its pod: starting, running, ending, waiting to be started again.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::base::{
+    backoff::Backoff,
+    time::{Now, elapsed, go_duration},
+};
+
+use super::{
+    fault::StartFault,
+    machine::{Effect, Exit, ExitKind, Pod, note, warning},
+    record::{ContainerRecord, PinnedImage, Terminated},
+};
+
+/// A container that ran this long since its back-off last grew starts with a clean slate.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+
+/// Where one container stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// It is not started.
+    Waiting {
+        /// Why, as the operator sees it.
+        reason: &'static str,
+        /// More of it.
+        message: String,
+        /// When it is tried again; `None` when something else must happen first.
+        retry_at: Option<Instant>,
+        /// The back-off of starts that failed.
+        faults: Backoff,
+    },
+    /// A start is under way.
+    Starting {
+        /// The attempt.
+        attempt: u32,
+        /// The back-off of starts that failed.
+        faults: Backoff,
+        /// The ended attempt that is removed once this one runs, since removing it first would take time.
+        previous: Option<u32>,
+    },
+    /// Its process runs.
+    Running {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// Its process ended, and its pod is going: there will be no other.
+    Ended,
+}
+
+impl State {
+    /// Before the first start.
+    pub fn creating() -> Self {
+        Self::Waiting {
+            reason: "ContainerCreating",
+            message: String::new(),
+            retry_at: None,
+            faults: Backoff::default(),
+        }
+    }
+
+    /// Whether its process runs.
+    pub fn running(&self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
+
+    /// When it is tried again.
+    pub fn retry_at(&self) -> Option<Instant> {
+        match self {
+            Self::Waiting { retry_at, .. } => *retry_at,
+            Self::Starting { .. } | Self::Running { .. } | Self::Ended => None,
+        }
+    }
+}
+
+/// The terminated state that an exit leaves behind.
+pub(super) fn terminated(attempt: u32, started: Option<Timestamp>, exit: &Exit) -> Terminated {
+    let (exit_code, reason, message) = match &exit.kind {
+        ExitKind::OutOfMemory => (exit.code, "OOMKilled", String::new()),
+        ExitKind::Lost => (255, "Unknown", "nobody saw how the container ended".into()),
+        ExitKind::NeverRan(message) => (128, "StartError", message.clone()),
+        ExitKind::Ended if exit.code == 0 => (0, "Completed", String::new()),
+        ExitKind::Ended => (exit.code, "Error", String::new()),
+    };
+    Terminated { attempt, exit_code, reason: reason.into(), message, started, finished: exit.at }
+}
+
+/// Whether the reason is one that a new image may cure.
+fn wants_image(reason: &str) -> bool {
+    matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull")
+}
+
+impl Pod {
+    /// Starts every container, in the template's order.
+    pub(super) fn start_all(&mut self, out: &mut Vec<Effect>) {
+        let names: Vec<String> =
+            self.record.spec().containers.iter().map(|container| container.name.clone()).collect();
+        for name in names {
+            self.start(&name, Backoff::default(), None, out);
+        }
+    }
+
+    /// Starts the next attempt of one container.
+    pub(super) fn start(
+        &mut self,
+        name: &str,
+        faults: Backoff,
+        previous: Option<u32>,
+        out: &mut Vec<Effect>,
+    ) {
+        let attempt = self.record_of(name).attempt.map_or(0, |attempt| attempt + 1);
+        // Children of a container without a PID namespace of its own may still hold what the next one needs.
+        let host_pid = self.record.spec().host_pid == Some(true);
+        let (remove_first, previous) = if host_pid { (previous, None) } else { (None, previous) };
+        self.containers.insert(name.to_owned(), State::Starting { attempt, faults, previous });
+        out.push(Effect::StartContainer { container: name.to_owned(), attempt, remove_first });
+    }
+
+    /// Removes the attempt that a start replaced, now that the start is over.
+    fn remove_previous(&mut self, name: &str, out: &mut Vec<Effect>) {
+        if let Some(State::Starting { previous, .. }) = self.containers.get_mut(name)
+            && let Some(attempt) = previous.take()
+        {
+            out.push(Effect::RemoveContainer { container: name.to_owned(), attempt });
+        }
+    }
+
+    /// Its history, made empty when there is none yet.
+    pub(super) fn record_of(&mut self, name: &str) -> &mut ContainerRecord {
+        self.record.containers.entry(name.to_owned()).or_default()
+    }
+
+    /// A start succeeded.
+    pub(super) fn started(
+        &mut self,
+        name: &str,
+        attempt: u32,
+        at: Timestamp,
+        image: PinnedImage,
+        out: &mut Vec<Effect>,
+    ) {
+        if !self.awaits_start(name, attempt) {
+            return;
+        }
+        self.remove_previous(name, out);
+        let wanted = self.record.container(name).and_then(|container| container.image.as_deref());
+        let message =
+            format!("Container image {:?} already present on machine", wanted.unwrap_or_default());
+        let record = self.record_of(name);
+        record.attempt = Some(attempt);
+        record.running_since = Some(at);
+        record.image = Some(image);
+        self.containers.insert(name.to_owned(), State::Running { attempt });
+        out.push(Effect::Save);
+        out.push(Effect::Watch { container: name.to_owned(), attempt });
+        out.push(note("Pulled", message));
+        out.push(note("Started", format!("Container {name} started")));
+    }
+
+    /// A start failed before there was a process: it is tried again, ever more seldom.
+    pub(super) fn start_failed(
+        &mut self,
+        now: Now,
+        name: &str,
+        attempt: u32,
+        fault: StartFault,
+        out: &mut Vec<Effect>,
+    ) {
+        self.remove_previous(name, out);
+        let mut faults = match self.containers.get(name) {
+            Some(State::Starting { attempt: awaited, faults, .. }) if *awaited == attempt => {
+                *faults
+            }
+            _ => return,
+        };
+        let pace = if wants_image(fault.reason) { self.policy.image } else { self.policy.fault };
+        let wait = faults.next(pace);
+        out.push(warning("Failed", format!("Error: {}: {}", fault.reason, fault.message)));
+        let state = State::Waiting {
+            reason: fault.reason,
+            message: fault.message,
+            retry_at: Some(now.mono + wait),
+            faults,
+        };
+        self.containers.insert(name.to_owned(), state);
+    }
+
+    /// A process ended: start it again, at once or when its back-off is over.
+    pub(super) fn exited(
+        &mut self,
+        now: Now,
+        name: &str,
+        attempt: u32,
+        exit: &Exit,
+        out: &mut Vec<Effect>,
+    ) {
+        self.remove_previous(name, out);
+        if !self.note_exit(name, attempt, exit, out) {
+            return;
+        }
+        let record = self.record_of(name);
+        let ran_well =
+            record.backoff_grew.is_some_and(|grew| elapsed(grew, exit.at) > FORGIVEN_AFTER);
+        if ran_well {
+            record.backoff.reset();
+        }
+        let wait = record.backoff.delay();
+        if wait.is_zero() {
+            self.restart(now, name, Some(attempt), out);
+        } else {
+            self.back_off(now, name, attempt, wait, out);
+        }
+    }
+
+    /// Keeps how a process ended; `false` when the machine did not count on it any more.
+    pub(super) fn note_exit(
+        &mut self,
+        name: &str,
+        attempt: u32,
+        exit: &Exit,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let counted = match self.containers.get(name) {
+            Some(State::Running { attempt: running }) => *running == attempt,
+            Some(State::Starting { attempt: starting, .. }) => *starting == attempt,
+            Some(State::Waiting { .. } | State::Ended) | None => false,
+        };
+        if !counted {
+            return false;
+        }
+        if let ExitKind::NeverRan(message) = &exit.kind {
+            out.push(warning("Failed", format!("Error: {message}")));
+        }
+        let record = self.record_of(name);
+        let started = record.running_since.take();
+        record.attempt = Some(attempt);
+        record.terminated = Some(terminated(attempt, started, exit));
+        true
+    }
+
+    /// Performs a restart, which makes the next one wait longer.
+    pub(super) fn restart(
+        &mut self,
+        now: Now,
+        name: &str,
+        previous: Option<u32>,
+        out: &mut Vec<Effect>,
+    ) {
+        let crash = self.policy.crash;
+        let record = self.record_of(name);
+        record.backoff.next(crash);
+        record.backoff_grew = Some(now.wall);
+        out.push(Effect::Save);
+        self.start(name, Backoff::default(), previous, out);
+    }
+
+    /// Waits out the back-off; the ended attempt is of no more use.
+    fn back_off(
+        &mut self,
+        now: Now,
+        name: &str,
+        attempt: u32,
+        wait: Duration,
+        out: &mut Vec<Effect>,
+    ) {
+        self.wait_out(now, name, wait);
+        let text = format!("Back-off restarting failed container {name} in pod {}", self.place());
+        out.push(Effect::Save);
+        out.push(warning("BackOff", text));
+        out.push(Effect::RemoveContainer { container: name.to_owned(), attempt });
+    }
+
+    /// Lets a container wait until its back-off is over.
+    pub(super) fn wait_out(&mut self, now: Now, name: &str, wait: Duration) {
+        let message = format!(
+            "back-off {} restarting failed container={name} pod={}",
+            go_duration(self.record_of(name).backoff.delay()),
+            self.place()
+        );
+        let state = State::Waiting {
+            reason: "CrashLoopBackOff",
+            message,
+            retry_at: Some(now.mono + wait),
+            faults: Backoff::default(),
+        };
+        self.containers.insert(name.to_owned(), state);
+    }
+
+    /// The pod as kubelet names it in its messages.
+    fn place(&self) -> String {
+        let record = &self.record;
+        format!("{}_{}({})", record.name, record.set.namespace, record.uid)
+    }
+
+    /// Tries those again whose time has come.
+    pub(super) fn retry_due(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let due: Vec<(String, bool, Backoff)> = self
+            .containers
+            .iter()
+            .filter_map(|(name, state)| match state {
+                State::Waiting { reason, retry_at: Some(at), faults, .. } if *at <= now.mono => {
+                    Some((name.clone(), *reason == "CrashLoopBackOff", *faults))
+                }
+                _ => None,
+            })
+            .collect();
+        for (name, crashed, faults) in due {
+            if crashed {
+                self.restart(now, &name, None, out);
+            } else {
+                self.start(&name, faults, None, out);
+            }
+        }
+    }
+
+    /// Tries those again that wait for an image.
+    pub(super) fn retry_images(&mut self, out: &mut Vec<Effect>) {
+        let waiting: Vec<(String, Backoff)> = self
+            .containers
+            .iter()
+            .filter_map(|(name, state)| match state {
+                State::Waiting { reason, faults, .. } if wants_image(reason) => {
+                    Some((name.clone(), *faults))
+                }
+                _ => None,
+            })
+            .collect();
+        for (name, faults) in waiting {
+            self.start(&name, faults, None, out);
+        }
+    }
+
+    /// Whether that start is the one under way.
+    pub(super) fn awaits_start(&self, name: &str, attempt: u32) -> bool {
+        matches!(self.containers.get(name),
+            Some(State::Starting { attempt: awaited, .. }) if *awaited == attempt)
+    }
+}

@@ -1,0 +1,263 @@
+//! The OCI runtime spec of one container, as the kubelet and containerd's CRI would make it together.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use oci_spec::runtime::{
+    Capabilities, Capability, Linux, LinuxCapabilities, LinuxCpu, LinuxDevice, LinuxDeviceCgroup,
+    LinuxDeviceType, LinuxMemory, LinuxNamespace, LinuxNamespaceType, LinuxPids, LinuxResources,
+    Process, Root, Spec, User as OciUser,
+};
+
+use crate::base::ids::PodUid;
+
+use super::capabilities::capabilities;
+use super::command::{argv, working_dir};
+use super::environment::{environment, own_environment};
+use super::fault::StartFault;
+use super::image::ImageConfig;
+use super::mounts::{Mounts, mounts};
+use super::qos::oom_score_adj;
+use super::resources::container_resources;
+use super::sandbox::{DeviceKind, HostDevice, HostFacts, SandboxFacts};
+use super::security::{
+    DeviceRule, device_rules, devices, masked_paths, no_new_privileges, privileged,
+    read_only_paths, read_only_root,
+};
+use super::user::User;
+
+/// The version of the runtime spec that every supported runtime reads.
+const OCI_VERSION: &str = "1.0.2";
+
+/// Containers that carry the same value share one shim process. (The CRI's `sandbox-id` would do the same, but
+/// it would also make containerd look for a sandbox that does not exist.)
+const SHIM_GROUP: &str = "io.containerd.runc.v2.group";
+
+/// Everything around a container that its spec is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The pod's namespace.
+    pub namespace: &'a str,
+    /// The pod's name.
+    pub pod_name: &'a str,
+    /// The pod's uid.
+    pub pod_uid: &'a PodUid,
+    /// The pod.
+    pub spec: &'a PodSpec,
+    /// The container among the pod's.
+    pub container: &'a Container,
+    /// What the image says.
+    pub image: &'a ImageConfig,
+    /// The image's reference.
+    pub image_ref: &'a str,
+    /// The process's user.
+    pub user: &'a User,
+    /// What the pod's containers share.
+    pub sandbox: &'a SandboxFacts,
+    /// Where each volume is on the host.
+    pub volumes: &'a BTreeMap<String, PathBuf>,
+    /// The host.
+    pub host: &'a HostFacts,
+    /// The cgroup, in the form that the cgroup driver reads.
+    pub cgroups_path: &'a str,
+}
+
+/// The OCI spec, or why there is none.
+pub fn oci_spec(of: &Surroundings<'_>) -> Result<Spec, StartFault> {
+    refuse_unsupported(of)?;
+    let mounts = mounts(of)?;
+    let mut root = Root::default();
+    root.set_path("rootfs".into()).set_readonly(Some(read_only_root(of.container)));
+    let mut spec = Spec::default();
+    spec.set_version(OCI_VERSION.into())
+        .set_root(Some(root))
+        .set_process(Some(process(of)?))
+        // The host's UTS namespace is shared: a name here would rename the host.
+        .set_hostname(None)
+        .set_annotations(Some(annotations(of)))
+        .set_linux(Some(linux(of, &mounts)))
+        .set_mounts(Some(mounts.list));
+    Ok(spec)
+}
+
+/// What would be left out silently is refused by name; validation refuses it earlier.
+fn refuse_unsupported(of: &Surroundings<'_>) -> Result<(), StartFault> {
+    if of.spec.host_network != Some(true) {
+        return Err(StartFault::config(
+            "the pod network is not ready: this agent runs pods with hostNetwork: true only",
+        ));
+    }
+    if of.container.env_from.iter().flatten().next().is_some() {
+        return Err(StartFault::config("envFrom is not supported"));
+    }
+    match of.container.env.iter().flatten().find(|entry| entry.value_from.is_some()) {
+        Some(entry) => {
+            Err(StartFault::config(format!("env: {}: valueFrom is not supported", entry.name)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The process: what runs, as whom, with which rights.
+fn process(of: &Surroundings<'_>) -> Result<Process, StartFault> {
+    let own = own_environment(of.container);
+    let args = argv(of.container, of.image, &own)?;
+    let env = environment(of.container, &of.image.env, &of.sandbox.hostname)
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let mut user = OciUser::default();
+    user.set_uid(of.user.uid)
+        .set_gid(of.user.gid)
+        .set_additional_gids(Some(of.user.additional_gids.clone()));
+    let mut process = Process::default();
+    process
+        .set_terminal(None)
+        .set_user(user)
+        .set_args(Some(args))
+        .set_env(Some(env))
+        .set_cwd(working_dir(of.container, of.image).into())
+        .set_capabilities(Some(process_capabilities(of)))
+        // containerd's own limits are inherited.
+        .set_rlimits(None)
+        .set_no_new_privileges(Some(no_new_privileges(of.container)))
+        .set_oom_score_adj(Some(oom_score_adj(of.spec, of.container, of.host.memory_capacity)));
+    Ok(process)
+}
+
+/// The capability sets: added capabilities reach no process of another user than root, as in Kubernetes.
+fn process_capabilities(of: &Surroundings<'_>) -> LinuxCapabilities {
+    let context = of.container.security_context.as_ref();
+    let set: Capabilities =
+        capabilities(context, &of.host.capabilities).iter().filter_map(|n| capability(n)).collect();
+    let mut sets = LinuxCapabilities::default();
+    sets.set_bounding(Some(set.clone()))
+        .set_effective(Some(set.clone()))
+        .set_permitted(Some(set))
+        .set_inheritable(None)
+        .set_ambient(None);
+    sets
+}
+
+/// A capability by its kernel name; one that is newer than this program is left out.
+fn capability(name: &str) -> Option<Capability> {
+    name.strip_prefix("CAP_")?.parse().ok()
+}
+
+/// What the runtime and people find beside the container.
+fn annotations(of: &Surroundings<'_>) -> HashMap<String, String> {
+    [
+        (SHIM_GROUP, of.pod_uid.as_str()),
+        ("io.kubernetes.cri.container-type", "container"),
+        ("io.kubernetes.cri.container-name", &of.container.name),
+        ("io.kubernetes.cri.image-name", of.image_ref),
+        ("io.kubernetes.cri.sandbox-name", of.pod_name),
+        ("io.kubernetes.cri.sandbox-namespace", of.namespace),
+        ("io.kubernetes.cri.sandbox-uid", of.pod_uid.as_str()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .collect()
+}
+
+/// The Linux part: isolation and limits.
+fn linux(of: &Surroundings<'_>, mounts: &Mounts) -> Linux {
+    let nodes = devices(of.container, of.host);
+    let mut linux = Linux::default();
+    linux
+        .set_namespaces(Some(namespaces(of)))
+        .set_resources(Some(resources(of)))
+        .set_cgroups_path(Some(of.cgroups_path.into()))
+        .set_devices((!nodes.is_empty()).then(|| nodes.iter().map(device).collect()))
+        .set_rootfs_propagation(mounts.root_propagation.map(Into::into))
+        .set_masked_paths(Some(masked_paths(of.container, of.host)))
+        .set_readonly_paths(Some(read_only_paths(of.container)));
+    linux
+}
+
+/// The namespaces to make or to join; one that is left out is the host's.
+fn namespaces(of: &Surroundings<'_>) -> Vec<LinuxNamespace> {
+    let entry = |kind, path: Option<&PathBuf>| {
+        let mut namespace = LinuxNamespace::default();
+        namespace.set_typ(kind).set_path(path.cloned());
+        namespace
+    };
+    let mut list = vec![entry(LinuxNamespaceType::Mount, None)];
+    if of.spec.host_pid != Some(true) {
+        list.push(entry(LinuxNamespaceType::Pid, None));
+    }
+    if of.sandbox.ipc.is_some() {
+        list.push(entry(LinuxNamespaceType::Ipc, of.sandbox.ipc.as_ref()));
+    }
+    if of.host.cgroup_v2 && !privileged(of.container) {
+        list.push(entry(LinuxNamespaceType::Cgroup, None));
+    }
+    list
+}
+
+/// The container's own cgroup.
+fn resources(of: &Surroundings<'_>) -> LinuxResources {
+    let wanted = container_resources(of.container);
+    let mut cpu = LinuxCpu::default();
+    cpu.set_shares(Some(wanted.cpu_shares))
+        .set_quota(wanted.cpu_quota)
+        .set_period(Some(wanted.cpu_period));
+    // Said aloud: where it is left out, systemd sets a limit of its own.
+    let mut pids = LinuxPids::default();
+    pids.set_limit(-1);
+    let mut resources = LinuxResources::default();
+    resources
+        .set_devices(Some(device_rules(of.container).iter().map(device_rule).collect()))
+        .set_cpu(Some(cpu))
+        .set_pids(Some(pids));
+    if let Some(limit) = wanted.memory_limit {
+        let mut memory = LinuxMemory::default();
+        // Memory and swap together may not exceed the memory: no swap.
+        memory.set_limit(Some(limit)).set_swap(of.host.swap_accounting.then_some(limit));
+        resources.set_memory(Some(memory));
+        if of.host.cgroup_v2 {
+            // Out of memory ends the container as a whole, not whichever process is the largest.
+            let group = ("memory.oom.group".to_owned(), "1".to_owned());
+            resources.set_unified(Some([group].into()));
+        }
+    }
+    resources
+}
+
+/// The OCI form of a device's kind.
+fn device_type(kind: DeviceKind) -> LinuxDeviceType {
+    match kind {
+        DeviceKind::Block => LinuxDeviceType::B,
+        DeviceKind::Character => LinuxDeviceType::C,
+    }
+}
+
+/// A rule as the runtime takes it.
+fn device_rule(rule: &DeviceRule) -> LinuxDeviceCgroup {
+    let mut entry = LinuxDeviceCgroup::default();
+    entry
+        .set_allow(rule.allow)
+        .set_typ(rule.kind.map(device_type))
+        .set_major(rule.major.map(i64::from))
+        .set_minor(rule.minor.map(i64::from))
+        .set_access(Some("rwm".into()));
+    entry
+}
+
+/// A device node as the runtime takes it.
+fn device(node: &HostDevice) -> LinuxDevice {
+    let mut entry = LinuxDevice::default();
+    entry
+        .set_path(node.path.clone())
+        .set_typ(device_type(node.kind))
+        .set_major(node.major.into())
+        .set_minor(node.minor.into())
+        .set_file_mode(Some(node.mode))
+        .set_uid(Some(node.uid))
+        .set_gid(Some(node.gid));
+    entry
+}
+
+#[cfg(test)]
+pub mod tests;

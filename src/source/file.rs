@@ -1,0 +1,150 @@
+//! The file source: a file, or the `*.yaml`, `*.yml` and `*.json` files of a directory.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use crate::base::fault::Fault;
+use crate::spec::{self, FieldValidation, Outcome};
+
+use super::merge::{FileReading, SourceReading};
+
+/// More of a file is never read: the reader refuses it by its size.
+const READ_LIMIT: u64 = 4 * 1024 * 1024 + 1;
+
+/// Reads a whole source.
+pub fn read_source(path: &Path, validation: FieldValidation) -> SourceReading {
+    let mut reading = SourceReading { path: path.to_owned(), ..SourceReading::default() };
+    match list(path) {
+        Ok(files) => {
+            for file in files {
+                if let Some(read) = read_file(&file, validation) {
+                    reading.files.insert(file, read);
+                }
+            }
+        }
+        Err(error) => {
+            reading.fault = Some(Fault::of_file(
+                path.display().to_string(),
+                format!("cannot be read: {error}"),
+                "make it a readable directory or file; until then what runs goes on",
+            ));
+        }
+    }
+    reading
+}
+
+/// Whether a change at `changed` may be one of the source at `source`.
+pub fn concerns(source: &Path, changed: &Path) -> bool {
+    changed.starts_with(source) || source.starts_with(changed)
+}
+
+/// Reads those of the source's files again that changed; anything but a plain change of files reads all of it again.
+pub fn read_changes(
+    reading: &mut SourceReading,
+    changed: &BTreeSet<PathBuf>,
+    validation: FieldValidation,
+) {
+    let changed: Vec<&PathBuf> =
+        changed.iter().filter(|path| concerns(&reading.path, path)).collect();
+    let plain = |path: &&PathBuf| path.parent() == Some(&reading.path) && wanted(path);
+    if !changed.is_empty() && (reading.fault.is_some() || !changed.iter().all(plain)) {
+        *reading = read_source(&reading.path, validation);
+        return;
+    }
+    for path in changed {
+        match read_file(path, validation) {
+            Some(read) => reading.files.insert(path.clone(), read),
+            None => reading.files.remove(path),
+        };
+    }
+}
+
+/// The files of a source, in the order of their names.
+fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !fs::metadata(path)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let path = entry?.path();
+        if wanted(&path) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether a directory's entry is a manifest by its name.
+fn wanted(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    !name.starts_with('.') && matches!(extension, "yaml" | "yml" | "json")
+}
+
+/// Reads one file; `None` when there is none, or when it is a directory.
+fn read_file(path: &Path, validation: FieldValidation) -> Option<FileReading> {
+    match contents(path) {
+        Ok(Some(bytes)) => Some(understand(path, &bytes, validation)),
+        Ok(None) => None,
+        Err(error) => Some(FileReading {
+            unreadable: true,
+            faults: vec![Fault::of_file(
+                path.display().to_string(),
+                format!("cannot be read: {error}"),
+                "make it readable or remove it; until then what it brought goes on",
+            )],
+            ..FileReading::default()
+        }),
+    }
+}
+
+/// The bytes of a regular file. A link that leads nowhere is an error, a name that is gone is not.
+fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let there = match fs::symlink_metadata(path) {
+        Ok(there) => there,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let metadata = if there.is_symlink() { fs::metadata(path)? } else { there };
+    if metadata.is_dir() {
+        return Ok(None);
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(READ_LIMIT).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// What a file's bytes say.
+fn understand(path: &Path, bytes: &[u8], validation: FieldValidation) -> FileReading {
+    let read = spec::read(&path.display().to_string(), bytes, validation);
+    let mut file = FileReading {
+        unreadable: !read.faults.is_empty(),
+        faults: read.faults,
+        ..FileReading::default()
+    };
+    for document in read.documents {
+        file.warnings.extend(document.warnings);
+        match document.outcome {
+            Outcome::Set(set) => file.sets.push(set),
+            Outcome::Ignored { .. } => {}
+            Outcome::Rejected => {
+                file.faults.extend(document.faults);
+                match document.key {
+                    Some(key) => {
+                        file.broken.insert(key);
+                    }
+                    None => file.unreadable = true,
+                }
+            }
+        }
+    }
+    file
+}

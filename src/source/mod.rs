@@ -1,0 +1,8 @@
+//! Floor 8: where the operator's documents come from, and the last good copy of each set.
+
+pub mod file;
+pub mod merge;
+pub mod watch;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! What the file source reads, and what merging keeps although it cannot be read.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    file::{read_changes, read_source},
+    merge::{Merged, Sets, merge},
+};
+use crate::base::ids::SetKey;
+use crate::spec::FieldValidation;
+
+/// A directory of manifests and what is wanted so far.
+struct Node {
+    dir: tempfile::TempDir,
+    wanted: Sets,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), wanted: Sets::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn read(&mut self) -> Merged {
+        self.read_at(&self.dir.path().to_owned())
+    }
+
+    fn read_at(&mut self, path: &Path) -> Merged {
+        let merged = merge(&[read_source(path, FieldValidation::Strict)], &self.wanted);
+        self.wanted.clone_from(&merged.sets);
+        merged
+    }
+}
+
+fn set(name: &str, image: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: {name}}}\nspec:\n  selector: {{matchLabels: {{app: {name}}}}}\n  \
+         template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec:\n      hostNetwork: true\n      \
+         containers: [{{name: a, image: \"{image}\"}}]\n"
+    )
+}
+
+fn names(merged: &Merged) -> Vec<&str> {
+    merged.sets.keys().map(|key| key.name.as_str()).collect()
+}
+
+#[test]
+fn manifests_are_the_yaml_and_json_files_of_a_directory() {
+    let mut node = Node::new();
+    node.write("a.yaml", &set("a", "x:1"));
+    node.write("b.yml", &set("b", "x:1"));
+    node.write(".hidden.yaml", &set("c", "x:1"));
+    node.write("d.yaml~", &set("d", "x:1"));
+    let merged = node.read();
+    assert_eq!(names(&merged), ["a", "b"]);
+    assert!(merged.faults.is_empty());
+}
+
+#[test]
+fn a_removed_file_deletes_its_sets_and_a_removed_directory_does_not() {
+    let mut node = Node::new();
+    node.write("a.yaml", &set("a", "x:1"));
+    node.write("b.yaml", &set("b", "x:1"));
+    node.read();
+    fs::remove_file(node.path("a.yaml")).unwrap();
+    assert_eq!(names(&node.read()), ["b"]);
+    let gone = node.path("gone");
+    fs::rename(node.dir.path(), gone.with_extension("moved")).ok();
+    let dir = node.dir.path().to_owned();
+    fs::remove_dir_all(&dir).unwrap();
+    let merged = node.read_at(&dir);
+    assert_eq!(names(&merged), ["b"]);
+    assert_eq!(merged.faults.len(), 1);
+    assert_eq!(merged.faults[0].origin, dir.display().to_string());
+}
+
+#[test]
+fn a_bad_document_keeps_its_set_and_hides_no_other() {
+    let mut node = Node::new();
+    node.write("a.yaml", &format!("{}---\n{}", set("a", "x:1"), set("b", "x:1")));
+    let before = node.read();
+    node.write("a.yaml", &format!("{}---\n{}", set("a", ""), set("b", "x:2")));
+    let merged = node.read();
+    assert_eq!(names(&merged), ["a", "b"]);
+    let key = |name| SetKey::new("default", name);
+    assert_eq!(merged.sets[&key("a")].hash, before.sets[&key("a")].hash);
+    assert_ne!(merged.sets[&key("b")].hash, before.sets[&key("b")].hash);
+    assert!(merged.kept.contains_key(&key("a")));
+}
+
+#[test]
+fn a_file_that_is_no_yaml_any_more_keeps_all_that_it_brought() {
+    let mut node = Node::new();
+    node.write("a.yaml", &set("a", "x:1"));
+    node.read();
+    node.write("a.yaml", "kind: [\n");
+    assert_eq!(names(&node.read()), ["a"]);
+    node.write("a.yaml", "");
+    assert!(names(&node.read()).is_empty(), "an empty file is no fault: its set was removed");
+}
+
+#[test]
+fn the_same_set_in_two_files_is_a_fault_and_stays_with_its_holder() {
+    let mut node = Node::new();
+    node.write("b.yaml", &set("a", "x:1"));
+    node.read();
+    node.write("a.yaml", &set("a", "x:2"));
+    let merged = node.read();
+    assert_eq!(
+        merged.sets[&SetKey::new("default", "a")].origin,
+        node.path("b.yaml").display().to_string()
+    );
+    assert_eq!(merged.faults.len(), 1);
+    assert!(merged.faults[0].to_string().contains("b.yaml"), "{}", merged.faults[0]);
+}
+
+#[test]
+fn a_link_that_leads_nowhere_or_in_a_circle_keeps_what_it_brought() {
+    let mut node = Node::new();
+    node.write("target", &set("a", "x:1"));
+    symlink(node.path("target"), node.path("a.yaml")).unwrap();
+    assert_eq!(names(&node.read()), ["a"]);
+    fs::remove_file(node.path("a.yaml")).unwrap();
+    symlink(node.path("a.yaml"), node.path("a.yaml")).unwrap();
+    let merged = node.read();
+    assert_eq!(names(&merged), ["a"]);
+    assert!(merged.faults[0].origin.ends_with("a.yaml"));
+}
+
+#[test]
+fn a_changed_file_is_read_alone() {
+    let node = Node::new();
+    node.write("a.yaml", &set("a", "x:1"));
+    let mut reading = read_source(node.dir.path(), FieldValidation::Strict);
+    node.write("a.yaml", &set("a", "x:2"));
+    node.write("b.yaml", &set("b", "x:2"));
+    let changed = BTreeSet::from([node.path("a.yaml")]);
+    read_changes(&mut reading, &changed, FieldValidation::Strict);
+    assert_eq!(reading.files.len(), 1);
+    let image = |set: &crate::spec::Set| set.pod_spec().containers[0].image.clone();
+    assert_eq!(image(&reading.files[&node.path("a.yaml")].sets[0]).as_deref(), Some("x:2"));
+}
+
+#[test]
+fn a_single_file_is_a_source_too() {
+    let mut node = Node::new();
+    node.write("only.yaml", &set("a", "x:1"));
+    let path = node.path("only.yaml");
+    assert_eq!(names(&node.read_at(&path)), ["a"]);
+}

@@ -1,0 +1,46 @@
+//! Floor 1: what the operator wrote, from bytes to a defaulted, valid DaemonSet with a template hash.
+
+mod bytes;
+mod convert;
+mod defaults;
+mod document;
+mod hash;
+mod kinds;
+mod lines;
+#[cfg(test)]
+mod markdown;
+mod names;
+mod read;
+mod reasons;
+mod report;
+mod rules;
+mod shape;
+mod spot;
+mod table;
+mod table_affinity;
+mod table_cloud;
+mod table_container;
+mod table_env;
+mod table_pod;
+mod table_probe;
+mod table_set;
+mod table_volume;
+mod validate;
+mod validate_container;
+mod validate_pod;
+mod validate_probe;
+mod validate_scheduling;
+mod validate_security;
+mod validate_volume;
+
+#[cfg(test)]
+mod tests;
+
+pub use bytes::{MAX_BYTES, too_large};
+pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
+#[cfg(test)]
+pub use markdown::markdown;
+pub use read::read;
+pub use table::Support;
+#[cfg(test)]
+pub use table::known_paths;

@@ -1,0 +1,384 @@
+//! Reads a file of sets: the way from bytes to outcomes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use serde_json::{Map, Value};
+
+use crate::{
+    base::{fault::Fault, ids::SetKey},
+    spec::{
+        bytes::{self, ParseFault, Piece},
+        convert, defaults,
+        document::{Document, FieldValidation, Outcome, Reading, Set},
+        hash::template_hash,
+        kinds,
+        lines::Lines,
+        report::{Report, type_of},
+        shape,
+        table::Support,
+        validate::validate,
+    },
+};
+
+/// The most objects that one file may hold.
+const MAX_DOCUMENTS: usize = 5_000;
+
+/// Reads a file: every document of it with all its faults, whatever the bytes are.
+pub fn read(origin: &str, bytes: &[u8], validation: FieldValidation) -> Reading {
+    let text = match bytes::decode(origin, bytes) {
+        Ok(text) => text,
+        Err(fault) => {
+            return Reading { faults: vec![*fault], documents: Vec::new() };
+        }
+    };
+    let mut reader =
+        Reader { origin, validation, reading: Reading::default(), seen: BTreeMap::new() };
+    if let Some(values) = bytes::json(text) {
+        let single = values.len() == 1;
+        for (line, value) in values {
+            // Of several JSON objects in one file only the beginnings are known, not the lines within.
+            let source = if single { Some(text) } else { None };
+            reader.value(value, &Source { text: source, line, prefix: String::new() });
+        }
+    } else {
+        for piece in bytes::pieces(text) {
+            reader.piece(&piece);
+        }
+    }
+    reader.reading
+}
+
+/// Where a document stands in its file.
+struct Source<'a> {
+    /// The text that holds it.
+    text: Option<&'a str>,
+    /// The line that the text begins on.
+    line: usize,
+    /// The path within the text, such as `items[2].`.
+    prefix: String,
+}
+
+/// The state of reading one file.
+struct Reader<'a> {
+    /// Where it was read.
+    origin: &'a str,
+    /// How unknown fields are taken.
+    validation: FieldValidation,
+    /// What was read so far.
+    reading: Reading,
+    /// The sets so far, with the number of their document.
+    seen: BTreeMap<SetKey, usize>,
+}
+
+impl Reader<'_> {
+    /// Whether no more is read; says so once.
+    fn full(&mut self) -> bool {
+        let full = self.reading.documents.len() >= MAX_DOCUMENTS;
+        if full && self.reading.faults.is_empty() {
+            let problem = format!("holds more than {MAX_DOCUMENTS} objects; the rest is not read");
+            let fault = Fault::of_file(self.origin, problem, "split it into several files");
+            self.reading.faults.push(fault);
+        }
+        full
+    }
+
+    /// Reads one document's text.
+    fn piece(&mut self, piece: &Piece<'_>) {
+        if self.full() {
+            return;
+        }
+        let source = Source { text: Some(piece.text), line: piece.line, prefix: String::new() };
+        match bytes::yaml(piece, false) {
+            Ok(value) => self.value(value, &source),
+            Err(fault) if fault.duplicate && self.validation != FieldValidation::Strict => {
+                match bytes::yaml(piece, true) {
+                    Ok(value) => {
+                        let first = self.reading.documents.len();
+                        self.value(value, &source);
+                        if self.validation == FieldValidation::Warn {
+                            self.repeated(first, &fault);
+                        }
+                    }
+                    Err(fault) => self.unreadable(piece, &fault),
+                }
+            }
+            Err(fault) => self.unreadable(piece, &fault),
+        }
+    }
+
+    /// Warns of a repeated key in the documents from number `first` on.
+    fn repeated(&mut self, first: usize, fault: &ParseFault) {
+        if let Some(document) = self.reading.documents.get_mut(first) {
+            document.warnings.push(Fault {
+                origin: self.origin.to_owned(),
+                document: Some(document.index),
+                line: Some(fault.line),
+                path: String::new(),
+                value: String::new(),
+                problem: fault.problem.clone(),
+                remedy: format!("{}; the last one counts", fault.remedy),
+            });
+        }
+    }
+
+    /// Notes a document that is not even YAML; its set is guessed, so that the old one is not taken for removed.
+    fn unreadable(&mut self, piece: &Piece<'_>, fault: &ParseFault) {
+        let guess = guess(piece.text);
+        let mut document = self.blank(piece.line);
+        document.faults.push(Fault {
+            origin: self.origin.to_owned(),
+            document: Some(document.index),
+            line: Some(fault.line),
+            path: String::new(),
+            value: String::new(),
+            problem: fault.problem.clone(),
+            remedy: fault.remedy.clone(),
+        });
+        if let Some((api_version, key)) = guess {
+            document.api_version = api_version;
+            "DaemonSet".clone_into(&mut document.kind);
+            document.name = key.to_string();
+            document.key = Some(key);
+        }
+        self.reading.documents.push(document);
+    }
+
+    /// An empty, rejected document with the next number.
+    fn blank(&self, line: usize) -> Document {
+        Document {
+            index: self.reading.documents.len() + 1,
+            line,
+            api_version: String::new(),
+            kind: String::new(),
+            name: String::new(),
+            key: None,
+            outcome: Outcome::Rejected,
+            draft: None,
+            faults: Vec::new(),
+            warnings: Vec::new(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Takes in a value: an object, a list of them, or something else.
+    fn value(&mut self, value: Value, source: &Source<'_>) {
+        if self.full() {
+            return;
+        }
+        match value {
+            Value::Null => {}
+            Value::Object(mut object) => {
+                let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+                let listed = object.get("items").is_some_and(Value::is_array);
+                if kind == "List" || (kind.ends_with("List") && listed) {
+                    self.items(&mut object, source);
+                } else {
+                    self.object(object, source);
+                }
+            }
+            other => {
+                let problem =
+                    format!("is {}, but a Kubernetes object is a mapping", type_of(&other));
+                self.stray("", &other, problem, source);
+            }
+        }
+    }
+
+    /// Takes in the items of a list.
+    fn items(&mut self, list: &mut Map<String, Value>, source: &Source<'_>) {
+        match list.remove("items") {
+            Some(Value::Array(items)) => {
+                for (index, item) in items.into_iter().enumerate() {
+                    let prefix = format!("{}items[{index}].", source.prefix);
+                    let (text, line) = (source.text, source.line);
+                    self.value(item, &Source { text, line, prefix });
+                }
+            }
+            None | Some(Value::Null) => {}
+            Some(other) => {
+                let problem = format!("is {}, but must be a list of objects", type_of(&other));
+                self.stray("items", &other, problem, source);
+            }
+        }
+    }
+
+    /// Notes something that is no object.
+    fn stray(&mut self, path: &str, value: &Value, problem: String, source: &Source<'_>) {
+        let mut document = self.blank(source.line);
+        let mut report = Report::new(self.origin, document.index, self.validation);
+        let remedy = "begin with apiVersion: apps/v1 and kind: DaemonSet";
+        report.fault(path, value, problem, remedy);
+        document.faults = report.faults;
+        place(&mut document, source);
+        self.reading.documents.push(document);
+    }
+
+    /// Takes in an object.
+    fn object(&mut self, object: Map<String, Value>, source: &Source<'_>) {
+        let mut document = self.blank(source.line);
+        let mut report = Report::new(self.origin, document.index, self.validation);
+        let word =
+            |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        (document.api_version, document.kind) = (word("apiVersion"), word("kind"));
+        let key = key_of(&object);
+        document.name = name_of(&object);
+        document.key = key.filter(|_| document.kind == "DaemonSet");
+        if identified(&object, &document, &mut report) {
+            if document.kind == "DaemonSet" && kinds::holds_sets(&document.api_version) {
+                self.set(object, &mut document, &mut report);
+            } else {
+                let reason = kinds::ignored(&document.api_version, &document.kind);
+                document.outcome = Outcome::Ignored { reason };
+                document.key = None;
+            }
+        }
+        document.faults = report.faults;
+        document.warnings = report.warnings;
+        place(&mut document, source);
+        self.reading.documents.push(document);
+    }
+
+    /// Takes in a DaemonSet.
+    fn set(
+        &mut self,
+        mut object: Map<String, Value>,
+        document: &mut Document,
+        report: &mut Report,
+    ) {
+        if let Some(key) = &document.key {
+            if let Some(first) = self.seen.get(key) {
+                let problem = format!("document {first} of this file describes {key} already");
+                let name = Value::String(key.name.clone());
+                report.fault("metadata.name", &name, problem, "rename one of them or remove it");
+            } else {
+                self.seen.insert(key.clone(), document.index);
+            }
+        }
+        convert::to_apps_v1(&mut object, report);
+        document.fields = shape::walk(&mut object, report);
+        defaults::fill(&mut object);
+        let object = Value::Object(object);
+        validate(&object, report);
+        document.draft = self.draft(object, document);
+        let refused = document.fields.iter().any(|field| field.support == Support::Refused);
+        if let Some(set) = document.draft.clone().filter(|_| !refused && report.faults.is_empty()) {
+            document.outcome = Outcome::Set(set);
+        } else if !refused && report.faults.is_empty() {
+            let remedy = "report this to podward's authors with the document";
+            report.fault("", &Value::Null, "passes all checks but is no DaemonSet", remedy);
+        }
+    }
+
+    /// The typed set, when the object is whole enough to be one.
+    fn draft(&self, object: Value, document: &Document) -> Option<Arc<Set>> {
+        let key = document.key.clone()?;
+        let object: DaemonSet = serde_json::from_value(object).ok()?;
+        let template = &object.spec.as_ref()?.template;
+        template.spec.as_ref()?;
+        let hash = template_hash(template);
+        let origin = self.origin.to_owned();
+        Some(Arc::new(Set { key, origin, document: document.index, object, hash }))
+    }
+}
+
+/// Gives each fault its line.
+fn place(document: &mut Document, source: &Source<'_>) {
+    let silent = document.faults.is_empty() && document.warnings.is_empty();
+    if silent && source.prefix.is_empty() {
+        return;
+    }
+    let Some(text) = source.text else {
+        for fault in document.faults.iter_mut().chain(&mut document.warnings) {
+            fault.line = Some(source.line);
+        }
+        return;
+    };
+    let lines = Lines::of(text, source.line);
+    document.line = lines.line(source.prefix.trim_end_matches('.')).max(source.line);
+    for fault in document.faults.iter_mut().chain(&mut document.warnings) {
+        fault.line = Some(lines.line(&format!("{}{}", source.prefix, fault.path)));
+    }
+    document.faults.sort_by_key(|fault| fault.line);
+}
+
+/// Whether a document says what it is; says so if not.
+fn identified(object: &Map<String, Value>, document: &Document, report: &mut Report) -> bool {
+    let before = report.faults.len();
+    for (field, example) in [("apiVersion", "apps/v1"), ("kind", "DaemonSet")] {
+        match object.get(field) {
+            Some(Value::String(text)) if !text.is_empty() => {}
+            Some(value) if !value.is_null() => {
+                report.fault(
+                    field,
+                    value,
+                    "must be a string that is not empty",
+                    format!("write {example}"),
+                );
+            }
+            _ => {
+                let remedy = format!("write {field}: {example}");
+                report.fault(field, &Value::Null, "required field is missing", remedy);
+            }
+        }
+    }
+    let (version, kind) = (document.api_version.as_str(), document.kind.as_str());
+    if kind == "DaemonSet" && kinds::mistaken(version) {
+        let version = Value::String(version.to_owned());
+        report.fault("apiVersion", &version, "has no DaemonSet", "write apps/v1");
+    }
+    if kind != "DaemonSet" && kinds::mistyped(version, kind) {
+        let kind = Value::String(kind.to_owned());
+        report.fault("kind", &kind, "unknown kind", "did you mean DaemonSet?");
+    }
+    report.faults.len() == before
+}
+
+/// Which set an object describes.
+fn key_of(object: &Map<String, Value>) -> Option<SetKey> {
+    let metadata = object.get("metadata")?;
+    let name = metadata.get("name")?.as_str().filter(|name| !name.is_empty())?;
+    let namespace =
+        metadata.get("namespace").and_then(Value::as_str).filter(|name| !name.is_empty());
+    Some(SetKey::new(namespace.unwrap_or("default"), name))
+}
+
+/// The name of any object, for people: with its namespace when it has one.
+fn name_of(object: &Map<String, Value>) -> String {
+    let word = |field: &str| object.get("metadata")?.get(field)?.as_str();
+    match (word("namespace"), word("name")) {
+        (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
+        (None, Some(name)) => name.to_owned(),
+        (_, None) => String::new(),
+    }
+}
+
+/// Which set a text was meant to describe, by its lines alone.
+fn guess(text: &str) -> Option<(String, SetKey)> {
+    let scalar = |line: &str, field: &str| {
+        let value = line.trim().strip_prefix(field)?.strip_prefix(':')?;
+        let value = value.split(" #").next().unwrap_or_default().trim();
+        let value = value.trim_matches(['"', '\'']);
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    let top = |field: &str| {
+        text.lines()
+            .filter(|line| !line.starts_with([' ', '\t']))
+            .find_map(|line| scalar(line, field))
+    };
+    if top("kind")? != "DaemonSet" {
+        return None;
+    }
+    let metadata = text.lines().skip_while(|line| line.trim_end() != "metadata:").skip(1);
+    let block: Vec<&str> = metadata
+        .take_while(|line| line.starts_with([' ', '\t']) || line.trim().is_empty())
+        .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+        .collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let first = indent(block.first()?);
+    let own = |field: &str| {
+        block.iter().filter(|line| indent(line) == first).find_map(|line| scalar(line, field))
+    };
+    let namespace = own("namespace").unwrap_or_else(|| "default".to_owned());
+    Some((top("apiVersion").unwrap_or_default(), SetKey::new(namespace, own("name")?)))
+}

@@ -1,0 +1,194 @@
+//! Gathers the faults and warnings of one document.
+
+use serde_json::Value;
+
+use crate::{
+    base::fault::Fault,
+    spec::{document::FieldValidation, table::Kind},
+};
+
+/// The most faults that one document is told; whoever has more mends these first.
+const MOST: usize = 200;
+
+/// The most characters of a value that a message repeats.
+const SHOWN: usize = 60;
+
+/// The faults and warnings of one document so far.
+pub struct Report {
+    /// Where it was read.
+    pub origin: String,
+    /// Its number there.
+    pub document: usize,
+    /// How unknown fields are taken.
+    pub validation: FieldValidation,
+    /// Paths of values of the wrong type, about which nothing else is worth saying.
+    broken: Vec<String>,
+    /// Why it is rejected.
+    pub faults: Vec<Fault>,
+    /// What its author should know.
+    pub warnings: Vec<Fault>,
+}
+
+impl Report {
+    /// An empty report.
+    pub fn new(origin: &str, document: usize, validation: FieldValidation) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            document,
+            validation,
+            broken: Vec::new(),
+            faults: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Reports a fault; said twice, it counts once.
+    pub fn fault(
+        &mut self,
+        path: &str,
+        value: &Value,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        if self.faults.len() >= MOST || self.is_broken(path) {
+            return;
+        }
+        let fault = self.message(path, value, problem.into(), remedy.into());
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    /// Warns.
+    pub fn warn(
+        &mut self,
+        path: &str,
+        value: &Value,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        if self.warnings.len() >= MOST || self.is_broken(path) {
+            return;
+        }
+        let warning = self.message(path, value, problem.into(), remedy.into());
+        self.warnings.push(warning);
+    }
+
+    /// Reports an unknown field, as strictly as is asked for.
+    pub fn unknown(&mut self, path: &str, value: &Value, remedy: String) {
+        match self.validation {
+            FieldValidation::Strict => self.fault(path, value, "unknown field", remedy),
+            FieldValidation::Warn => self.warn(path, value, "unknown field", remedy),
+            FieldValidation::Ignore => {}
+        }
+    }
+
+    /// Reports a field that is not there but must be.
+    pub fn missing(&mut self, path: &str, kind: Kind) {
+        self.fault(
+            path,
+            &Value::Null,
+            "required field is missing",
+            format!("give {}", kind.noun()),
+        );
+    }
+
+    /// Whether a path is, or lies within, something of the wrong type.
+    fn is_broken(&self, path: &str) -> bool {
+        self.broken.iter().any(|broken| {
+            let rest = path.strip_prefix(broken.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    }
+
+    /// Reports a value of the wrong type.
+    pub fn wrong_type(&mut self, path: &str, value: &Value, kind: Kind) {
+        let problem = format!("is {}, but must be {}", type_of(value), kind.noun());
+        let remedy = match (kind, value) {
+            (Kind::Text | Kind::Time, Value::Bool(_) | Value::Number(_)) => {
+                format!("write it in quotes: \"{}\"", shown(value))
+            }
+            (Kind::Flag, Value::String(text)) if bool_word(text).is_some() => {
+                format!("write {} without quotes", bool_word(text).unwrap_or_default())
+            }
+            (Kind::Int32 | Kind::Int64, Value::String(text)) if text.parse::<i64>().is_ok() => {
+                format!("write {text} without quotes")
+            }
+            (Kind::Int32, Value::Number(_)) => {
+                "write a whole number from -2147483648 to 2147483647".to_owned()
+            }
+            (Kind::Texts | Kind::Ints | Kind::List(_), _) => {
+                "write each item on a line of its own behind a dash".to_owned()
+            }
+            _ => format!("write {}", kind.noun()),
+        };
+        self.fault(path, value, problem, remedy);
+        if self.broken.len() < MOST {
+            self.broken.push(path.to_owned());
+        }
+    }
+
+    /// A fault at a path of this document.
+    fn message(&self, path: &str, value: &Value, problem: String, remedy: String) -> Fault {
+        Fault {
+            origin: self.origin.clone(),
+            document: Some(self.document),
+            line: None,
+            path: path.to_owned(),
+            value: if value.is_null() { String::new() } else { quoted(value) },
+            problem,
+            remedy,
+        }
+    }
+}
+
+/// The word `true` or `false` that a text stands for, when somebody put it in quotes.
+fn bool_word(text: &str) -> Option<&'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Some("true"),
+        "false" | "no" | "off" => Some("false"),
+        _ => None,
+    }
+}
+
+/// A JSON value's type, for people.
+pub fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "empty",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+/// A value as a person would write it, shortened: strings without quotes.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => shortened(text),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            quoted(value)
+        }
+    }
+}
+
+/// A value as JSON, shortened.
+fn quoted(value: &Value) -> String {
+    match value {
+        // Large values are cut before they are written out.
+        Value::String(text) => Value::String(shortened(text)).to_string(),
+        Value::Array(items) if items.len() > SHOWN => format!("[{} items]", items.len()),
+        Value::Object(fields) if fields.len() > SHOWN => format!("{{{} fields}}", fields.len()),
+        _ => shortened(&value.to_string()),
+    }
+}
+
+/// A text of one line, cut when it is long.
+fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(SHOWN).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short.replace(['\n', '\r', '\t'], " ")
+}

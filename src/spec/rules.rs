@@ -1,0 +1,218 @@
+//! Rows of the support table that depend on the value: small decisions, each with its reason.
+
+use serde_json::Value;
+
+use crate::spec::{
+    reasons::{LOCAL_IMAGES, NO_NETWORK},
+    table::{
+        Given,
+        Support::{Honoured, Ignored, Refused},
+        Verdict,
+    },
+};
+
+/// Nothing to explain.
+const FINE: Verdict = (Honoured, "");
+
+/// Refused with `reason` when the flag is `true`.
+fn unless_true(given: &Given, reason: &'static str) -> Verdict {
+    if given.value == &Value::Bool(true) { (Refused, reason) } else { FINE }
+}
+
+/// Whether the pod uses the host's network.
+pub fn host_network(pod: &Value) -> bool {
+    pod.get("hostNetwork") == Some(&Value::Bool(true))
+}
+
+/// `dnsPolicy`.
+pub fn dns_policy(given: &Given) -> Verdict {
+    match given.value.as_str() {
+        Some("None") => (Refused, "dnsConfig is not honoured in this version"),
+        Some("ClusterFirst") if !host_network(given.pod) => {
+            (Ignored, "there is no cluster DNS; the pod gets the host's resolv.conf")
+        }
+        Some("ClusterFirstWithHostNet") => {
+            (Ignored, "there is no cluster DNS; the pod gets the host's resolv.conf")
+        }
+        _ => FINE,
+    }
+}
+
+/// `hostname` and `subdomain`.
+pub fn hostname(given: &Given) -> Verdict {
+    if host_network(given.pod) {
+        (Ignored, "a pod with hostNetwork has the name of the host, as in Kubernetes")
+    } else {
+        (Ignored, NO_NETWORK)
+    }
+}
+
+/// `setHostnameAsFQDN`.
+pub fn fqdn(given: &Given) -> Verdict {
+    unless_true(given, "there is no cluster domain that a full name could be made of")
+}
+
+/// `hostUsers`.
+pub fn host_users(given: &Given) -> Verdict {
+    if given.value == &Value::Bool(false) {
+        (
+            Refused,
+            "user namespaces are not made in this version; the pod would run as the real root",
+        )
+    } else {
+        FINE
+    }
+}
+
+/// `shareProcessNamespace`.
+pub fn share_processes(given: &Given) -> Verdict {
+    unless_true(given, "a shared process namespace is not made in this version")
+}
+
+/// `os.name`.
+pub fn os_name(given: &Given) -> Verdict {
+    if given.value == "linux" { FINE } else { (Refused, "podward runs on Linux only") }
+}
+
+/// `supplementalGroupsPolicy`.
+pub fn groups_policy(given: &Given) -> Verdict {
+    if given.value == "Strict" {
+        (Refused, "the groups that the image names would be added all the same in this version")
+    } else {
+        FINE
+    }
+}
+
+/// `runAsNonRoot`: kept where every container that it goes for has a user by number, for then the
+/// user of the image does not count.
+pub fn non_root(given: &Given) -> Verdict {
+    let containers = given.pod.get("containers").and_then(Value::as_array);
+    let kept = containers.into_iter().flatten().all(|container| {
+        let own = |field: &str| {
+            let context = container.get("securityContext").unwrap_or(&Value::Null);
+            let of_pod = given.pod.get("securityContext").unwrap_or(&Value::Null);
+            let found = context.get(field).filter(|value| !value.is_null());
+            found.or_else(|| of_pod.get(field)).cloned()
+        };
+        let asked = own("runAsNonRoot") == Some(Value::Bool(true));
+        !asked || own("runAsUser").and_then(|user| user.as_i64()).is_some_and(|user| user > 0)
+    });
+    if given.value == &Value::Bool(true) && !kept {
+        (Refused, "the user of the image is not checked in this version; write runAsUser beside it")
+    } else {
+        FINE
+    }
+}
+
+/// `seccompProfile.type` and `appArmorProfile.type`.
+pub fn confinement(given: &Given) -> Verdict {
+    if given.value == "Unconfined" {
+        FINE
+    } else {
+        (
+            Refused,
+            "no profile is loaded in this version; the container would be less confined than meant",
+        )
+    }
+}
+
+/// Annotations of the template: the old form of `AppArmor` profiles confines, the others are only kept.
+pub fn annotation(given: &Given) -> Verdict {
+    let profile = given.key.starts_with("container.apparmor.security.beta.kubernetes.io/");
+    if profile && given.value != "unconfined" {
+        (
+            Refused,
+            "no profile is loaded in this version; the container would be less confined than meant",
+        )
+    } else {
+        FINE
+    }
+}
+
+/// `procMount`.
+pub fn proc_mount(given: &Given) -> Verdict {
+    if given.value == "Default" {
+        FINE
+    } else {
+        (Refused, "paths below /proc are always masked in this version")
+    }
+}
+
+/// `imagePullPolicy`.
+pub fn pull_policy(given: &Given) -> Verdict {
+    if given.value == "Never" { FINE } else { (Ignored, LOCAL_IMAGES) }
+}
+
+/// `restartPolicy` of one container.
+pub fn container_restart(given: &Given) -> Verdict {
+    if given.value == "Always" {
+        FINE
+    } else {
+        (Refused, "a restart policy of one container is not kept in this version")
+    }
+}
+
+/// `stdin`.
+pub fn stdin(given: &Given) -> Verdict {
+    unless_true(given, "standard input is always empty in this version")
+}
+
+/// `tty`.
+pub fn tty(given: &Given) -> Verdict {
+    unless_true(given, "no terminal is made in this version")
+}
+
+/// `hostPort`.
+pub fn host_port(given: &Given) -> Verdict {
+    if host_network(given.pod) || given.value == 0 { FINE } else { (Ignored, NO_NETWORK) }
+}
+
+/// `hostIP`.
+pub fn host_ip(given: &Given) -> Verdict {
+    if host_network(given.pod) {
+        (Ignored, "with hostNetwork the process binds to the address that it likes")
+    } else {
+        (Ignored, NO_NETWORK)
+    }
+}
+
+/// One entry of `limits` or `requests`.
+pub fn resource(given: &Given) -> Verdict {
+    match given.key {
+        "cpu" | "memory" => FINE,
+        "ephemeral-storage" => (Ignored, "disk use is not limited in this version"),
+        key if key.starts_with("hugepages-") => {
+            (Refused, "huge pages are not limited in this version")
+        }
+        _ => (
+            Refused,
+            "there are no device plugins without a cluster; the container would start without it",
+        ),
+    }
+}
+
+/// `recursiveReadOnly`.
+pub fn recursive(given: &Given) -> Verdict {
+    match given.value.as_str() {
+        Some("IfPossible") => (Ignored, "it is not possible in this version"),
+        Some("Enabled") => (Refused, "mounts below this one would stay writable in this version"),
+        _ => FINE,
+    }
+}
+
+/// `emptyDir.medium`.
+pub fn medium(given: &Given) -> Verdict {
+    match given.value.as_str() {
+        None | Some("" | "Memory") => FINE,
+        Some(_) => (Refused, "volumes of huge pages are not made in this version"),
+    }
+}
+
+/// `emptyDir.sizeLimit`.
+pub fn size_limit(given: &Given) -> Verdict {
+    if given.parent.get("medium").is_some_and(|medium| medium == "Memory") {
+        FINE
+    } else {
+        (Ignored, "disk use is not limited in this version")
+    }
+}

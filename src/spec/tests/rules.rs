@@ -1,0 +1,671 @@
+//! One table for each family of rules: what is refused, where, and what passes.
+
+use super::{GOOD, container, faults, only, pod, set, support};
+use crate::spec::{Outcome, Support};
+
+/// Each text has exactly the fault, given without `spec.template.spec.`.
+fn each_has(table: &[(String, &str)]) {
+    for (text, fault) in table {
+        let found = faults(text);
+        let short: Vec<&str> = found
+            .iter()
+            .map(|fault| fault.strip_prefix("spec.template.spec.").unwrap_or(fault))
+            .map(|fault| fault.strip_prefix("containers[0].").unwrap_or(fault))
+            .collect();
+        assert_eq!(short, [*fault], "{text}");
+    }
+}
+
+/// Each text describes a set that can run, or would but for refused fields.
+fn each_passes(texts: &[String]) {
+    for text in texts {
+        assert_eq!(faults(text), Vec::<String>::new(), "{text}");
+    }
+}
+
+/// The good set with a piece of it replaced.
+fn with(old: &str, new: &str) -> String {
+    assert!(GOOD.contains(old), "{old}");
+    GOOD.replace(old, new)
+}
+
+#[test]
+fn the_good_set_is_good() {
+    assert!(matches!(only(GOOD).outcome, Outcome::Set(_)));
+    assert!(only(GOOD).warnings.is_empty());
+}
+
+#[test]
+fn values_of_the_wrong_type_are_all_named_with_their_paths() {
+    let text = container(
+        "env:\n- {name: A, value: 8080}\n- {name: B, value: yes}\nargs: [a, 1]\nports: 80",
+    )
+    .replace("#POD", "hostPID: \"yes\"\n      nodeSelector: {a: 1}\n      tolerations: [x]");
+    let document = only(&text);
+    let found: Vec<String> = document.faults.iter().map(ToString::to_string).collect();
+    let base = "test.yaml:";
+    for part in [
+        "containers[0].env[0].value: 8080: is a number, but must be a string; write it in quotes: \"8080\"",
+        "containers[0].env[1].value: true: is true or false, but must be a string; write it in quotes",
+        "containers[0].args[1]: 1: is a number, but must be a string",
+        "containers[0].ports: 80: is a number, but must be a list of mappings",
+        "spec.hostPID: \"yes\": is a string, but must be true or false; write true without quotes",
+        "nodeSelector.a: 1: is a number, but must be a string",
+        "tolerations[0]: \"x\": is a string, but must be a mapping",
+    ] {
+        assert!(
+            found.iter().any(|fault| fault.starts_with(base) && fault.contains(part)),
+            "{part}\n{found:#?}"
+        );
+    }
+    assert_eq!(found.len(), 7, "{found:#?}");
+}
+
+#[test]
+fn unknown_fields_name_the_nearest_known_one() {
+    for (text, path, remedy) in [
+        (
+            pod("nodeSelectors: {a: b}"),
+            "spec.template.spec.nodeSelectors",
+            "did you mean nodeSelector?",
+        ),
+        (
+            container("imagePullPolcy: Never"),
+            "spec.template.spec.containers[0].imagePullPolcy",
+            "did you mean imagePullPolicy?",
+        ),
+        (
+            with("spec:\n  selector", "spec:\n  replicas: 2\n  selector"),
+            "spec.replicas",
+            "DaemonSetSpec has no such field; remove it",
+        ),
+        (GOOD.to_owned() + "stauts: {}\n", "stauts", "did you mean status?"),
+        (pod("hostnetwork: null"), "spec.template.spec.hostnetwork", "did you mean hostNetwork?"),
+    ] {
+        let document = only(&text);
+        assert_eq!(document.faults.len(), 1, "{:?}", document.faults);
+        let fault = &document.faults[0];
+        assert_eq!(
+            (fault.path.as_str(), fault.problem.as_str(), fault.remedy.as_str()),
+            (path, "unknown field", remedy)
+        );
+    }
+}
+
+#[test]
+fn metadata_is_checked() {
+    each_has(&[
+        (with("name: web", "name: Web"), "metadata.name: is not well-formed"),
+        (with("name: web", "name: web_1"), "metadata.name: is not well-formed"),
+        (with("name: web", "name: \"\""), "metadata.name: is empty"),
+        (with("name: web", "labels: {a: b}"), "metadata.name: required field is missing"),
+        (
+            with("name: web", "name: web\n  namespace: a.b"),
+            "metadata.namespace: is not well-formed",
+        ),
+        (
+            with("name: web", "name: web\n  labels: {\"a b\": c}"),
+            "metadata.labels.a b: the key is not well-formed",
+        ),
+        (
+            with("name: web", "name: web\n  labels: {a: -b}"),
+            "metadata.labels.a: is not well-formed",
+        ),
+        (
+            with("name: web", "name: web\n  annotations: {/a: b}"),
+            "metadata.annotations[/a]: the key is not well-formed",
+        ),
+    ]);
+    each_passes(&[
+        with("name: web", "name: a.b-c.d"),
+        with("name: web", "name: web\n  annotations: {Example.com/X_y: \"any thing\"}"),
+        with("name: web", "name: web\n  labels: {example.com/a: \"\"}"),
+    ]);
+}
+
+#[test]
+fn the_selector_must_match_the_template() {
+    let expression =
+        |text: &str| with("matchLabels: {app: web}", &format!("matchExpressions: [{text}]"));
+    each_has(&[
+        (
+            with("  selector:\n    matchLabels: {app: web}\n", ""),
+            "spec.selector: required field is missing",
+        ),
+        (with("matchLabels: {app: web}", "matchLabels: {}"), "spec.selector: is empty"),
+        (
+            with("matchLabels: {app: web}", "matchLabels: {app: x}"),
+            "spec.selector.matchLabels.app: does not match the labels of the template",
+        ),
+        (
+            expression("{key: app, operator: In, values: [x]}"),
+            "spec.selector.matchExpressions[0]: does not match the labels of the template",
+        ),
+        (
+            expression("{key: app, operator: Is}"),
+            "spec.selector.matchExpressions[0].operator: is none of the known values",
+        ),
+        (
+            expression("{key: app, operator: In}"),
+            "spec.selector.matchExpressions[0].values: is empty",
+        ),
+        (
+            expression("{key: app, operator: Exists, values: [x]}"),
+            "spec.selector.matchExpressions[0].values: has no meaning with this operator",
+        ),
+        (
+            expression("{key: app}"),
+            "spec.selector.matchExpressions[0].operator: required field is missing",
+        ),
+        (
+            expression("{key: app, operator: DoesNotExist}"),
+            "spec.selector.matchExpressions[0]: does not match the labels of the template",
+        ),
+    ]);
+    each_passes(&[
+        expression("{key: app, operator: NotIn, values: [x]}"),
+        expression("{key: app, operator: Exists}"),
+    ]);
+}
+
+#[test]
+fn the_update_strategy_is_checked() {
+    let rolling = |text: &str| {
+        with(
+            "spec:\n  selector",
+            &format!("spec:\n  updateStrategy: {{rollingUpdate: {{{text}}}}}\n  selector"),
+        )
+    };
+    let spec = |text: &str| with("spec:\n  selector", &format!("spec:\n  {text}\n  selector"));
+    let both = "spec.updateStrategy.rollingUpdate.maxSurge: may not be set when maxUnavailable is non-zero (it is 1 when left out)";
+    each_has(&[
+        (rolling("maxSurge: 1"), both),
+        (rolling("maxSurge: 10%, maxUnavailable: 10%"), both),
+        (
+            rolling("maxUnavailable: 0"),
+            "spec.updateStrategy.rollingUpdate.maxUnavailable: cannot be 0 when maxSurge is 0",
+        ),
+        (
+            rolling("maxUnavailable: 0%"),
+            "spec.updateStrategy.rollingUpdate.maxUnavailable: cannot be 0 when maxSurge is 0",
+        ),
+        (
+            rolling("maxUnavailable: 101%"),
+            "spec.updateStrategy.rollingUpdate.maxUnavailable: is more than all nodes",
+        ),
+        (
+            rolling("maxUnavailable: \"3\""),
+            "spec.updateStrategy.rollingUpdate.maxUnavailable: is neither a number nor a percentage",
+        ),
+        (
+            rolling("maxUnavailable: -1"),
+            "spec.updateStrategy.rollingUpdate.maxUnavailable: is out of bounds",
+        ),
+        (
+            spec("updateStrategy: {type: Recreate}"),
+            "spec.updateStrategy.type: is none of the known values",
+        ),
+        (spec("minReadySeconds: -1"), "spec.minReadySeconds: is out of bounds"),
+        (spec("revisionHistoryLimit: -1"), "spec.revisionHistoryLimit: is out of bounds"),
+    ]);
+    each_passes(&[
+        rolling("maxSurge: 1, maxUnavailable: 0"),
+        rolling("maxUnavailable: 100%"),
+        rolling("maxUnavailable: 50"),
+        spec("updateStrategy: {type: OnDelete, rollingUpdate: {maxUnavailable: 0}}"),
+    ]);
+    assert!(set(&spec("updateStrategy: {type: OnDelete}")).on_delete());
+    assert_eq!(set(&spec("minReadySeconds: 5")).min_ready().as_secs(), 5);
+}
+
+#[test]
+fn the_pod_is_checked() {
+    each_has(&[
+        (pod("restartPolicy: Never"), "restartPolicy: a DaemonSet restarts its containers always"),
+        (
+            pod("activeDeadlineSeconds: 5"),
+            "activeDeadlineSeconds: a pod of a DaemonSet runs without end",
+        ),
+        (
+            pod("terminationGracePeriodSeconds: -1"),
+            "terminationGracePeriodSeconds: is out of bounds",
+        ),
+        (pod("dnsPolicy: Cluster"), "dnsPolicy: is none of the known values"),
+        (pod("dnsPolicy: None"), "dnsConfig.nameservers: is empty, though dnsPolicy is None"),
+        (
+            pod("hostAliases: [{ip: 1.2.3, hostnames: [a]}]"),
+            "hostAliases[0].ip: is not well-formed",
+        ),
+        (
+            pod("hostAliases: [{ip: 1.2.3.4, hostnames: [A]}]"),
+            "hostAliases[0].hostnames[0]: is not well-formed",
+        ),
+        (
+            pod("ephemeralContainers: [{name: a, image: b}]"),
+            "ephemeralContainers: may not stand in a template",
+        ),
+        (pod("nodeName: A"), "nodeName: is not well-formed"),
+        (pod("nodeSelector: {a: b c}"), "nodeSelector.a: is not well-formed"),
+        (
+            with(
+                "      containers:\n      - name: main\n        image: busybox:1.36\n",
+                "      containers: []\n",
+            ),
+            "containers: is empty",
+        ),
+        (
+            with(
+                "      containers:\n      - name: main\n        image: busybox:1.36\n",
+                "      hostPID: true\n",
+            ),
+            "containers: required field is missing",
+        ),
+    ]);
+}
+
+#[test]
+fn containers_are_checked() {
+    let second = |text: &str| {
+        GOOD.replace("#CONTAINER", "").trim_end().to_owned() + "\n      - " + text + "\n"
+    };
+    let image = |text: &str| with("busybox:1.36", text);
+    each_has(&[
+        (
+            second("{name: main, image: b}"),
+            "containers[1].name: spec.template.spec.containers[0] has the same name",
+        ),
+        (second("{name: other}"), "containers[1].image: required field is missing"),
+        (second("{image: b}"), "containers[1].name: required field is missing"),
+        (with("name: main", "name: Main"), "name: is not well-formed"),
+        (image("\"\""), "image: is empty"),
+        (image("\" busybox\""), "image: has blanks around it"),
+        (image("Busybox"), "image: is not well-formed"),
+        (image("\"busybox:\""), "image: is not well-formed"),
+        (image("https://busybox"), "image: is not well-formed"),
+        (image("busybox@sha256:12"), "image: is not well-formed"),
+        (container("imagePullPolicy: Sometimes"), "imagePullPolicy: is none of the known values"),
+        (container("env: [{name: \"\"}]"), "env[0].name: is empty"),
+        (container("env: [{name: A=B, value: x}]"), "env[0].name: is not well-formed"),
+        (container("env: [{value: x}]"), "env[0].name: required field is missing"),
+        (
+            container(
+                "env: [{name: A, value: x, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]",
+            ),
+            "env[0].valueFrom: stands beside a value",
+        ),
+        (
+            container("env: [{name: A, valueFrom: {fieldRef: {fieldPath: spec.x}}}]"),
+            "env[0].valueFrom.fieldRef.fieldPath: is not well-formed",
+        ),
+        (container("env: [{name: A, valueFrom: {}}]"), "env[0].valueFrom: has no source"),
+    ]);
+    each_passes(&[
+        image("localhost:5000/a/b_c.d:V1.2-x"),
+        image("ghcr.io/Org/x").replace("Org", "org"),
+        image(&format!("busybox:1@sha256:{}", "0".repeat(64))),
+        image("'[fd00::1]:5000/busybox'"),
+        image("a--b/c__d"),
+        container("env: [{name: my.var-1, value: \"\"}, {name: A}]"),
+    ]);
+}
+
+#[test]
+fn ports_are_checked() {
+    let ports = |text: &str| container(&format!("ports: [{text}]"));
+    each_has(&[
+        (ports("{containerPort: 0}"), "ports[0].containerPort: is out of bounds"),
+        (ports("{containerPort: 65536}"), "ports[0].containerPort: is out of bounds"),
+        (
+            ports("{containerPort: http}"),
+            "ports[0].containerPort: is a string, but must be a whole number of 32 bits",
+        ),
+        (ports("{name: a}"), "ports[0].containerPort: required field is missing"),
+        (
+            ports("{containerPort: 1, protocol: tcp}"),
+            "ports[0].protocol: is none of the known values",
+        ),
+        (
+            ports("{containerPort: 1, name: averyveryverylongname}"),
+            "ports[0].name: is not well-formed",
+        ),
+        (ports("{containerPort: 1, name: \"8080\"}"), "ports[0].name: is not well-formed"),
+        (ports("{containerPort: 1, name: a--b}"), "ports[0].name: is not well-formed"),
+        (
+            ports("{containerPort: 1, name: a}, {containerPort: 2, name: a}"),
+            "ports[1].name: spec.template.spec.containers[0].ports[0] has the same name",
+        ),
+        (
+            ports("{containerPort: 1, hostPort: 2}"),
+            "ports[0].hostPort: must equal containerPort with hostNetwork",
+        ),
+        (
+            ports("{containerPort: 1, hostPort: 1}, {containerPort: 1, hostPort: 1}"),
+            "ports[1].hostPort: spec.template.spec.containers[0].ports[0].hostPort takes the same port",
+        ),
+    ]);
+    each_passes(&[
+        ports("{containerPort: 1, hostPort: 1}, {containerPort: 1, hostPort: 1, protocol: UDP}"),
+        ports("{containerPort: 80, hostPort: 0}, {containerPort: 80, name: a-1}"),
+    ]);
+}
+
+#[test]
+fn resources_are_checked() {
+    let resources = |text: &str| container(&format!("resources: {{{text}}}"));
+    each_has(&[
+        (resources("limits: {cpu: much}"), "resources.limits.cpu: is not a quantity"),
+        (resources("limits: {cpu: -1}"), "resources.limits.cpu: is negative"),
+        (resources("limits: {memory: 64MB}"), "resources.limits.memory: is not a quantity"),
+        (
+            resources("requests: {cpu: 2}, limits: {cpu: 1}"),
+            "resources.requests.cpu: is more than the limit",
+        ),
+        (resources("limits: {disk: 1}"), "resources.limits.disk: is no resource of a container"),
+        (
+            resources("limits: {example.com/x: 0.5}"),
+            "resources.limits[example.com/x]: is no whole number",
+        ),
+        (
+            resources("limits: {cpu: [1]}"),
+            "resources.limits.cpu: is a list, but must be a quantity",
+        ),
+    ]);
+    each_passes(&[resources(
+        "requests: {cpu: 1, memory: 1Gi}, limits: {cpu: 1000m, memory: 1024Mi}",
+    )]);
+}
+
+#[test]
+fn probes_and_hooks_are_checked_although_they_are_not_run() {
+    let probe = |kind: &str, text: &str| container(&format!("{kind}Probe: {{{text}}}"));
+    each_has(&[
+        (
+            probe("liveness", "exec: {command: [a]}, successThreshold: 2"),
+            "livenessProbe.successThreshold: must be 1 for this kind of probe",
+        ),
+        (probe("liveness", "periodSeconds: 5"), "livenessProbe: has none of its choices"),
+        (
+            probe("liveness", "exec: {command: [a]}, tcpSocket: {port: 1}"),
+            "livenessProbe: has more than one of its choices",
+        ),
+        (probe("startup", "exec: {}"), "startupProbe.exec.command: is empty"),
+        (probe("readiness", "httpGet: {port: 0}"), "readinessProbe.httpGet.port: is out of bounds"),
+        (
+            probe("readiness", "httpGet: {path: /}"),
+            "readinessProbe.httpGet.port: required field is missing",
+        ),
+        (
+            probe("readiness", "httpGet: {port: 1, scheme: http}"),
+            "readinessProbe.httpGet.scheme: is none of the known values",
+        ),
+        (
+            probe("readiness", "exec: {command: [a]}, timeoutSeconds: -1"),
+            "readinessProbe.timeoutSeconds: is out of bounds",
+        ),
+        (
+            probe("readiness", "exec: {command: [a]}, terminationGracePeriodSeconds: 3"),
+            "readinessProbe.terminationGracePeriodSeconds: a readiness probe stops nothing",
+        ),
+        (
+            probe("liveness", "exec: {command: [a]}, terminationGracePeriodSeconds: 0"),
+            "livenessProbe.terminationGracePeriodSeconds: is out of bounds",
+        ),
+        (container("lifecycle: {preStop: {}}"), "lifecycle.preStop: has none of its choices"),
+        (
+            container("lifecycle: {preStop: {sleep: {seconds: 31}}}"),
+            "lifecycle.preStop.sleep.seconds: is out of bounds",
+        ),
+        (
+            pod("initContainers: [{name: i, image: b, livenessProbe: {exec: {command: [a]}}}]"),
+            "initContainers[0].livenessProbe: may not stand on an init container",
+        ),
+    ]);
+    each_passes(&[
+        probe("readiness", "exec: {command: [a]}, successThreshold: 3, timeoutSeconds: 0"),
+        probe("liveness", "grpc: {port: 5}"),
+    ]);
+    let named = only(&probe("liveness", "tcpSocket: {port: http}"));
+    assert_eq!(named.warnings[0].problem, "no port of this container has that name");
+}
+
+#[test]
+fn volumes_and_mounts_are_checked() {
+    let volumes = |text: &str| pod(&format!("volumes: [{text}]"));
+    let mounts = |text: &str| {
+        container(&format!("volumeMounts: [{text}]")).replace("#POD", "volumes: [{name: v}]")
+    };
+    each_has(&[
+        (volumes("{name: a}, {name: a}"), "volumes[1].name: another volume has the same name"),
+        (volumes("{name: A}"), "volumes[0].name: is not well-formed"),
+        (volumes("{emptyDir: {}}"), "volumes[0].name: required field is missing"),
+        (
+            volumes("{name: a, emptyDir: {}, hostPath: {path: /a}}"),
+            "volumes[0]: has more than one source: emptyDir, hostPath",
+        ),
+        (volumes("{name: a, hostPath: {path: a/b}}"), "volumes[0].hostPath.path: is not absolute"),
+        (volumes("{name: a, hostPath: {path: /a/../b}}"), "volumes[0].hostPath.path: contains .."),
+        (volumes("{name: a, hostPath: {path: \"\"}}"), "volumes[0].hostPath.path: is empty"),
+        (volumes("{name: a, hostPath: {}}"), "volumes[0].hostPath.path: required field is missing"),
+        (
+            volumes("{name: a, hostPath: {path: /a, type: Dir}}"),
+            "volumes[0].hostPath.type: is none of the known values",
+        ),
+        (
+            volumes("{name: a, emptyDir: {sizeLimit: big}}"),
+            "volumes[0].emptyDir.sizeLimit: is not a quantity",
+        ),
+        (
+            volumes("{name: a, configMap: {name: c, defaultMode: 01000}}"),
+            "volumes[0].configMap.defaultMode: is no file mode",
+        ),
+        (
+            volumes("{name: a, configMap: {name: c, items: [{key: k, path: ../x}]}}"),
+            "volumes[0].configMap.items[0].path: starts with ..",
+        ),
+        (volumes("{name: a, nfs: {path: /}}"), "volumes[0].nfs.server: required field is missing"),
+        (mounts("{name: x, mountPath: /a}"), "volumeMounts[0].name: no such volume"),
+        (mounts("{name: v}"), "volumeMounts[0].mountPath: required field is missing"),
+        (
+            mounts("{name: v, mountPath: /a}, {name: v, mountPath: /a}"),
+            "volumeMounts[1].mountPath: spec.template.spec.containers[0].volumeMounts[0] is mounted there too",
+        ),
+        (
+            mounts("{name: v, mountPath: /a, subPath: /b}"),
+            "volumeMounts[0].subPath: is not well-formed",
+        ),
+        (
+            mounts("{name: v, mountPath: /a, mountPropagation: Bidirectional}"),
+            "volumeMounts[0].mountPropagation: needs a privileged container",
+        ),
+        (
+            mounts("{name: v, mountPath: /a, mountPropagation: Shared}"),
+            "volumeMounts[0].mountPropagation: is none of the known values",
+        ),
+        (
+            mounts("{name: v, mountPath: /a, recursiveReadOnly: Enabled}"),
+            "volumeMounts[0].recursiveReadOnly: needs a mount that is read-only",
+        ),
+    ]);
+    each_passes(&[
+        volumes("{name: a, hostPath: {path: /a..b/c, type: Socket}}"),
+        mounts("{name: v, mountPath: 'a:b'}"),
+    ]);
+}
+
+#[test]
+fn security_contexts_are_checked() {
+    let context = |text: &str| container(&format!("securityContext: {{{text}}}"));
+    each_has(&[
+        (
+            context("allowPrivilegeEscalation: false, privileged: true"),
+            "securityContext.allowPrivilegeEscalation: cannot be false for a privileged container",
+        ),
+        (
+            context("allowPrivilegeEscalation: false, capabilities: {add: [CAP_SYS_ADMIN]}"),
+            "securityContext.allowPrivilegeEscalation: cannot be false beside CAP_SYS_ADMIN",
+        ),
+        (context("runAsUser: -1"), "securityContext.runAsUser: is out of bounds"),
+        (
+            context("runAsUser: root"),
+            "securityContext.runAsUser: is a string, but must be a whole number of 64 bits",
+        ),
+        (context("procMount: Masked"), "securityContext.procMount: is none of the known values"),
+        (
+            context("seccompProfile: {type: Localhost}"),
+            "securityContext.seccompProfile.localhostProfile: is missing, though the type is Localhost",
+        ),
+        (
+            context("seccompProfile: {}"),
+            "securityContext.seccompProfile.type: required field is missing",
+        ),
+        (
+            pod("hostPID: true\nshareProcessNamespace: true"),
+            "shareProcessNamespace: excludes hostPID",
+        ),
+        (
+            pod("securityContext: {supplementalGroups: [-1]}"),
+            "securityContext.supplementalGroups[0]: is out of bounds",
+        ),
+        (
+            pod("securityContext: {sysctls: [{name: net.ipv4.x, value: \"1\"}]}"),
+            "securityContext.sysctls[0].name: would change the host's network",
+        ),
+    ]);
+    let odd = only(&context("capabilities: {add: [NET_ADMINS]}"));
+    assert_eq!(odd.warnings[0].remedy, "did you mean NET_ADMIN?");
+}
+
+#[test]
+fn tolerations_and_affinity_are_checked() {
+    let toleration = |text: &str| pod(&format!("tolerations: [{{{text}}}]"));
+    let term = |text: &str| {
+        let field = "requiredDuringSchedulingIgnoredDuringExecution";
+        pod(&format!("affinity: {{nodeAffinity: {{{field}: {{nodeSelectorTerms: [{text}]}}}}}}"))
+    };
+    let at =
+        "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
+    let expressed = |text: &str| term(&format!("{{matchExpressions: [{{{text}}}]}}"));
+    each_has(&[
+        (
+            toleration("operator: Equal, value: a"),
+            "tolerations[0].operator: a toleration without a key needs operator Exists",
+        ),
+        (
+            toleration("key: a, operator: Exists, value: b"),
+            "tolerations[0].value: has no meaning with operator Exists",
+        ),
+        (
+            toleration("key: a, operator: Matches"),
+            "tolerations[0].operator: is none of the known values",
+        ),
+        (toleration("key: a, effect: Never"), "tolerations[0].effect: is none of the known values"),
+        (
+            toleration("key: a, tolerationSeconds: 5"),
+            "tolerations[0].effect: must be NoExecute beside tolerationSeconds",
+        ),
+        (toleration("key: a b, operator: Exists"), "tolerations[0].key: is not well-formed"),
+        (toleration("key: a, value: b c"), "tolerations[0].value: is not well-formed"),
+        (term(""), &format!("{at}: is empty and so matches no node")),
+        (
+            expressed("key: a, operator: in, values: [b]"),
+            &format!("{at}[0].matchExpressions[0].operator: is none of the known values"),
+        ),
+        (
+            expressed("key: a, operator: In"),
+            &format!("{at}[0].matchExpressions[0].values: is empty"),
+        ),
+        (
+            expressed("key: a, operator: Gt, values: [\"1\", \"2\"]"),
+            &format!("{at}[0].matchExpressions[0].values: must hold exactly one value"),
+        ),
+        (
+            expressed("key: a, operator: Exists, values: [b]"),
+            &format!("{at}[0].matchExpressions[0].values: has no meaning with this operator"),
+        ),
+        (
+            expressed("key: a, operator: Gt, values: [1]"),
+            &format!("{at}[0].matchExpressions[0].values[0]: is a number, but must be a string"),
+        ),
+        (
+            term("{matchFields: [{key: spec.x, operator: In, values: [a]}]}"),
+            &format!("{at}[0].matchFields[0].key: is no field of a node"),
+        ),
+        (
+            term("{matchFields: [{key: metadata.name, operator: In, values: [a, b]}]}"),
+            &format!("{at}[0].matchFields[0].values: must hold exactly one value"),
+        ),
+    ]);
+    each_passes(&[
+        toleration("operator: Exists"),
+        toleration("key: a, operator: Exists, effect: NoExecute, tolerationSeconds: -5"),
+        expressed("key: a, operator: Gt, values: [abc]"),
+        term("{}"),
+    ]);
+}
+
+#[test]
+fn a_rejected_set_can_still_be_looked_at() {
+    let document = only(&pod("restartPolicy: Never\nruntimeClassName: kata\nnodeSelector: {a: b}"));
+    assert!(matches!(document.outcome, Outcome::Rejected));
+    let draft = document.draft.unwrap();
+    assert_eq!(draft.pod_spec().node_selector.as_ref().unwrap()["a"], "b");
+}
+
+#[test]
+fn what_restricts_is_refused_until_it_is_honoured() {
+    let spec = "spec.template.spec.";
+    let inner = "spec.template.spec.containers[0].securityContext.";
+    let context = |text: &str| container(&format!("securityContext: {{{text}}}"));
+    for (text, path, expected) in [
+        (context("runAsNonRoot: true"), format!("{inner}runAsNonRoot"), Support::Refused),
+        (context("runAsNonRoot: true, runAsUser: 0"), format!("{inner}runAsNonRoot"), Support::Refused),
+        (context("runAsNonRoot: true, runAsUser: 1000"), format!("{inner}runAsNonRoot"), Support::Honoured),
+        (pod("securityContext: {runAsNonRoot: true, runAsUser: 1000}"), format!("{spec}securityContext.runAsNonRoot"), Support::Honoured),
+        (
+            context("runAsUser: 0").replace("#POD", "securityContext: {runAsNonRoot: true, runAsUser: 1000}"),
+            format!("{spec}securityContext.runAsNonRoot"),
+            Support::Refused,
+        ),
+        (context("runAsNonRoot: false"), format!("{inner}runAsNonRoot"), Support::Honoured),
+        (context("seccompProfile: {type: RuntimeDefault}"), format!("{inner}seccompProfile.type"), Support::Refused),
+        (context("seccompProfile: {type: Unconfined}"), format!("{inner}seccompProfile.type"), Support::Honoured),
+        (context("appArmorProfile: {type: RuntimeDefault}"), format!("{inner}appArmorProfile.type"), Support::Refused),
+        (context("procMount: Unmasked"), format!("{inner}procMount"), Support::Refused),
+        (context("seLinuxOptions: {level: s0}"), format!("{inner}seLinuxOptions"), Support::Refused),
+        (context("seLinuxOptions: {level: s0}"), format!("{inner}seLinuxOptions.level"), Support::Refused),
+        (context("privileged: true"), format!("{inner}privileged"), Support::Honoured),
+        (pod("hostUsers: false").replace("hostNetwork: true", "hostPID: false"), format!("{spec}hostUsers"), Support::Refused),
+        (pod("securityContext: {fsGroup: 1}"), format!("{spec}securityContext.fsGroup"), Support::Refused),
+        (pod("securityContext: {supplementalGroups: [1]}"), format!("{spec}securityContext.supplementalGroups"), Support::Honoured),
+        (pod("runtimeClassName: kata"), format!("{spec}runtimeClassName"), Support::Refused),
+        (pod("initContainers: []"), format!("{spec}initContainers"), Support::Honoured),
+        (pod("initContainers: [{name: a, image: b}]"), format!("{spec}initContainers"), Support::Refused),
+        (pod("volumes: [{name: v, configMap: {name: c}}]"), format!("{spec}volumes[0].configMap"), Support::Refused),
+        (pod("volumes: [{name: v, downwardAPI: {}}]"), format!("{spec}volumes[0].downwardAPI"), Support::Refused),
+        (pod("volumes: [{name: v, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]"), format!("{spec}volumes[0].emptyDir.sizeLimit"), Support::Honoured),
+        (pod("volumes: [{name: v, emptyDir: {sizeLimit: 1Mi}}]"), format!("{spec}volumes[0].emptyDir.sizeLimit"), Support::Ignored),
+        (pod("volumes: [{name: v, emptyDir: {medium: HugePages}}]"), format!("{spec}volumes[0].emptyDir.medium"), Support::Refused),
+        (pod("dnsPolicy: ClusterFirst"), format!("{spec}dnsPolicy"), Support::Honoured),
+        (pod("dnsPolicy: ClusterFirst").replace("hostNetwork: true", ""), format!("{spec}dnsPolicy"), Support::Ignored),
+        (pod("shareProcessNamespace: false"), format!("{spec}shareProcessNamespace"), Support::Honoured),
+        (pod("serviceAccountName: x"), format!("{spec}serviceAccountName"), Support::Ignored),
+        (container("resources: {limits: {nvidia.com/gpu: 1}}"), format!("{spec}containers[0].resources.limits[nvidia.com/gpu]"), Support::Refused),
+        (container("resources: {limits: {ephemeral-storage: 1Gi}}"), format!("{spec}containers[0].resources.limits.ephemeral-storage"), Support::Ignored),
+        (container("lifecycle: {}"), format!("{spec}containers[0].lifecycle"), Support::Honoured),
+        (container("tty: true"), format!("{spec}containers[0].tty"), Support::Refused),
+        (
+            with("labels: {app: web}\n    spec", "labels: {app: web}\n      annotations: {container.apparmor.security.beta.kubernetes.io/main: runtime/default}\n    spec"),
+            "spec.template.metadata.annotations[container.apparmor.security.beta.kubernetes.io/main]".to_owned(),
+            Support::Refused,
+        ),
+    ] {
+        assert_eq!(support(&text, &path), expected, "{path}\n{text}");
+    }
+}
+
+#[test]
+fn a_pod_network_is_warned_of() {
+    let document = only(&with("hostNetwork: true", "hostPID: true"));
+    assert!(matches!(document.outcome, Outcome::Set(_)));
+    assert!(document.warnings[0].problem.contains("NetworkNotReady"));
+}

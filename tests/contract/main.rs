@@ -1,0 +1,8 @@
+//! The containerd client and the logger against the real things: one binary, one module per subject.
+#![expect(clippy::print_stderr, reason = "a skipped test says so loudly")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod containerd;
+mod daemon;
+mod images;
+mod logger;

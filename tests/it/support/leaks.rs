@@ -1,0 +1,101 @@
+//! What is left of pods: in containerd, among processes, mounts, cgroups and directories.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use nix::mount::{MntFlags, umount2};
+
+use super::containerd::Containerd;
+
+/// Everything that belongs to a pod and is still there, one line each.
+pub(crate) fn leaks(containerd: &Containerd, dir: &Path, cgroup: &str) -> Result<Vec<String>> {
+    let mut found = vec![];
+    let mut note = |kind: &str, names: Vec<String>| {
+        found.extend(names.iter().map(|name| format!("{kind} {name}")));
+    };
+    note("container", containerd.containers()?);
+    note("task", containerd.tasks()?.into_iter().map(|task| task.id).collect());
+    note("snapshot", containerd.active_snapshots()?);
+    note("content lease", containerd.leases()?);
+    note("shim", containerd.shims().iter().map(ToString::to_string).collect());
+    note("mount", mounts_below(dir).iter().map(|path| path.display().to_string()).collect());
+    note("cgroup", cgroups(cgroup).iter().map(|path| path.display().to_string()).collect());
+    for folder in ["run/pods", "state/pods", "logs", "containers"] {
+        note("entry", entries(&dir.join(folder)));
+    }
+    Ok(found)
+}
+
+/// The mount points below a directory, the last mounted first.
+pub(crate) fn mounts_below(dir: &Path) -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut points: Vec<PathBuf> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from)
+        .filter(|point| point.starts_with(dir))
+        .collect();
+    points.reverse();
+    points
+}
+
+/// Takes away every mount below a directory.
+pub(crate) fn unmount_below(dir: &Path) {
+    for point in mounts_below(dir) {
+        let _ = umount2(&point, MntFlags::MNT_DETACH);
+    }
+}
+
+/// The cgroups of pods: what lies below the parent, in every hierarchy.
+fn cgroups(parent: &str) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for hierarchy in hierarchies() {
+        let parent = hierarchy.join(parent.trim_start_matches('/'));
+        found.extend(
+            entries(&parent).iter().map(|name| parent.join(name)).filter(|path| path.is_dir()),
+        );
+    }
+    found
+}
+
+/// Removes the parent and all below it, in every hierarchy.
+pub(crate) fn remove_cgroups(parent: &str) {
+    for hierarchy in hierarchies() {
+        remove_tree(&hierarchy.join(parent.trim_start_matches('/')));
+    }
+}
+
+/// Removes a cgroup with those below it.
+fn remove_tree(group: &Path) {
+    for name in entries(group) {
+        if group.join(&name).is_dir() {
+            remove_tree(&group.join(name));
+        }
+    }
+    let _ = fs::remove_dir(group);
+}
+
+/// Where the cgroup hierarchies are mounted.
+pub(crate) fn hierarchies() -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    table
+        .lines()
+        .filter_map(|line| {
+            let (left, right) = line.split_once(" - ")?;
+            right.starts_with("cgroup").then(|| left.split(' ').nth(4).map(PathBuf::from))?
+        })
+        .collect()
+}
+
+/// The names in a directory; none when it is not there.
+fn entries(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
