@@ -143,6 +143,13 @@ impl Daemon {
         assert_eq!(self.shims(), Vec::<i32>::new());
     }
 
+    /// Removes the socket of a killed shim: containerd forgets it, and its directory is every daemon's.
+    pub fn remove_socket(&self, id: &ContainerId) {
+        let name = format!("{}/podward/{id}", self.path("containerd.sock").display());
+        let name = super::images::digest(name.as_bytes()).replace("sha256:", "/run/containerd/s/");
+        fs::remove_file(name).unwrap();
+    }
+
     /// The shims of this daemon.
     pub fn shims(&self) -> Vec<i32> {
         let address = self.path("containerd.sock");
