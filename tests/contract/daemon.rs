@@ -186,7 +186,14 @@ impl Daemon {
         for controller in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
             for group in fs::read_dir(controller.path()).into_iter().flatten().flatten() {
                 if group.file_name().to_string_lossy().starts_with(&prefix) {
-                    let _ = fs::remove_dir(group.path());
+                    // What was killed above may still be dying in it.
+                    let gone = || fs::remove_dir(group.path()).is_ok() || !group.path().exists();
+                    (0..100).any(|_| {
+                        gone() || {
+                            std::thread::sleep(Duration::from_millis(20));
+                            false
+                        }
+                    });
                 }
             }
         }
