@@ -145,8 +145,11 @@ impl LogFile {
         while rotated_name(path, time).exists() {
             time += SignedDuration::from_secs(1);
         }
-        if fs::rename(path, rotated_name(path, time)).is_err() {
-            return;
+        match fs::rename(path, rotated_name(path, time)) {
+            // Somebody removed the file: what is written to it now is seen by nobody.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return,
+            Ok(()) => {}
         }
         self.rotated = time;
         self.file = None;
@@ -311,6 +314,18 @@ mod tests {
         assert_eq!(tags[0], "stdout F ");
         assert!(tags[1].starts_with("stderr F podward: 1 lines dropped"), "{text}");
         assert_eq!(tags[2], "stdout F next");
+    }
+
+    #[test]
+    fn a_log_that_somebody_removed_is_made_anew_when_it_is_full() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0.log");
+        let mut log = LogFile::new(LogTarget { path: path.clone(), max_size: 100, max_files: 3 });
+        add(&mut log, false, &[b'x'; 60]);
+        fs::remove_file(&path).unwrap();
+        add(&mut log, false, b"after");
+        assert!(fs::read_to_string(&path).unwrap().ends_with("stdout F after\n"));
+        assert_eq!(rotated(&path).unwrap(), Vec::<std::path::PathBuf>::new());
     }
 
     #[test]

@@ -68,8 +68,9 @@ pub fn uri(exe: &Path, target: &LogTarget) -> String {
 
 /// Writes the log of one container until its streams end. `value` is what [`uri`] gave the shim.
 pub fn run(value: &str) -> Result<(), LoggerError> {
-    let _ = nix::unistd::close(READY);
+    // Before the word "ready": the container may end, and the shim with its signal come, right after it.
     ignore_signals();
+    let _ = nix::unistd::close(READY);
     close_strays();
     // The shim starts loggers in the container's bundle, which shall not be held.
     let _ = std::env::set_current_dir("/");

@@ -216,6 +216,7 @@ async fn a_task_whose_shim_died_has_ended() {
     assert_eq!(client.task(&id).await.unwrap(), None);
     client.remove_container(&id).await.unwrap();
     daemon.assert_empty();
+    daemon.remove_socket(&id);
 }
 
 #[tokio::test]

@@ -143,6 +143,13 @@ impl Daemon {
         assert_eq!(self.shims(), Vec::<i32>::new());
     }
 
+    /// Removes the socket of a killed shim: containerd forgets it, and its directory is every daemon's.
+    pub fn remove_socket(&self, id: &ContainerId) {
+        let name = format!("{}/podward/{id}", self.path("containerd.sock").display());
+        let name = super::images::digest(name.as_bytes()).replace("sha256:", "/run/containerd/s/");
+        fs::remove_file(name).unwrap();
+    }
+
     /// The shims of this daemon.
     pub fn shims(&self) -> Vec<i32> {
         let address = self.path("containerd.sock");
@@ -179,7 +186,14 @@ impl Daemon {
         for controller in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
             for group in fs::read_dir(controller.path()).into_iter().flatten().flatten() {
                 if group.file_name().to_string_lossy().starts_with(&prefix) {
-                    let _ = fs::remove_dir(group.path());
+                    // What was killed above may still be dying in it.
+                    let gone = || fs::remove_dir(group.path()).is_ok() || !group.path().exists();
+                    (0..100).any(|_| {
+                        gone() || {
+                            std::thread::sleep(Duration::from_millis(20));
+                            false
+                        }
+                    });
                 }
             }
         }

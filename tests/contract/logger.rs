@@ -127,7 +127,8 @@ fn signals_do_not_end_it_and_descriptors_that_leaked_in_are_closed() {
         logger.signal(signal);
     }
     logger.out.write_all(b"after\n").unwrap();
-    while fs::read_to_string(&path).is_ok_and(|text| !text.contains("after")) || !path.exists() {
+    while !fs::read_to_string(&path).is_ok_and(|text| text.contains("after")) {
+        assert_eq!(logger.child.try_wait().unwrap(), None, "the logger goes on");
         thread::sleep(Duration::from_millis(5));
     }
     let proc = format!("/proc/{}", logger.child.id());
@@ -270,15 +271,20 @@ fn an_argument_that_names_no_log_still_lets_the_container_run() {
     assert!(!logger.finish());
 }
 
-/// The memory that only this process holds, in KiB: dirty pages, and all private ones.
+/// The memory that a process has made its own, in KiB: of the binary's pages, which its loader had to relocate,
+/// and of all others, which the logger itself has written.
 fn private(pid: u32) -> (u64, u64) {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let field = |name: &str| -> u64 {
-        let line = rollup.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
-    let dirty = field("Private_Dirty:");
-    (dirty, dirty + field("Private_Clean:"))
+    let exe = fs::canonicalize(EXE).unwrap().display().to_string();
+    let (mut of_binary, mut own, mut in_binary) = (0, 0, false);
+    for line in fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap().lines() {
+        if let Some(dirty) = line.strip_prefix("Private_Dirty:") {
+            let dirty: u64 = dirty.trim().trim_end_matches(" kB").parse().unwrap();
+            *if in_binary { &mut of_binary } else { &mut own } += dirty;
+        } else if line.split(' ').next().is_some_and(|range| range.contains('-')) {
+            in_binary = line.ends_with(&exe);
+        }
+    }
+    (of_binary, own)
 }
 
 #[test]
@@ -299,12 +305,12 @@ fn memory_stays_small_and_does_not_grow() {
             }
         }
         thread::sleep(Duration::from_millis(100));
-        let (here, all) = private(loggers[0].child.id());
-        println!("logger: {here} KiB dirty, {all} KiB private");
-        dirty.push(here);
+        let (of_binary, own) = private(loggers[0].child.id());
+        println!("logger: {own} KiB of its own, {of_binary} KiB of the binary");
+        dirty.push(own);
     }
-    // A debug build has more to relocate than a release; the growth is what must not be.
     assert!(dirty[2] <= dirty[0] + 16, "{dirty:?}");
-    assert!(dirty[2] < 1500, "{dirty:?}");
+    // How much of the binary is relocated is the release build's affair and is measured there.
+    assert!(dirty[2] <= 300, "{dirty:?}");
     assert!(loggers.into_iter().all(Logger::finish));
 }

@@ -72,9 +72,7 @@ impl Containerd {
         let resource = Resource { id: digest.to_owned(), r#type: "content".to_owned() };
         let request = AddResourceRequest { id: lease.id.clone(), resource: Some(resource) };
         let mut service = self.client().leases();
-        call("lease content", digest, service.add_resource(self.client().request(request)))
-            .await
-            .map(|()| ())
+        call("lease content", digest, service.add_resource(self.client().request(request))).await
     }
 
     /// The leases that earlier processes of podward left behind.
