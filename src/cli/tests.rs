@@ -103,8 +103,8 @@ fn run_line(socket: &Path, line: &str) -> (String, String, ExitCode) {
     let words = ["podward", "--socket", socket.to_str().unwrap()].into_iter();
     let cli = Cli::try_parse_from(words.chain(line.split_whitespace())).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code =
-        run(&cli, no_agent, &mut out, &mut err).unwrap_or_else(|error| failure::report(&error, &mut err));
+    let code = run(&cli, no_agent, &mut out, &mut err)
+        .unwrap_or_else(|error| failure::report(&error, &mut err));
     (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), code)
 }
 
