@@ -18,13 +18,20 @@ pub(crate) fn leaks(containerd: &Containerd, dir: &Path, cgroup: &str) -> Result
     note("task", containerd.tasks()?.into_iter().map(|task| task.id).collect());
     note("snapshot", containerd.active_snapshots()?);
     note("content lease", containerd.leases()?);
-    note("shim", containerd.shims().iter().map(ToString::to_string).collect());
+    note("shim", containerd.shims().iter().map(|pid| shim(*pid)).collect());
     note("mount", mounts_below(dir).iter().map(|path| path.display().to_string()).collect());
     note("cgroup", cgroups(cgroup).iter().map(|path| path.display().to_string()).collect());
     for folder in ["run/pods", "state/pods", "logs", "containers"] {
         note("entry", entries(&dir.join(folder)));
     }
     Ok(found)
+}
+
+/// A shim's process id, and the container that it was started for.
+fn shim(pid: i32) -> String {
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let id = line.split('\0').skip_while(|word| *word != "-id").nth(1).unwrap_or_default();
+    format!("{pid} of {id}")
 }
 
 /// The mount points below a directory, the last mounted first.
