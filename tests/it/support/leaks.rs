@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use nix::mount::{MntFlags, umount2};
 
 use super::containerd::Containerd;
+use super::wait::patiently;
 
 /// Everything that belongs to a pod and is still there, one line each.
 pub(crate) fn leaks(containerd: &Containerd, dir: &Path, cgroup: &str) -> Result<Vec<String>> {
@@ -66,11 +68,14 @@ fn cgroups(parent: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Removes the parent and all below it, in every hierarchy.
+/// Removes the parent and all below it, in every hierarchy; waits a little for processes in it that are still ending.
 pub(crate) fn remove_cgroups(parent: &str) {
-    for hierarchy in hierarchies() {
-        remove_tree(&hierarchy.join(parent.trim_start_matches('/')));
-    }
+    let groups = hierarchies().into_iter().map(|at| at.join(parent.trim_start_matches('/')));
+    let groups: Vec<PathBuf> = groups.collect();
+    let _ = patiently("the cgroups to go", Duration::from_secs(5), || {
+        groups.iter().for_each(|group| remove_tree(group));
+        Ok(groups.iter().all(|group| !group.exists()).then_some(()))
+    });
 }
 
 /// Removes a cgroup with those below it.
