@@ -73,7 +73,9 @@ pub(crate) fn remove_cgroups(parent: &str) {
     let groups = hierarchies().into_iter().map(|at| at.join(parent.trim_start_matches('/')));
     let groups: Vec<PathBuf> = groups.collect();
     let _ = patiently("the cgroups to go", Duration::from_secs(5), || {
-        groups.iter().for_each(|group| remove_tree(group));
+        for group in &groups {
+            remove_tree(group);
+        }
         Ok(groups.iter().all(|group| !group.exists()).then_some(()))
     });
 }

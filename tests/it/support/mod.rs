@@ -142,6 +142,7 @@ impl Host {
     }
 
     /// The agent's process id.
+    #[allow(dead_code, reason = "only the benchmark asks for it")]
     pub(crate) fn agent_pid(&self) -> Result<u32> {
         Ok(self.agent.as_ref().context("the agent does not run")?.id())
     }
