@@ -23,7 +23,7 @@ pub(crate) struct Containerd {
 }
 
 /// One line of `ctr tasks ls`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Task {
     /// The container's id.
     pub(crate) id: String,
@@ -136,7 +136,7 @@ level = "warn"
         Ok(self.ctr(&["containers", "ls", "-q"])?.lines().map(str::to_owned).collect())
     }
 
-    /// All tasks.
+    /// All tasks, by id: containerd lists them in no order.
     pub(crate) fn tasks(&self) -> Result<Vec<Task>> {
         let mut tasks = vec![];
         for line in self.ctr(&["tasks", "ls"])?.lines().skip(1) {
@@ -145,6 +145,7 @@ level = "warn"
             };
             tasks.push(Task { id: id.into(), pid: pid.parse()?, status: status.into() });
         }
+        tasks.sort();
         Ok(tasks)
     }
 
