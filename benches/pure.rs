@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use k8s_openapi::api::core::v1;
 use podward::testing::{FieldValidation, Node, Outcome, Set, eligibility, read};
 
 /// A manifest of the usual size.
@@ -42,8 +43,8 @@ fn reading(criterion: &mut Criterion) {
 
 /// Deciding, with every clause's reason.
 fn deciding(criterion: &mut Criterion) {
-    let object = serde_json::from_str(NODE).expect("a Node");
-    let node = Node::from_object("node.yaml", &object).expect("a valid Node");
+    let object: v1::Node = serde_json::from_str(NODE).expect("a Node");
+    let node = Node::from_object("bench.json", &object).expect("a valid Node");
     let set = set(SHIPPER);
     criterion.bench_function("decide whether a set belongs here", |bencher| {
         bencher.iter(|| eligibility(black_box(&node), black_box(set.template())));

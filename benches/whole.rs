@@ -27,6 +27,7 @@ use serde_json::json;
 use gauge::{Arrivals, Usage, logger_value, loggers, private, pss};
 use support::Host;
 use support::image::IMAGE;
+use support::leaks::remove_cgroups;
 use support::set::{STAY, Set};
 use support::wait::clock;
 use table::{Samples, Table};
@@ -55,6 +56,7 @@ fn main() -> Result<()> {
         return Ok(());
     };
     let outcome = measure(&mut host, extent);
+    remove_cgroups(&peers(&host));
     outcome.map_err(|error| error.context(host.last_words()))
 }
 
@@ -77,6 +79,11 @@ fn measure(host: &mut Host, extent: Extent) -> Result<()> {
     table.size("size of the binary", binary, 8_000_000);
     println!("{table}");
     host.leave_nothing()
+}
+
+/// The parent of the peers' cgroups, beside that of the pods.
+fn peers(host: &Host) -> String {
+    format!("{}-peers", host.cgroup)
 }
 
 /// One start and one restart, each beside a `ctr run -d`.
@@ -210,7 +217,7 @@ fn ctr_command(host: &Host, name: &str, log: Option<&str>) -> Command {
         .arg("--address")
         .arg(host.containerd.socket())
         .args(["--namespace", "podward", "run", "-d"])
-        .args(["--cgroup", &format!("{}/peers/{name}", host.cgroup)])
+        .args(["--cgroup", &format!("{}/{name}", peers(host))])
         .args(["--mount", &format!("type=bind,src={out},dst=/out,options=rbind:rw")])
         .args(log.into_iter().flat_map(|uri| ["--log-uri", uri]))
         .args([IMAGE, name, "sh", "-c", &format!(": >/out/{name}; exec sleep 100000")])

@@ -20,6 +20,14 @@ fn reported(host: &Host, set: &Set) -> Result<String> {
     Host::reads(&host.path("out/said"), "end\n")
 }
 
+/// Whether this process has `CAP_SYS_RESOURCE`.
+fn may_lower_scores() -> Result<bool> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let capabilities = u64::from_str_radix(line.context("CapEff")?.trim(), 16)?;
+    Ok(capabilities & (1 << 24) != 0)
+}
+
 #[test]
 fn a_set_in_the_directory_becomes_one_running_pod() -> Result<()> {
     on_host(|host| {
@@ -282,7 +290,11 @@ fn resources_become_cgroups_and_the_service_class_decides_who_dies_first() -> Re
             let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
             assert!(groups.contains(&host.cgroup), "{groups}");
         }
-        assert_eq!((adjustments[0], adjustments[2]), (-997, 1000));
+        // Below one's own value only CAP_SYS_RESOURCE may go, which not every virtual machine's root has.
+        if may_lower_scores()? {
+            assert_eq!(adjustments[0], -997);
+        }
+        assert_eq!(adjustments[2], 1000);
         assert!((2..1000).contains(&adjustments[1]), "{adjustments:?}");
 
         let pid = host.pid_of(&host.running("guaranteed")?.id("main"))?;
@@ -352,8 +364,9 @@ fn a_single_file_is_a_source_too() -> Result<()> {
     let before = host.running("only")?;
     host.write("only.yaml", &Set::named("only").script(&format!("echo new; {STAY}")).text())?;
     host.until_pod("only", "replaced", |pod| pod.running() && pod.hash() != before.hash())?;
-    host.remove("only.yaml")?;
-    host.gone("only")
+    host.write("only.yaml", &Set::named("next").text())?;
+    host.gone("only")?;
+    host.running("next").map(|_| ())
 }
 
 #[test]

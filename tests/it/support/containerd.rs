@@ -23,7 +23,7 @@ pub(crate) struct Containerd {
 }
 
 /// One line of `ctr tasks ls`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Task {
     /// The container's id.
     pub(crate) id: String,
@@ -136,7 +136,7 @@ level = "warn"
         Ok(self.ctr(&["containers", "ls", "-q"])?.lines().map(str::to_owned).collect())
     }
 
-    /// All tasks.
+    /// All tasks, by id: containerd lists them in no order.
     pub(crate) fn tasks(&self) -> Result<Vec<Task>> {
         let mut tasks = vec![];
         for line in self.ctr(&["tasks", "ls"])?.lines().skip(1) {
@@ -145,6 +145,7 @@ level = "warn"
             };
             tasks.push(Task { id: id.into(), pid: pid.parse()?, status: status.into() });
         }
+        tasks.sort();
         Ok(tasks)
     }
 
@@ -239,8 +240,13 @@ pub(crate) fn processes(wanted: impl Fn(&[String]) -> bool) -> Vec<i32> {
     found
 }
 
-/// The direct children of a process.
+/// The direct children of a process, whichever of its threads made them.
 pub(crate) fn children(pid: i32) -> Vec<i32> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
 }

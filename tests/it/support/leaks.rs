@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use nix::mount::{MntFlags, umount2};
 
 use super::containerd::Containerd;
+use super::wait::patiently;
 
 /// Everything that belongs to a pod and is still there, one line each.
 pub(crate) fn leaks(containerd: &Containerd, dir: &Path, cgroup: &str) -> Result<Vec<String>> {
@@ -18,13 +20,20 @@ pub(crate) fn leaks(containerd: &Containerd, dir: &Path, cgroup: &str) -> Result
     note("task", containerd.tasks()?.into_iter().map(|task| task.id).collect());
     note("snapshot", containerd.active_snapshots()?);
     note("content lease", containerd.leases()?);
-    note("shim", containerd.shims().iter().map(ToString::to_string).collect());
+    note("shim", containerd.shims().iter().map(|pid| shim(*pid)).collect());
     note("mount", mounts_below(dir).iter().map(|path| path.display().to_string()).collect());
     note("cgroup", cgroups(cgroup).iter().map(|path| path.display().to_string()).collect());
     for folder in ["run/pods", "state/pods", "logs", "containers"] {
         note("entry", entries(&dir.join(folder)));
     }
     Ok(found)
+}
+
+/// A shim's process id, and the container that it was started for.
+fn shim(pid: i32) -> String {
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let id = line.split('\0').skip_while(|word| *word != "-id").nth(1).unwrap_or_default();
+    format!("{pid} of {id}")
 }
 
 /// The mount points below a directory, the last mounted first.
@@ -59,11 +68,16 @@ fn cgroups(parent: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Removes the parent and all below it, in every hierarchy.
+/// Removes the parent and all below it, in every hierarchy; waits a little for processes in it that are still ending.
 pub(crate) fn remove_cgroups(parent: &str) {
-    for hierarchy in hierarchies() {
-        remove_tree(&hierarchy.join(parent.trim_start_matches('/')));
-    }
+    let groups = hierarchies().into_iter().map(|at| at.join(parent.trim_start_matches('/')));
+    let groups: Vec<PathBuf> = groups.collect();
+    let _ = patiently("the cgroups to go", Duration::from_secs(5), || {
+        for group in &groups {
+            remove_tree(group);
+        }
+        Ok(groups.iter().all(|group| !group.exists()).then_some(()))
+    });
 }
 
 /// Removes a cgroup with those below it.

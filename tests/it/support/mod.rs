@@ -142,6 +142,7 @@ impl Host {
     }
 
     /// The agent's process id.
+    #[allow(dead_code, reason = "only the benchmark asks for it")]
     pub(crate) fn agent_pid(&self) -> Result<u32> {
         Ok(self.agent.as_ref().context("the agent does not run")?.id())
     }
@@ -278,9 +279,21 @@ impl Host {
         command
     }
 
-    /// Runs the command line, whatever comes of it.
+    /// Runs the command line, whatever comes of it; one that hangs is ended after a minute, and is a failure.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Output> {
-        self.command(arguments).output().context("podward")
+        let plain = self.command(arguments);
+        let mut bounded = Command::new("timeout");
+        bounded.args(["--kill-after=2", "60"]).arg(plain.get_program()).args(plain.get_args());
+        for (name, value) in plain.get_envs() {
+            bounded.env(name, value.unwrap_or_default());
+        }
+        let output = bounded.stdin(Stdio::null()).output().context("podward")?;
+        ensure!(
+            output.status.code() != Some(124),
+            "podward {}: no answer within a minute",
+            arguments.join(" ")
+        );
+        Ok(output)
     }
 
     /// Runs the command line, which must succeed, and returns what it printed.
