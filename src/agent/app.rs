@@ -47,12 +47,11 @@ use super::{
 /// Reads the configuration again.
 pub type Reload = Arc<dyn Fn() -> Result<Settings, Vec<Fault>> + Send + Sync>;
 
-/// Serves the control socket. It lives on the floor above and is handed down by the composition root.
-pub type Serve = fn(
-    &Settings,
-    Handle,
-    watch::Receiver<bool>,
-) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+/// The control socket at work; it ends when the agent stops.
+pub type Serving = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// Binds the control socket. It lives on the floor above and is handed down by the composition root.
+pub type Serve = fn(&Settings, Handle, watch::Receiver<bool>) -> Result<Serving, String>;
 
 /// What the agent is started with.
 pub struct Launch {
@@ -123,7 +122,7 @@ pub async fn run(launch: Launch, serve: Serve) -> Result<(), AppError> {
     let Parts { reconciler, inputs, handle, lock: _lock } = build(&launch, stopped.clone())?;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { reconciler.run(inputs).await.map_err(AppError::from) });
-    let serving = serve(&launch.settings, handle, stopped);
+    let serving = serve(&launch.settings, handle, stopped).map_err(AppError::Serve)?;
     tasks.spawn(async move { serving.await.map_err(AppError::Serve) });
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("running")]);
     let ended = tokio::select! {
@@ -212,6 +211,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         evictions: Timers::default(),
         faults: Vec::new(),
         readings: Some(Vec::new()),
+        missing: BTreeMap::new(),
         changed: BTreeSet::new(),
         import_again: false,
         recovered: false,

@@ -108,6 +108,8 @@ pub(super) struct Reconciler {
     pub faults: Vec<String>,
     /// The sources as read; `None` while they are being read.
     pub readings: Option<Vec<SourceReading>>,
+    /// Sets that the sources no longer name, and since when: see [`Reconciler::spare`].
+    pub missing: BTreeMap<SetKey, Instant>,
     /// Paths that changed while the sources were being read.
     pub changed: BTreeSet<PathBuf>,
     /// Watches of manifests, images and configuration.
@@ -265,13 +267,19 @@ impl Reconciler {
         for uid in due {
             self.tell(&uid, Input::Deadline);
         }
+        if self.missing_until().is_some_and(|at| at <= now) && self.readings.is_some() {
+            self.read_sources();
+        }
     }
 
     /// The next moment at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let now = time::now().mono;
         let pods = self.pods.values().filter_map(Pod::deadline).min();
-        [pods, self.evictions.next(now), self.wake].into_iter().flatten().min()
+        [pods, self.evictions.next(now), self.wake, self.missing_until()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Starts what a pod asks for, in its order.
@@ -386,7 +394,8 @@ impl Reconciler {
 
     /// Tells the syncs that wait once nothing is under way any more.
     pub(super) fn settle_syncs(&mut self, settled: bool) {
-        let busy = !self.work.is_empty() || self.readings.is_none() || !self.recovered;
+        let reading = self.readings.is_none() || !self.missing.is_empty();
+        let busy = !self.work.is_empty() || reading || !self.recovered;
         if self.syncs.is_empty() || busy || !settled || self.pods.values().any(Pod::stopping) {
             return;
         }
