@@ -28,6 +28,7 @@ use crate::host::{
     facts,
 };
 use crate::plan::eviction::Timers;
+use crate::pod::sandbox::HostFacts;
 use crate::runtime::containerd::{self, Containerd};
 use crate::source::watch::{WatchError, Watcher};
 
@@ -203,6 +204,8 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         effects,
         node,
         sets,
+        saving: false,
+        unsaved: false,
         watcher,
         changes,
         standings: BTreeMap::new(),
@@ -260,7 +263,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             max_size: settings.logs.max_size,
             max_files: settings.logs.max_files,
         },
-        host: facts::host_facts(),
+        host: HostFacts { devices: Vec::new(), ..facts::host_facts() },
         facts: facts::node_facts(),
     })
 }
