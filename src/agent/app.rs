@@ -193,7 +193,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     let node = node_of(&settings, &effects.facts);
     info!(node = %node.name, version = env!("CARGO_PKG_VERSION"), "starting");
     let (commands, orders) = mpsc::channel(16);
-    let (changes, changed) = watch::channel(0);
+    let (changes, seen) = watch::channel(0);
     let mut reconciler = Reconciler {
         events: EventLog::new(node.name.clone()),
         reload: Arc::clone(&launch.reload),
@@ -228,7 +228,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     };
     reconciler.judge();
     let inputs = Inputs { commands: orders, touched, stop };
-    Ok(Parts { reconciler, inputs, handle: Handle { commands, changes: changed }, lock })
+    Ok(Parts { reconciler, inputs, handle: Handle { commands, changes: seen }, lock })
 }
 
 /// Makes the clients and finds out about the host.

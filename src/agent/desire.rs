@@ -230,7 +230,7 @@ impl Reconciler {
             return self.retry_later();
         }
         info!(set = %key, pod = %record.name, hash = %record.hash, "making a pod");
-        self.report(format!("created pod {}/{}", key.namespace, record.name));
+        self.report(&format!("created pod {}/{}", key.namespace, record.name));
         self.note_set(
             key,
             EventType::Normal,
@@ -250,7 +250,7 @@ impl Reconciler {
         let (name, set, grace) =
             (pod.record.name.clone(), pod.record.set.clone(), pod.record.grace());
         info!(set = %set, pod = %name, reason = %cause, "stopping a pod");
-        self.report(format!("deleted pod {}/{name}: {cause}", set.namespace));
+        self.report(&format!("deleted pod {}/{name}: {cause}", set.namespace));
         if *cause == Cause::Evicted {
             self.remember_eviction(&set, true);
             let event = PodEvent {
@@ -266,9 +266,9 @@ impl Reconciler {
     }
 
     /// Tells waiting syncs what was done.
-    pub(super) fn report(&mut self, line: String) {
+    pub(super) fn report(&mut self, line: &str) {
         for sync in &mut self.syncs {
-            sync.lines.push(line.clone());
+            sync.lines.push(line.to_owned());
         }
     }
 }

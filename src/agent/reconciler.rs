@@ -47,6 +47,7 @@ const DISK_RETRY: Duration = Duration::from_secs(5);
 
 /// Something that took time is done.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(super) enum Done {
     /// An effect of a pod, with its answer if it has one.
     Pod(PodUid, Option<Input>),

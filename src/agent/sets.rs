@@ -129,20 +129,17 @@ impl Sets {
             stays
         });
         for (key, set) in wanted {
-            match self.entries.get_mut(&key) {
-                Some(entry) => {
-                    if entry.set.object.spec != set.object.spec {
-                        entry.generation += 1;
-                        changes.push(Change::Changed(key));
-                    }
-                    entry.set = set;
+            if let Some(entry) = self.entries.get_mut(&key) {
+                if entry.set.object.spec != set.object.spec {
+                    entry.generation += 1;
+                    changes.push(Change::Changed(key));
                 }
-                None => {
-                    changes.push(Change::Added(key.clone()));
-                    let uid = Uuid::new_v4().to_string();
-                    let entry = Entry { set, uid, created: now, generation: 1, evicted: false };
-                    self.entries.insert(key, entry);
-                }
+                entry.set = set;
+            } else {
+                changes.push(Change::Added(key.clone()));
+                let uid = Uuid::new_v4().to_string();
+                let entry = Entry { set, uid, created: now, generation: 1, evicted: false };
+                self.entries.insert(key, entry);
             }
         }
         changes
