@@ -32,7 +32,7 @@ use crate::source::{merge::SourceReading, watch::Watcher};
 
 use super::{
     desire::Standing,
-    effects::Effects,
+    effects::{Effects, blocking},
     handle::{Command, SyncReport},
     images::{ImageKeeper, Import},
     recovery::{Recovered, RecoveryError},
@@ -51,10 +51,14 @@ const DISK_RETRY: Duration = Duration::from_secs(5);
 pub(super) enum Done {
     /// An effect of a pod, with its answer if it has one.
     Pod(PodUid, Option<Input>),
+    /// What pods share was put away.
+    TidiedUp,
     /// The stock-taking at the start.
     Recovered(Result<Recovered, RecoveryError>),
     /// The sources were read.
     Read(Vec<SourceReading>),
+    /// The snapshot of the sets was written, or not.
+    Saved(std::io::Result<()>),
     /// New archives were imported.
     Imported(ImageKeeper, Vec<Import>),
     /// The configuration was read again.
@@ -95,6 +99,10 @@ pub(super) struct Reconciler {
     pub node: Node,
     /// The sets that are wanted.
     pub sets: Sets,
+    /// Whether their snapshot is being written.
+    pub saving: bool,
+    /// Whether they changed meanwhile.
+    pub unsaved: bool,
     /// How each set stands on this node: the verdict in short.
     pub standings: BTreeMap<SetKey, Standing>,
     /// Why something wanted is not done, by set.
@@ -109,6 +117,8 @@ pub(super) struct Reconciler {
     pub faults: Vec<String>,
     /// The sources as read; `None` while they are being read.
     pub readings: Option<Vec<SourceReading>>,
+    /// Sets that the sources no longer name, and since when: see [`Reconciler::spare`].
+    pub missing: BTreeMap<SetKey, Instant>,
     /// Paths that changed while the sources were being read.
     pub changed: BTreeSet<PathBuf>,
     /// Watches of manifests, images and configuration.
@@ -208,10 +218,11 @@ impl Reconciler {
             }
         };
         match done {
-            Done::Pod(_, None) => {}
+            Done::Pod(_, None) | Done::TidiedUp => {}
             Done::Pod(uid, Some(input)) => self.tell(&uid, input),
             Done::Recovered(recovered) => self.adopt(recovered?),
             Done::Read(readings) => self.sources_read(readings),
+            Done::Saved(saved) => self.sets_saved(saved),
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
             Done::Configured(settings) => self.configured(*settings),
         }
@@ -250,8 +261,20 @@ impl Reconciler {
         self.dispatch(now, uid, effects);
         if gone && let Some(pod) = self.pods.remove(uid) {
             info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
+            self.tidy_up();
         }
         self.changed();
+    }
+
+    /// With the last pod goes the group above all pods.
+    fn tidy_up(&mut self) {
+        if self.pods.is_empty() {
+            let effects = Arc::clone(&self.effects);
+            self.work.spawn(async move {
+                blocking(move || effects.cgroups.remove_parent()).await;
+                Done::TidiedUp
+            });
+        }
     }
 
     /// Wakes the pods whose time has come.
@@ -266,13 +289,19 @@ impl Reconciler {
         for uid in due {
             self.tell(&uid, Input::Deadline);
         }
+        if self.missing_until().is_some_and(|at| at <= now) && self.readings.is_some() {
+            self.read_sources();
+        }
     }
 
     /// The next moment at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let now = time::now().mono;
         let pods = self.pods.values().filter_map(Pod::deadline).min();
-        [pods, self.evictions.next(now), self.wake].into_iter().flatten().min()
+        [pods, self.evictions.next(now), self.wake, self.missing_until()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Starts what a pod asks for, in its order.
@@ -387,7 +416,8 @@ impl Reconciler {
 
     /// Tells the syncs that wait once nothing is under way any more.
     pub(super) fn settle_syncs(&mut self, settled: bool) {
-        let busy = !self.work.is_empty() || self.readings.is_none() || !self.recovered;
+        let reading = self.readings.is_none() || !self.missing.is_empty();
+        let busy = !self.work.is_empty() || reading || !self.recovered;
         if self.syncs.is_empty() || busy || !settled || self.pods.values().any(Pod::stopping) {
             return;
         }

@@ -152,8 +152,8 @@ impl Sets {
             .is_some_and(|entry| std::mem::replace(&mut entry.evicted, evicted) != evicted)
     }
 
-    /// Writes the snapshot: whole and on the disk, or not at all.
-    pub fn save(&self) -> io::Result<()> {
+    /// The snapshot as it is to be written: see [`write`].
+    pub fn snapshot(&self) -> serde_json::Result<(PathBuf, Vec<u8>)> {
         let sets = self
             .entries
             .iter()
@@ -170,13 +170,18 @@ impl Sets {
             })
             .collect();
         let text = serde_json::to_vec(&Snapshot { version: VERSION, sets })?;
-        let fresh = self.path.with_extension("json.new");
-        let mut file = File::create(&fresh)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        Ok((self.path.clone(), text))
     }
+}
+
+/// Writes a snapshot: whole and on the disk, or not at all.
+pub fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("json.new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 /// Reads the snapshot; none is an empty one.

@@ -194,8 +194,8 @@ fn no_agent(
     _: &Settings,
     _: crate::agent::handle::Handle,
     _: tokio::sync::watch::Receiver<bool>,
-) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
-    Box::pin(async { Err("not here".into()) })
+) -> Result<crate::agent::app::Serving, String> {
+    Err("not here".into())
 }
 
 #[test]

@@ -92,6 +92,11 @@ impl Containerd {
         })
     }
 
+    /// containerd's namespace for all that podward makes.
+    pub fn namespace(&self) -> &str {
+        &self.shared.settings.namespace
+    }
+
     /// The settings.
     fn settings(&self) -> &Settings {
         &self.shared.settings
