@@ -247,6 +247,16 @@ impl Cgroups {
         found.into_iter().collect()
     }
 
+    /// Removes the group above all pods where it is empty: an agent without pods leaves the machine as it found it.
+    pub fn remove_parent(&self) {
+        if self.systemd.is_none() {
+            for root in self.hierarchies.roots() {
+                // A pod that still runs keeps it; that is as it should be.
+                let _ = fs::remove_dir(root.join(&self.parent));
+            }
+        }
+    }
+
     /// The pod's group below a hierarchy's root, with the cgroupfs driver.
     fn pod_group(&self, pod: &PodUid) -> String {
         format!("{}/pod{pod}", self.parent)
