@@ -11,11 +11,9 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::{
-    base::{fault::Fault, ids::SetKey},
-    spec::{
-        Document, FieldUse, FieldValidation, MAX_BYTES, Outcome, Reading, Support, read, too_large,
-    },
+use crate::base::{fault::Fault, ids::SetKey};
+use crate::spec::{
+    Document, FieldUse, FieldValidation, MAX_BYTES, Outcome, Reading, Support, read, too_large,
 };
 
 /// What `podward validate` is told.

@@ -5,13 +5,11 @@ use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::PodTemplateSpec};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    base::{
-        fault::Fault,
-        ids::{SetKey, TemplateHash},
-    },
-    spec::table::Support,
+use crate::base::{
+    fault::Fault,
+    ids::{SetKey, TemplateHash},
 };
+use crate::spec::table::Support;
 
 /// How unknown fields are taken, as kubectl's `--validate` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
