@@ -28,6 +28,7 @@ use crate::host::{
     facts,
 };
 use crate::plan::eviction::Timers;
+use crate::pod::sandbox::HostFacts;
 use crate::runtime::containerd::{self, Containerd};
 use crate::source::watch::{WatchError, Watcher};
 
@@ -192,7 +193,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     let node = node_of(&settings, &effects.facts);
     info!(node = %node.name, version = env!("CARGO_PKG_VERSION"), "starting");
     let (commands, orders) = mpsc::channel(16);
-    let (changes, changed) = watch::channel(0);
+    let (changes, seen) = watch::channel(0);
     let mut reconciler = Reconciler {
         events: EventLog::new(node.name.clone()),
         reload: Arc::clone(&launch.reload),
@@ -203,6 +204,8 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         effects,
         node,
         sets,
+        saving: false,
+        unsaved: false,
         watcher,
         changes,
         standings: BTreeMap::new(),
@@ -225,7 +228,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     };
     reconciler.judge();
     let inputs = Inputs { commands: orders, touched, stop };
-    Ok(Parts { reconciler, inputs, handle: Handle { commands, changes: changed }, lock })
+    Ok(Parts { reconciler, inputs, handle: Handle { commands, changes: seen }, lock })
 }
 
 /// Makes the clients and finds out about the host.
@@ -260,7 +263,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             max_size: settings.logs.max_size,
             max_files: settings.logs.max_files,
         },
-        host: facts::host_facts(),
+        host: HostFacts { devices: Vec::new(), ..facts::host_facts() },
         facts: facts::node_facts(),
     })
 }

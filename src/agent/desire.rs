@@ -1,6 +1,6 @@
 //! From sets and verdicts to a plan, and from the plan's steps to pods.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tracing::{error, info};
@@ -20,7 +20,11 @@ use crate::pod::{
 };
 use crate::spec::Set;
 
-use super::{reconciler::Reconciler, sets::Entry};
+use super::{
+    effects::blocking,
+    reconciler::{Done, Reconciler},
+    sets::{self, Entry},
+};
 
 /// The verdict on a set in short; the long one is made anew when somebody asks why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,12 +102,33 @@ impl Reconciler {
         }
     }
 
-    /// Writes the snapshot of the sets.
+    /// Writes the snapshot of the sets. The disk may take its time over it: pods do not wait.
     pub(super) fn save_sets(&mut self) {
-        if let Err(error) = self.sets.save() {
+        if self.saving {
+            self.unsaved = true;
+            return;
+        }
+        self.saving = true;
+        let snapshot = self.sets.snapshot();
+        self.work.spawn(async move {
+            let write = move || {
+                let (path, text) = snapshot?;
+                sets::write(&path, &text)
+            };
+            Done::Saved(blocking(write).await)
+        });
+    }
+
+    /// The snapshot was written, or could not be.
+    pub(super) fn sets_saved(&mut self, saved: io::Result<()>) {
+        self.saving = false;
+        if let Err(error) = saved {
             error!(%error, "failed to write the last good snapshot");
             let message = format!("the last good snapshot cannot be written: {error}");
             self.note_node(EventType::Warning, "FailedSaveSnapshot", message);
+        }
+        if std::mem::take(&mut self.unsaved) {
+            self.save_sets();
         }
     }
 
@@ -205,7 +230,7 @@ impl Reconciler {
             return self.retry_later();
         }
         info!(set = %key, pod = %record.name, hash = %record.hash, "making a pod");
-        self.report(format!("created pod {}/{}", key.namespace, record.name));
+        self.report(&format!("created pod {}/{}", key.namespace, record.name));
         self.note_set(
             key,
             EventType::Normal,
@@ -225,7 +250,7 @@ impl Reconciler {
         let (name, set, grace) =
             (pod.record.name.clone(), pod.record.set.clone(), pod.record.grace());
         info!(set = %set, pod = %name, reason = %cause, "stopping a pod");
-        self.report(format!("deleted pod {}/{name}: {cause}", set.namespace));
+        self.report(&format!("deleted pod {}/{name}: {cause}", set.namespace));
         if *cause == Cause::Evicted {
             self.remember_eviction(&set, true);
             let event = PodEvent {
@@ -241,9 +266,9 @@ impl Reconciler {
     }
 
     /// Tells waiting syncs what was done.
-    pub(super) fn report(&mut self, line: String) {
+    pub(super) fn report(&mut self, line: &str) {
         for sync in &mut self.syncs {
-            sync.lines.push(line.clone());
+            sync.lines.push(line.to_owned());
         }
     }
 }

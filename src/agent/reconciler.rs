@@ -32,7 +32,7 @@ use crate::source::{merge::SourceReading, watch::Watcher};
 
 use super::{
     desire::Standing,
-    effects::Effects,
+    effects::{Effects, blocking},
     handle::{Command, SyncReport},
     images::{ImageKeeper, Import},
     recovery::{Recovered, RecoveryError},
@@ -47,13 +47,18 @@ const DISK_RETRY: Duration = Duration::from_secs(5);
 
 /// Something that took time is done.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(super) enum Done {
     /// An effect of a pod, with its answer if it has one.
     Pod(PodUid, Option<Input>),
+    /// What pods share was put away.
+    TidiedUp,
     /// The stock-taking at the start.
     Recovered(Result<Recovered, RecoveryError>),
     /// The sources were read.
     Read(Vec<SourceReading>),
+    /// The snapshot of the sets was written, or not.
+    Saved(std::io::Result<()>),
     /// New archives were imported.
     Imported(ImageKeeper, Vec<Import>),
     /// The configuration was read again.
@@ -94,6 +99,10 @@ pub(super) struct Reconciler {
     pub node: Node,
     /// The sets that are wanted.
     pub sets: Sets,
+    /// Whether their snapshot is being written.
+    pub saving: bool,
+    /// Whether they changed meanwhile.
+    pub unsaved: bool,
     /// How each set stands on this node: the verdict in short.
     pub standings: BTreeMap<SetKey, Standing>,
     /// Why something wanted is not done, by set.
@@ -209,10 +218,11 @@ impl Reconciler {
             }
         };
         match done {
-            Done::Pod(_, None) => {}
+            Done::Pod(_, None) | Done::TidiedUp => {}
             Done::Pod(uid, Some(input)) => self.tell(&uid, input),
             Done::Recovered(recovered) => self.adopt(recovered?),
             Done::Read(readings) => self.sources_read(readings),
+            Done::Saved(saved) => self.sets_saved(saved),
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
             Done::Configured(settings) => self.configured(*settings),
         }
@@ -251,8 +261,20 @@ impl Reconciler {
         self.dispatch(now, uid, effects);
         if gone && let Some(pod) = self.pods.remove(uid) {
             info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
+            self.tidy_up();
         }
         self.changed();
+    }
+
+    /// With the last pod goes the group above all pods.
+    fn tidy_up(&mut self) {
+        if self.pods.is_empty() {
+            let effects = Arc::clone(&self.effects);
+            self.work.spawn(async move {
+                blocking(move || effects.cgroups.remove_parent()).await;
+                Done::TidiedUp
+            });
+        }
     }
 
     /// Wakes the pods whose time has come.

@@ -34,6 +34,7 @@ impl Effects {
         let effects = Arc::clone(&self);
         let reset = blocking(move || {
             errors.note("shim", shims::end(effects.daemon.client.namespace(), &ids(&record)));
+            errors.note("processes", effects.cgroups.kill_pod(&record.uid));
             errors.note("cgroup", effects.cgroups.remove_pod(&record.uid));
             errors.note("sandbox", sandbox::remove(&effects.paths.sandbox(&record.uid)));
             errors.into_result()
@@ -49,6 +50,7 @@ impl Effects {
     pub async fn remove_orphan(self: Arc<Self>, uid: PodUid) -> Result<(), Errors> {
         blocking(move || {
             let mut errors = Errors::default();
+            errors.note("processes", self.cgroups.kill_pod(&uid));
             errors.note("cgroup", self.cgroups.remove_pod(&uid));
             errors.note("sandbox", sandbox::remove(&self.paths.sandbox(&uid)));
             for logs in self.log_dirs_of(&uid) {
@@ -92,6 +94,7 @@ impl Effects {
     fn remove_rest(&self, record: &PodRecord, mut errors: Errors) -> Result<(), Errors> {
         let uid = &record.uid;
         errors.note("shim", shims::end(self.daemon.client.namespace(), &ids(record)));
+        errors.note("processes", self.cgroups.kill_pod(uid));
         errors.note("cgroup", self.cgroups.remove_pod(uid));
         errors.note("sandbox", sandbox::remove(&self.paths.sandbox(uid)));
         let logs = self.pod_log_dir(record);

@@ -191,7 +191,7 @@ fn event(reason: &str, count: i32, last_days_ago: i64) -> Value {
 
 /// The control socket of an agent that these tests never start.
 fn no_agent(
-    _: &crate::config::Settings,
+    _: &Settings,
     _: crate::agent::handle::Handle,
     _: tokio::sync::watch::Receiver<bool>,
 ) -> Result<crate::agent::app::Serving, String> {

@@ -34,7 +34,8 @@ impl Node {
     }
 
     fn read(&mut self) -> Merged {
-        self.read_at(&self.dir.path().to_owned())
+        let path = self.dir.path().to_owned();
+        self.read_at(&path)
     }
 
     fn read_at(&mut self, path: &Path) -> Merged {

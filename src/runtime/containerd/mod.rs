@@ -12,7 +12,6 @@ mod containers;
 mod content;
 mod documents;
 mod error;
-mod events;
 mod images;
 mod import;
 mod layout;
@@ -29,8 +28,6 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use containers::{ContainerRecord, NewContainer};
 pub use error::{Class, Error};
-pub use events::TaskEvent;
-pub use images::{Image, ImageSummary};
 pub use tasks::{Exit, Task, TaskStatus};
 
 use client::Client;
