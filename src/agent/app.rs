@@ -205,7 +205,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         node,
         sets,
         saving: false,
-        unsaved: false,
+        unsaved: None,
         watcher,
         changes,
         standings: BTreeMap::new(),

@@ -39,6 +39,9 @@ pub(super) struct Standing {
     pub refusal: String,
 }
 
+/// How long the snapshot may wait for a quiet moment.
+const SAVE_LATEST: Duration = Duration::from_secs(2);
+
 /// The characters of random names: those that spell no words.
 const NAME_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
@@ -102,12 +105,20 @@ impl Reconciler {
         }
     }
 
-    /// Writes the snapshot of the sets. The disk may take its time over it: pods do not wait.
+    /// Has the snapshot of the sets written once nothing else is under way: forcing it to the disk would hold up
+    /// containerd's own writes, and until then the sources say the same.
     pub(super) fn save_sets(&mut self) {
-        if self.saving {
-            self.unsaved = true;
+        self.unsaved.get_or_insert(time::now().mono + SAVE_LATEST);
+    }
+
+    /// Writes the snapshot when its time has come.
+    pub(super) fn save_if_due(&mut self) {
+        let late = self.unsaved.is_some_and(|latest| latest <= time::now().mono);
+        let quiet = self.work.is_empty() && self.unsaved.is_some();
+        if self.saving || !(late || quiet) {
             return;
         }
+        self.unsaved = None;
         self.saving = true;
         let snapshot = self.sets.snapshot();
         self.work.spawn(async move {
@@ -126,9 +137,6 @@ impl Reconciler {
             error!(%error, "failed to write the last good snapshot");
             let message = format!("the last good snapshot cannot be written: {error}");
             self.note_node(EventType::Warning, "FailedSaveSnapshot", message);
-        }
-        if std::mem::take(&mut self.unsaved) {
-            self.save_sets();
         }
     }
 
@@ -179,6 +187,7 @@ impl Reconciler {
 
     /// Brings the node nearer to what is wanted.
     pub(super) fn reconcile(&mut self) {
+        self.save_if_due();
         if !self.recovered {
             return;
         }

@@ -101,8 +101,8 @@ pub(super) struct Reconciler {
     pub sets: Sets,
     /// Whether their snapshot is being written.
     pub saving: bool,
-    /// Whether they changed meanwhile.
-    pub unsaved: bool,
+    /// When a snapshot that is due is written at the latest.
+    pub unsaved: Option<Instant>,
     /// How each set stands on this node: the verdict in short.
     pub standings: BTreeMap<SetKey, Standing>,
     /// Why something wanted is not done, by set.
@@ -190,6 +190,8 @@ impl Reconciler {
     /// Lets effects that are under way come to their end: one that is cut off in containerd leaves rests.
     async fn drain(mut self) {
         self.watches.abort_all();
+        self.unsaved = self.unsaved.map(|_| time::now().mono);
+        self.save_if_due();
         info!(count = self.work.len(), "stopping; pods run on");
         let drained = timeout(DRAIN, async {
             while let Some(Ok(done)) = self.work.join_next().await {
@@ -298,6 +300,7 @@ impl Reconciler {
     fn deadline(&self) -> Option<Instant> {
         let now = time::now().mono;
         let pods = self.pods.values().filter_map(Pod::deadline).min();
+        let unsaved = self.unsaved.filter(|_| !self.saving);
         [pods, self.evictions.next(now), self.wake, self.missing_until()]
             .into_iter()
             .flatten()
@@ -417,7 +420,8 @@ impl Reconciler {
     /// Tells the syncs that wait once nothing is under way any more.
     pub(super) fn settle_syncs(&mut self, settled: bool) {
         let reading = self.readings.is_none() || !self.missing.is_empty();
-        let busy = !self.work.is_empty() || reading || !self.recovered;
+        let saving = self.saving || self.unsaved.is_some();
+        let busy = !self.work.is_empty() || reading || saving || !self.recovered;
         if self.syncs.is_empty() || busy || !settled || self.pods.values().any(Pod::stopping) {
             return;
         }
