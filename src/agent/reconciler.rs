@@ -301,10 +301,8 @@ impl Reconciler {
         let now = time::now().mono;
         let pods = self.pods.values().filter_map(Pod::deadline).min();
         let unsaved = self.unsaved.filter(|_| !self.saving);
-        [pods, self.evictions.next(now), self.wake, self.missing_until()]
-            .into_iter()
-            .flatten()
-            .min()
+        let own = [self.evictions.next(now), self.wake, self.missing_until(), unsaved];
+        own.into_iter().flatten().chain(pods).min()
     }
 
     /// Starts what a pod asks for, in its order.
