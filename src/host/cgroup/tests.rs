@@ -46,17 +46,6 @@ impl Own {
     }
 }
 
-impl Cgroups {
-    /// Removes the group above all pods, unless a pod still runs: tests leave the machine as they found it.
-    pub fn remove_parent(&self) {
-        if self.systemd.is_none() {
-            for root in self.hierarchies.roots() {
-                let _ = fs::remove_dir(root.join(&self.parent));
-            }
-        }
-    }
-}
-
 impl Drop for Own {
     fn drop(&mut self) {
         for pod in self.cgroups.pods() {
