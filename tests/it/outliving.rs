@@ -208,7 +208,7 @@ fn pods_come_back_after_a_reboot() -> Result<()> {
         host.write("two.yaml", &Set::named("two").also("second", STAY).text())?;
         let before = (host.running("web")?, host.running("two")?);
         host.reboot()?;
-        let web = host.until_pod("web", "running again", |pod| {
+        host.until_pod("web", "running again", |pod| {
             pod.running() && pod.id("main") != before.0.id("main")
         })?;
         host.until_pod("two", "running again", |pod| {
