@@ -152,7 +152,7 @@ impl Sets {
             .is_some_and(|entry| std::mem::replace(&mut entry.evicted, evicted) != evicted)
     }
 
-    /// The snapshot as it is to be written: see [`write`].
+    /// The snapshot as it is to be written: see [`write()`].
     pub fn snapshot(&self) -> serde_json::Result<(PathBuf, Vec<u8>)> {
         let sets = self
             .entries

@@ -121,7 +121,7 @@ fn capabilities() -> Vec<String> {
     capability_names(mask.unwrap_or(u64::MAX), last)
 }
 
-/// Only with CAP_SYS_RESOURCE may a process be protected better than the one that starts it, which has the first
+/// Only with `CAP_SYS_RESOURCE` may a process be protected better than the one that starts it, which has the first
 /// process's score unless somebody changed it.
 fn least_oom_score_adj(capabilities: &[String]) -> i32 {
     if capabilities.iter().any(|name| name == "CAP_SYS_RESOURCE") {
