@@ -122,8 +122,10 @@ impl Effects {
     /// Waits for the end of an attempt.
     pub async fn watch(self: Arc<Self>, uid: PodUid, container: String, attempt: u32) -> Input {
         let id = ContainerId::of(&uid, &container, attempt);
+        let (effects, pod) = (Arc::clone(&self), uid.clone());
+        let before = blocking(move || effects.cgroups.oom_kills_of_the_gone(&pod)).await;
         let exit = match self.daemon.ended(&id).await {
-            Some(exit) if exit.code == 137 && self.out_of_memory(uid, id).await => {
+            Some(exit) if exit.code == 137 && self.killed_for_memory(&uid, &id, before).await => {
                 Exit { code: exit.code, at: exit.at, kind: ExitKind::OutOfMemory }
             }
             Some(exit) => Exit { code: exit.code, at: exit.at, kind: ExitKind::Ended },
@@ -132,10 +134,19 @@ impl Effects {
         Input::Exited { container, attempt, exit }
     }
 
-    /// Whether the kernel killed something in the container's cgroup for memory.
-    async fn out_of_memory(self: &Arc<Self>, uid: PodUid, id: ContainerId) -> bool {
-        let effects = Arc::clone(self);
-        blocking(move || effects.cgroups.oom_kills(&uid, &id) > 0).await
+    /// Whether the kernel killed the container for memory, given the kills in groups that were gone before.
+    async fn killed_for_memory(
+        self: &Arc<Self>,
+        uid: &PodUid,
+        id: &ContainerId,
+        gone_before: u64,
+    ) -> bool {
+        let (effects, uid, id) = (Arc::clone(self), uid.clone(), id.clone());
+        blocking(move || match effects.cgroups.oom_kills(&uid, &id) {
+            Some(kills) => kills > 0,
+            None => effects.cgroups.oom_kills_of_the_gone(&uid) > gone_before,
+        })
+        .await
     }
 
     /// Sends a signal; a process that is gone already is what was wanted.

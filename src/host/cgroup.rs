@@ -126,7 +126,9 @@ pub struct Cgroups {
     hierarchies: Hierarchies,
     /// The group above all pods, without slashes at its ends: `podward`.
     parent: String,
-    /// systemd, where it is the driver.
+    /// Who makes new groups.
+    driver: Driver,
+    /// systemd, where it runs the host: pods of a time with the other driver have their groups there.
     systemd: Option<Systemd>,
 }
 
@@ -137,13 +139,14 @@ impl Cgroups {
         let mounts = failed("read", "/proc/self/mountinfo", table())?;
         let hierarchies = Hierarchies::of(&mounts).ok_or(CgroupError::NotMounted)?;
         let parent = parent.trim_matches('/').to_owned();
-        let systemd = match wish {
+        let driver = match wish {
             DriverWish::Systemd if !running => return Err(CgroupError::NoSystemd),
-            DriverWish::Auto if !running => None,
-            DriverWish::Cgroupfs => None,
-            DriverWish::Auto | DriverWish::Systemd => Some(Systemd::new(&parent)),
+            DriverWish::Auto if !running => Driver::Cgroupfs,
+            DriverWish::Cgroupfs => Driver::Cgroupfs,
+            DriverWish::Auto | DriverWish::Systemd => Driver::Systemd,
         };
-        Ok(Self { hierarchies, parent, systemd })
+        let systemd = running.then(|| Systemd::new(&parent));
+        Ok(Self { hierarchies, parent, driver, systemd })
     }
 
     /// Whether the unified hierarchy is in use.
@@ -153,12 +156,17 @@ impl Cgroups {
 
     /// Who makes the groups.
     pub fn driver(&self) -> Driver {
-        if self.systemd.is_some() { Driver::Systemd } else { Driver::Cgroupfs }
+        self.driver
+    }
+
+    /// systemd, where it makes new groups.
+    fn driving(&self) -> Option<&Systemd> {
+        self.systemd.as_ref().filter(|_| self.driver == Driver::Systemd)
     }
 
     /// A container's group in the form that the OCI spec's `cgroupsPath` has under this driver.
     pub fn container_path(&self, pod: &PodUid, container: &ContainerId) -> String {
-        match &self.systemd {
+        match self.driving() {
             Some(systemd) => format!("{}:podward:{container}", systemd.slice(pod)),
             None => format!("/{}/{container}", self.pod_group(pod)),
         }
@@ -166,7 +174,7 @@ impl Cgroups {
 
     /// Makes the pod's group with its limits. Repeating it sets the limits anew.
     pub fn create_pod(&self, pod: &PodUid, limits: &Resources) -> Result<(), CgroupError> {
-        match (&self.systemd, &self.hierarchies) {
+        match (self.driving(), &self.hierarchies) {
             (Some(systemd), _) => systemd.set_limits(pod, limits, self.v2()),
             (None, Hierarchies::V1(all)) => {
                 cgroup_v1::create(all, Path::new(&self.pod_group(pod)), limits)
@@ -207,7 +215,8 @@ impl Cgroups {
     /// just ending are waited for; those that go on living are an error.
     pub fn remove_pod(&self, pod: &PodUid) -> Result<(), CgroupError> {
         if let Some(systemd) = &self.systemd {
-            let there = self.pod_dirs(pod).iter().any(|dir| dir.exists());
+            let slice = systemd.parent_path().join(systemd.slice(pod));
+            let there = self.hierarchies.roots().iter().any(|root| root.join(&slice).exists());
             systemd.remove(pod, there)?;
         }
         for dir in self.pod_dirs(pod) {
@@ -216,32 +225,42 @@ impl Cgroups {
         Ok(())
     }
 
-    /// How many processes of a container the kernel has killed for memory.
-    pub fn oom_kills(&self, pod: &PodUid, container: &ContainerId) -> u64 {
-        let ours = |name: &String| name.contains(container.as_str());
-        let count = |file: PathBuf| {
-            let text = fs::read_to_string(file).ok()?;
-            let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
-            line.trim().parse::<u64>().ok()
-        };
-        let groups = self.pod_dirs(pod).into_iter().flat_map(|dir| {
-            let names: Vec<String> = children(&dir).into_iter().filter(ours).collect();
-            names.into_iter().map(move |name| dir.join(name))
+    /// How many processes of a container the kernel has killed for memory; `None` once its group is gone, which
+    /// under systemd is as soon as its last process has ended.
+    pub fn oom_kills(&self, pod: &PodUid, container: &ContainerId) -> Option<u64> {
+        let groups = self.container_groups(pod);
+        let own = groups.iter().filter(|group| {
+            group
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().contains(container.as_str()))
         });
-        let files = groups
-            .flat_map(|group| ["memory.events", "memory.oom_control"].map(|file| group.join(file)));
-        files.filter_map(count).max().unwrap_or(0)
+        own.filter_map(|group| oom_kills_in(group)).max()
     }
 
-    /// Every pod that has a group, whether it should or not.
+    /// How many processes the kernel has killed for memory in those of the pod's groups that are gone: the pod's own
+    /// count goes on. Only the unified hierarchy counts that way.
+    pub fn oom_kills_of_the_gone(&self, pod: &PodUid) -> u64 {
+        let all: u64 = self.pod_dirs(pod).iter().filter_map(|dir| oom_kills_in(dir)).sum();
+        let there: u64 =
+            self.container_groups(pod).iter().filter_map(|group| oom_kills_in(group)).sum();
+        all.saturating_sub(there)
+    }
+
+    /// The groups right below the pod's.
+    fn container_groups(&self, pod: &PodUid) -> Vec<PathBuf> {
+        let below = |dir: PathBuf| children(&dir).into_iter().map(move |name| dir.join(name));
+        self.pod_dirs(pod).into_iter().flat_map(below).collect()
+    }
+
+    /// Every pod that has a group, of either driver, whether it should or not.
     pub fn pods(&self) -> Vec<PodUid> {
         let mut found = BTreeSet::new();
         for root in self.hierarchies.roots() {
-            for name in children(&root.join(self.parent_group())) {
-                found.extend(match &self.systemd {
-                    Some(systemd) => systemd.pod_of(&name),
-                    None => name.strip_prefix("pod").map(PodUid::new),
-                });
+            let plain = children(&root.join(&self.parent));
+            found.extend(plain.iter().filter_map(|name| name.strip_prefix("pod").map(PodUid::new)));
+            if let Some(systemd) = &self.systemd {
+                let slices = children(&root.join(systemd.parent_path()));
+                found.extend(slices.iter().filter_map(|name| systemd.pod_of(name)));
             }
         }
         found.into_iter().collect()
@@ -249,11 +268,9 @@ impl Cgroups {
 
     /// Removes the group above all pods where it is empty: an agent without pods leaves the machine as it found it.
     pub fn remove_parent(&self) {
-        if self.systemd.is_none() {
-            for root in self.hierarchies.roots() {
-                // A pod that still runs keeps it; that is as it should be.
-                let _ = fs::remove_dir(root.join(&self.parent));
-            }
+        for root in self.hierarchies.roots() {
+            // A pod that still runs keeps it; that is as it should be.
+            let _ = fs::remove_dir(root.join(&self.parent));
         }
     }
 
@@ -262,18 +279,13 @@ impl Cgroups {
         format!("{}/pod{pod}", self.parent)
     }
 
-    /// The group above all pods below a hierarchy's root.
-    fn parent_group(&self) -> PathBuf {
-        self.systemd.as_ref().map_or_else(|| PathBuf::from(&self.parent), Systemd::parent_path)
-    }
-
-    /// The pod's group in every hierarchy, whether it is there or not.
+    /// The pod's group in every hierarchy, as either driver names it, whether it is there or not.
     fn pod_dirs(&self, pod: &PodUid) -> Vec<PathBuf> {
-        let group = match &self.systemd {
-            Some(systemd) => systemd.parent_path().join(systemd.slice(pod)),
-            None => PathBuf::from(self.pod_group(pod)),
-        };
-        self.hierarchies.roots().into_iter().map(|root| root.join(&group)).collect()
+        let slice = self.systemd.as_ref().map(|of| of.parent_path().join(of.slice(pod)));
+        let groups: Vec<PathBuf> =
+            slice.into_iter().chain([PathBuf::from(self.pod_group(pod))]).collect();
+        let roots = self.hierarchies.roots().into_iter();
+        roots.flat_map(|root| groups.iter().map(|group| root.join(group))).collect()
     }
 }
 
@@ -314,6 +326,15 @@ pub(super) fn make_group(dir: &Path) -> Result<(), CgroupError> {
         }
     }
     failed("create", dir, result)
+}
+
+/// How many processes the kernel has killed for memory in a group, as either interface tells it.
+fn oom_kills_in(group: &Path) -> Option<u64> {
+    ["memory.events", "memory.oom_control"].iter().find_map(|file| {
+        let text = fs::read_to_string(group.join(file)).ok()?;
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
+        count.trim().parse().ok()
+    })
 }
 
 /// The names of the groups right below one.

@@ -130,14 +130,58 @@ fn a_pod_that_lives_is_not_removed_and_its_processes_are_named() {
 fn containers_lie_below_their_pod_in_either_drivers_words() {
     let (pod, container) = (PodUid::new("a-b"), ContainerId::new("c0ffee"));
     let hierarchies = Hierarchies::V2(ROOT.into());
-    let plain = Cgroups { hierarchies, parent: "podward".into(), systemd: None };
+    let plain =
+        Cgroups { hierarchies, parent: "podward".into(), driver: Driver::Cgroupfs, systemd: None };
     assert_eq!(plain.container_path(&pod, &container), "/podward/poda-b/c0ffee");
-    assert_eq!(plain.driver(), Driver::Cgroupfs);
-    let systemd = Cgroups { systemd: Some(Systemd::new("podward")), ..plain };
+    let systemd = Some(Systemd::new("podward"));
+    let aside = Cgroups { systemd: systemd.clone(), ..plain.clone() };
+    assert_eq!(aside.container_path(&pod, &container), "/podward/poda-b/c0ffee");
+    let systemd = Cgroups { driver: Driver::Systemd, systemd, ..plain };
     assert_eq!(systemd.container_path(&pod, &container), "podward-poda_b.slice:podward:c0ffee");
+    // Whoever makes groups now, those of the other driver are killed and removed as well.
+    let both =
+        ["podward.slice/podward-poda_b.slice", "podward/poda-b"].map(|at| Path::new(ROOT).join(at));
+    assert_eq!(systemd.pod_dirs(&pod), both);
+    assert_eq!(aside.pod_dirs(&pod), both);
+}
+
+#[test]
+fn kills_for_memory_are_known_also_after_systemd_took_the_scope_away() {
+    let root = tempfile::tempdir().unwrap();
+    let (pod, container) = (PodUid::new("a"), ContainerId::new("c0ffee"));
+    let cgroups = Cgroups {
+        hierarchies: Hierarchies::V2(root.path().to_owned()),
+        parent: "podward".into(),
+        driver: Driver::Systemd,
+        systemd: Some(Systemd::new("podward")),
+    };
+    let slice = root.path().join("podward.slice/podward-poda.slice");
+    let write = |dir: &Path, kills: u64| {
+        fs::create_dir_all(dir).unwrap();
+        fs::write(dir.join("memory.events"), format!("oom 9\noom_kill {kills}\n")).unwrap();
+    };
     assert_eq!(
-        systemd.pod_dirs(&pod),
-        [Path::new("/sys/fs/cgroup/podward.slice/podward-poda_b.slice")]
+        (cgroups.oom_kills(&pod, &container), cgroups.oom_kills_of_the_gone(&pod)),
+        (None, 0)
+    );
+    // Two kills of an earlier attempt, one of a container that lives, none yet of this one.
+    write(&slice, 3);
+    write(&slice.join("podward-0ther.scope"), 1);
+    write(&slice.join("podward-c0ffee.scope"), 0);
+    assert_eq!(
+        (cgroups.oom_kills(&pod, &container), cgroups.oom_kills_of_the_gone(&pod)),
+        (Some(0), 2)
+    );
+    write(&slice, 4);
+    write(&slice.join("podward-c0ffee.scope"), 1);
+    assert_eq!(
+        (cgroups.oom_kills(&pod, &container), cgroups.oom_kills_of_the_gone(&pod)),
+        (Some(1), 2)
+    );
+    fs::remove_dir_all(slice.join("podward-c0ffee.scope")).unwrap();
+    assert_eq!(
+        (cgroups.oom_kills(&pod, &container), cgroups.oom_kills_of_the_gone(&pod)),
+        (None, 3)
     );
 }
 
