@@ -98,7 +98,8 @@ restart_containerd() {
   before=$(wc -l <"$log")
   until_true 20 longer_than "$log" $((before + 2)) || why "logs stop with containerd: $before lines"
 }
-restart_both() { systemctl restart podward && restart_containerd; }
+# The agent answers before it has taken stock of its pods.
+restart_both() { systemctl restart podward && becomes_running best && restart_containerd; }
 attempts() { pod "$1" | jq '.status.containerStatuses[0].restartCount'; }
 runs_at_attempt() { running "$1" && [ "$(attempts "$1")" = "$2" ]; }
 ends_are_seen() {
