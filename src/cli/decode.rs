@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::base::fault::Fault;
 use crate::cli::documents::{Document, scalar_texts, yaml};
+use crate::spec::entry_path;
 
 /// The form of a field.
 #[derive(Debug)]
@@ -173,7 +174,7 @@ impl Decoder<'_> {
             let text = self.document.text?;
             let whole: Value = match self.document.item {
                 None => return scalar_texts(text, &self.document.value),
-                Some(_) => yaml(text).ok()?,
+                Some(_) => yaml(text)?,
             };
             scalar_texts(text, &whole)
         });
@@ -254,7 +255,7 @@ impl Decoder<'_> {
             match step {
                 Step::Field(name) if path.is_empty() => path.push_str(name),
                 Step::Field(name) => path.extend([".", name]),
-                Step::Key(key) => path.extend(["[", key, "]"]),
+                Step::Key(key) => path = entry_path(&path, key),
                 Step::Index(index) => path.extend(["[", &index.to_string(), "]"]),
             }
         }

@@ -8,9 +8,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::Value;
-use serde_saphyr::{DuplicateKeyPolicy, Options, with_deserializer_from_str_with_options};
+use serde_saphyr::with_deserializer_from_str_with_options;
 
 use crate::base::fault::Fault;
+use crate::spec::{self, MAX_DOCUMENTS, ParseFault, Piece};
 
 /// One object of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,106 +34,61 @@ pub struct Document<'a> {
 
 /// All objects of a file, and what cannot be read in it.
 pub fn read<'a>(origin: &str, bytes: &'a [u8]) -> (Vec<Document<'a>>, Vec<Fault>) {
-    let text = match str::from_utf8(bytes) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
-        Err(error) => {
-            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
-            let problem = "the file is not UTF-8 text";
-            let fault = Fault::of_file(origin, problem, "give a YAML or JSON file in UTF-8");
-            return (Vec::new(), vec![Fault { line: Some(line + 1), ..fault }]);
-        }
+    let text = match spec::decode(origin, bytes) {
+        Ok(text) => text,
+        Err(fault) => return (Vec::new(), vec![*fault]),
     };
     let (mut documents, mut faults) = (Vec::new(), Vec::new());
-    if let Some(values) = json(text) {
-        for (index, value) in values.into_iter().enumerate() {
-            flatten(Piece { line: 1, text }, index + 1, value, None, &mut documents);
+    if let Some(values) = spec::json(text) {
+        for (index, (line, value)) in values.into_iter().enumerate() {
+            flatten(Piece { line, text }, index + 1, value, None, &mut documents);
         }
-        return (documents, faults);
+    } else {
+        let mut index = 0;
+        for piece in spec::pieces(text) {
+            // Of a key given twice the last counts, as for a cluster's command line.
+            match spec::yaml(&piece, true) {
+                Ok(Value::Null) => {}
+                Ok(value) => {
+                    index += 1;
+                    flatten(piece, index, value, Some(piece.text), &mut documents);
+                }
+                Err(fault) => {
+                    index += 1;
+                    faults.push(syntax_fault(origin, index, &fault));
+                }
+            }
+            if documents.len().max(faults.len()) > MAX_DOCUMENTS {
+                break;
+            }
+        }
     }
-    let mut index = 0;
-    for piece in pieces(text) {
-        match yaml(piece.text) {
-            Ok(Value::Null) => {}
-            Ok(value) => {
-                index += 1;
-                flatten(piece, index, value, Some(piece.text), &mut documents);
-            }
-            Err(error) => {
-                index += 1;
-                faults.push(syntax_fault(origin, index, piece.line, &error));
-            }
-        }
+    if documents.len().max(faults.len()) > MAX_DOCUMENTS {
+        documents.truncate(MAX_DOCUMENTS);
+        faults.truncate(MAX_DOCUMENTS);
+        faults.push(spec::too_many(origin));
     }
     (documents, faults)
 }
 
 /// The fault of a document that is no YAML.
-fn syntax_fault(origin: &str, index: usize, first: usize, error: &serde_saphyr::Error) -> Fault {
-    let within = error.location().and_then(|at| usize::try_from(at.line()).ok()).unwrap_or(1);
-    let problem = format!("cannot be read as YAML: {}", error.without_snippet());
-    let fault = Fault::of_file(origin, problem, "mend the syntax there or just above");
-    Fault { document: Some(index), line: Some(first + within.max(1) - 1), ..fault }
-}
-
-/// The values of a JSON text, of which several may follow each other; `None` when it is not JSON.
-fn json(text: &str) -> Option<Vec<Value>> {
-    if !text.trim_start().starts_with(['{', '[']) {
-        return None;
-    }
-    serde_json::Deserializer::from_str(text).into_iter().collect::<Result<_, _>>().ok()
-}
-
-/// How Kubernetes reads YAML: version 1.1, and of a key given twice the last counts.
-fn options() -> Options {
-    serde_saphyr::options! {
-        legacy_octal_numbers: true,
-        duplicate_keys: DuplicateKeyPolicy::LastWins,
-        with_snippet: false,
-    }
+fn syntax_fault(origin: &str, index: usize, fault: &ParseFault) -> Fault {
+    let whole = Fault::of_file(origin, &fault.problem, &fault.remedy);
+    Fault { document: Some(index), line: Some(fault.line), ..whole }
 }
 
 /// One YAML document as a value.
-pub fn yaml(text: &str) -> Result<Value, serde_saphyr::Error> {
-    serde_saphyr::from_str_with_options(text, options())
+pub fn yaml(text: &str) -> Option<Value> {
+    spec::yaml(&Piece { line: 1, text }, true).ok()
 }
 
 /// The texts of all numbers and booleans of a document, in the form of its value: `08` and `y` are
 /// lost in the value itself.
 pub fn scalar_texts(text: &str, value: &Value) -> Option<Value> {
-    with_deserializer_from_str_with_options(text, options(), |yaml| Texts(value).deserialize(yaml))
-        .ok()
-}
-
-/// A document's text in its file.
-#[derive(Debug, Clone, Copy)]
-struct Piece<'a> {
-    /// The line on which it begins, from 1.
-    line: usize,
-    /// The text.
-    text: &'a str,
-}
-
-/// Cuts a file at its `---` lines, so that one bad document does not hide the others.
-fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
-    let (mut start, mut first_line) = (0, 1);
-    // Comments and directives before a first `---` belong to the document behind it.
-    let mut closed = false;
-    let mut offset = 0;
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        let marker = line
-            .strip_prefix("---")
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
-        let bare = line.trim();
-        if marker && closed {
-            pieces.push(Piece { line: first_line, text: &text[start..offset] });
-            (start, first_line) = (offset, number + 1);
-        }
-        closed |= marker || !(bare.is_empty() || bare.starts_with(['#', '%']));
-        offset += line.len();
-    }
-    pieces.push(Piece { line: first_line, text: &text[start..] });
-    pieces
+    with_deserializer_from_str_with_options(text, spec::options(true), |yaml| {
+        Texts(value).deserialize(yaml)
+    })
+    .ok()
 }
 
 /// Adds a document, or each object of a list.

@@ -4,6 +4,7 @@
 mod agent;
 mod client;
 mod completion;
+mod contents;
 mod daemon_set_row;
 mod decode;
 mod delete;

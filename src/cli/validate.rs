@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -12,9 +11,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::base::{fault::Fault, ids::SetKey};
-use crate::spec::{
-    Document, FieldUse, FieldValidation, MAX_BYTES, Outcome, Reading, Support, read, too_large,
-};
+use crate::spec::{Document, FieldUse, FieldValidation, Outcome, Reading, Support, read};
+
+use super::contents;
 
 /// What `podward validate` is told.
 #[derive(Debug, Args)]
@@ -71,7 +70,7 @@ fn expand(argument: &Path) -> Vec<Result<PathBuf, Fault>> {
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect());
     let mut files = match entries {
         Ok(entries) => entries,
-        Err(error) => return vec![Err(unreadable(&shown, &error))],
+        Err(error) => return vec![Err(contents::unreadable(&shown, &error))],
     };
     files.retain(|path| is_manifest(path));
     files.sort();
@@ -93,56 +92,18 @@ fn is_manifest(path: &Path) -> bool {
 
 /// Reads one file, or standard input.
 fn reading(path: &Path, validation: FieldValidation) -> (String, Reading) {
-    let (origin, bytes) = if path == Path::new("-") {
-        ("standard input".to_owned(), limited(io::stdin().lock(), None))
-    } else {
-        let file = File::open(path);
-        let bytes = file.and_then(|file| {
-            let metadata = file.metadata()?;
-            limited(file, metadata.is_file().then_some(metadata.len()))
-        });
-        (path.display().to_string(), bytes)
-    };
-    match bytes {
-        Ok(Ok(bytes)) => {
+    match contents::of(path) {
+        Ok((origin, bytes)) => {
             let reading = read(&origin, &bytes, validation);
             (origin, reading)
         }
-        Ok(Err(size)) => faulty(too_large(&origin, size)),
-        Err(error) => faulty(unreadable(&origin, &error)),
+        Err(fault) => faulty(fault),
     }
-}
-
-/// The bytes of a file, or its size when it has too many; never more than the limit is held.
-fn limited(file: impl Read, known: Option<u64>) -> io::Result<Result<Vec<u8>, u64>> {
-    let limit = MAX_BYTES as u64;
-    if let Some(size) = known.filter(|size| *size > limit) {
-        return Ok(Err(size));
-    }
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    let size = bytes.len() as u64;
-    Ok(if size > limit { Err(size) } else { Ok(bytes) })
 }
 
 /// A file of which nothing is known but a fault.
 fn faulty(fault: Fault) -> (String, Reading) {
     (fault.origin.clone(), Reading { faults: vec![fault], documents: Vec::new() })
-}
-
-/// The fault of a file that cannot be read.
-fn unreadable(origin: &str, error: &io::Error) -> Fault {
-    let remedy = match error.kind() {
-        io::ErrorKind::NotFound => "check the path; a symbolic link may point to nothing",
-        io::ErrorKind::PermissionDenied => "run as root, or let this user read it",
-        io::ErrorKind::NotADirectory => "check the path; a part of it is no directory",
-        // Too many levels of symbolic links; its kind is not stable yet.
-        _ if error.raw_os_error() == Some(nix::libc::ELOOP) => {
-            "its symbolic links lead in a circle; point them to a file"
-        }
-        _ => "check the disk and the file",
-    };
-    Fault::of_file(origin, format!("cannot be read: {error}"), remedy)
 }
 
 /// Rejects sets that an earlier file describes already.

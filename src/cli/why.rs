@@ -1,14 +1,14 @@
 //! `podward why`: whether a set belongs on a node, clause by clause.
 
 use std::fmt::Write as _;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 
 use crate::base::fault::Fault;
 use crate::base::ids::SetKey;
-use crate::cli::{decode, documents};
+use crate::cli::{contents, decode, documents};
 use crate::node::eligibility::id;
 use crate::node::{Node, Report, eligibility};
 
@@ -20,6 +20,9 @@ const SET_WORDS: [&str; 5] = ["ds", "daemonset", "daemonsets", "daemonset.apps",
 const POD_PATH: &str = "spec.template.spec.";
 /// And those below the required node affinity.
 const REQUIRED_PATH: &str = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution";
+
+/// How many other objects are named where the one looked for is missing.
+const SHOWN_KINDS: usize = 5;
 
 /// Arguments of `podward why`.
 #[derive(Debug, Clone, clap::Args)]
@@ -93,20 +96,23 @@ pub fn answer_of_files(
     answers: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> io::Result<u8> {
-    let mut contents = Vec::new();
+    let mut read = Vec::new();
     for path in [file, node] {
-        match contents_of(path) {
-            Ok(bytes) => contents.push(bytes),
-            Err(error) => writeln!(errors, "error: {}: cannot be read: {error}", path.display())?,
+        match contents::of(path) {
+            Ok(found) => read.push(found),
+            Err(fault) => writeln!(errors, "error: {fault}")?,
         }
     }
-    let [sets, nodes] = contents.as_slice() else {
+    let [(set_origin, sets), (node_origin, nodes)] = read.as_slice() else {
         return Ok(1);
     };
-    let names = (file.display().to_string(), node.display().to_string());
-    let answer = evaluate((&names.0, sets), (&names.1, nodes));
+    let answer = evaluate((set_origin, sets), (node_origin, nodes));
     // A fault is told once, as the error that it is.
-    let of_validation = if answer.faults.is_empty() { validation(&names.0, sets) } else { vec![] };
+    let mut of_validation =
+        if answer.faults.is_empty() { validation(set_origin, sets) } else { vec![] };
+    // What was taken as it was meant is told once, with what it was taken for.
+    let told = |fault: &Fault| answer.warnings.iter().any(|warning| warning.path == fault.path);
+    of_validation.retain(|fault| fault.path.is_empty() || !told(fault));
     for warning in of_validation.iter().chain(&answer.warnings) {
         writeln!(errors, "warning: {warning}")?;
     }
@@ -128,16 +134,6 @@ pub fn answer_of_files(
 /// A report or a list of them as indented JSON.
 fn pretty(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).expect("texts, numbers and lists are always JSON")
-}
-
-/// A file's bytes, or those of standard input.
-fn contents_of(path: &Path) -> io::Result<Vec<u8>> {
-    if path != Path::new("-") {
-        return std::fs::read(path);
-    }
-    let mut bytes = Vec::new();
-    io::stdin().read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The answers for two files, and what is wrong with these.
@@ -208,13 +204,17 @@ fn take(
     if unreadable || documents.iter().any(|document| wanted(&document)) {
         return;
     }
-    let others: Vec<String> = documents
+    let mut others: Vec<String> = documents
         .iter()
+        .take(SHOWN_KINDS)
         .map(|document| match (document.api_version.as_str(), document.kind.as_str()) {
             ("", "") => "a document without apiVersion and kind".to_owned(),
             (version, kind) => format!("apiVersion {version:?} kind {kind:?}"),
         })
         .collect();
+    if documents.len() > SHOWN_KINDS {
+        others.push(format!("and {} more", documents.len() - SHOWN_KINDS));
+    }
     let holds = if others.is_empty() { "nothing".to_owned() } else { others.join(", ") };
     let problem = format!("holds no {kind} but {holds}");
     let remedy = format!("give a file with `apiVersion: {}` and `kind: {kind}`", versions[0]);

@@ -127,7 +127,8 @@ fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut bytes = Vec::new();
+    let size = metadata.len().min(READ_LIMIT);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     File::open(path)?.take(READ_LIMIT).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }

@@ -14,10 +14,14 @@ use crate::base::fault::Fault;
 /// The largest file that is read: 4 MiB.
 pub const MAX_BYTES: usize = 4 << 20;
 
+/// The most objects that one file may hold.
+pub const MAX_DOCUMENTS: usize = 5_000;
+
 /// The deepest nesting of a document; Kubernetes' own objects stay below forty.
 const MAX_DEPTH: usize = 64;
 
 /// One document's text.
+#[derive(Debug, Clone, Copy)]
 pub struct Piece<'a> {
     /// The line of the file that it begins on, from 1.
     pub line: usize,
@@ -41,6 +45,12 @@ pub struct ParseFault {
 /// The fault of a file that is too large; callers that know the size need not read it first.
 pub fn too_large(origin: &str, size: u64) -> Fault {
     let problem = format!("is {size} bytes large; at most {MAX_BYTES} (4 MiB) are read");
+    Fault::of_file(origin, problem, "split it into several files")
+}
+
+/// The fault of a file with more objects than are read.
+pub fn too_many(origin: &str) -> Fault {
+    let problem = format!("holds more than {MAX_DOCUMENTS} objects; the rest is not read");
     Fault::of_file(origin, problem, "split it into several files")
 }
 
@@ -156,7 +166,7 @@ fn is_bare_marker(line: &str) -> bool {
 /// Reads one piece; a repeated key is a fault, or its last value wins when `lenient`.
 pub fn yaml(piece: &Piece<'_>, lenient: bool) -> Result<Value, ParseFault> {
     serde_saphyr::from_str_with_options::<Value>(piece.text, options(lenient))
-        .map_err(|error| explained(&error, piece.line))
+        .map_err(|error| explained(&error, piece))
 }
 
 /// How YAML is read: as Kubernetes does, within bounds of time and memory.
@@ -181,7 +191,7 @@ pub fn options(lenient: bool) -> Options {
 }
 
 /// A parser's error in our words.
-fn explained(error: &Error, first_line: usize) -> ParseFault {
+fn explained(error: &Error, piece: &Piece<'_>) -> ParseFault {
     let line = error.location().and_then(|location| usize::try_from(location.line()).ok());
     let mut cause = error.without_snippet();
     while let Error::AliasError { error, .. } = cause {
@@ -193,6 +203,10 @@ fn explained(error: &Error, first_line: usize) -> ParseFault {
             (format!("the key {key} stands twice in one mapping"), "keep one of them")
         }
         Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(),
+        // Without an alias nothing unfolds: there is just very much of it.
+        Error::Budget { .. } if !piece.text.contains('*') => {
+            ("holds too many values".to_owned(), "split it, or write a plainer document")
+        }
         Error::Budget { .. } => unfolding(),
         Error::AliasReplayLimitExceeded { .. } | Error::AliasExpansionLimitExceeded { .. } => {
             unfolding()
@@ -204,10 +218,13 @@ fn explained(error: &Error, first_line: usize) -> ParseFault {
         Error::NonFiniteFloat { value, .. } => {
             (format!("{value} is a number without end"), "write it in quotes if it is a string")
         }
-        other => syntax(&other.to_string()),
+        other => {
+            let at = line.unwrap_or(1).max(1) - 1;
+            syntax(&other.to_string(), piece.text.lines().nth(at).unwrap_or_default())
+        }
     };
     ParseFault {
-        line: first_line + line.unwrap_or(1).max(1) - 1,
+        line: piece.line + line.unwrap_or(1).max(1) - 1,
         problem,
         remedy: remedy.to_owned(),
         duplicate: matches!(cause, Error::DuplicateMappingKey { .. }),
@@ -229,14 +246,20 @@ fn unfolding() -> Explanation {
     (problem, "write a plainer document, with fewer aliases")
 }
 
-/// What is said of text that is no YAML.
-fn syntax(text: &str) -> Explanation {
+/// What is said of text that is no YAML; `line` is the one on which it was noticed.
+fn syntax(text: &str, line: &str) -> Explanation {
     if text.contains("recursion limit") {
         return too_deep();
     }
     let text = text.split(" at line ").next().unwrap_or_default();
-    let remedy = if text.contains("tab") {
+    let remedy = if line.contains("{{") || line.contains("{%") {
+        "this is a template; render it first, for example with `helm template`"
+    } else if ["<<<<<<<", "=======", ">>>>>>>"].iter().any(|mark| line.starts_with(mark)) {
+        "a merge was left unfinished; keep one of the two sides"
+    } else if text.contains("tabs disallowed") {
         "indent with spaces"
+    } else if text.contains("unexpected character") {
+        "write the value in quotes"
     } else {
         "mend the YAML on this line or just above it"
     };

@@ -2,12 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::spec::report::Report;
+use crate::spec::{kinds::holds_sets, report::Report};
 
 /// Brings a DaemonSet of any version to apps/v1, with a warning when it was of another one.
 pub fn to_apps_v1(object: &mut Map<String, Value>, report: &mut Report) {
     let version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if version == "apps/v1" {
+    object.insert("apiVersion".to_owned(), json!("apps/v1"));
+    // One that never was is a fault already, and the rest is read as it is written today.
+    if version == "apps/v1" || !holds_sets(&version) {
         return;
     }
     report.warn(
@@ -16,7 +18,6 @@ pub fn to_apps_v1(object: &mut Map<String, Value>, report: &mut Report) {
         "Kubernetes no longer serves this version; it is read as apps/v1 with the defaults of old",
         "write apiVersion: apps/v1",
     );
-    object.insert("apiVersion".to_owned(), json!("apps/v1"));
     if version == "extensions/v1beta1"
         && let Some(Value::Object(spec)) = object.get_mut("spec")
     {

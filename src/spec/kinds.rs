@@ -10,7 +10,8 @@ pub fn holds_sets(api_version: &str) -> bool {
 /// Whether an apiVersion beside `kind: DaemonSet` is a mistake, not another project's kind of that name.
 pub fn mistaken(api_version: &str) -> bool {
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    !holds_sets(api_version)
+    !api_version.is_empty()
+        && !holds_sets(api_version)
         && (matches!(group, "" | "apps" | "extensions")
             || nearest(api_version, ["apps/v1"]).is_some())
 }

@@ -1,6 +1,6 @@
 //! The line of a field, found by a second look at the text when there is something to say about it.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use serde::{
     Deserialize, Deserializer,
@@ -11,34 +11,51 @@ use serde_saphyr::Spanned;
 use crate::spec::{bytes, shape::entry_path};
 
 /// The lines of one document's fields.
-pub struct Lines {
+pub struct Lines<'t> {
+    /// The document's text.
+    text: &'t str,
     /// The document, or nothing when it cannot be read.
     root: Option<Tree>,
     /// The line of the file that it begins on.
     first: usize,
 }
 
-impl Lines {
+impl<'t> Lines<'t> {
     /// Reads a document's text once more for its lines.
-    pub fn of(text: &str, first: usize) -> Self {
+    pub fn of(text: &'t str, first: usize) -> Self {
         let options = bytes::options(true);
-        Self { root: serde_saphyr::from_str_with_options(text, options).ok(), first }
+        Self { text, root: serde_saphyr::from_str_with_options(text, options).ok(), first }
     }
 
     /// The line of a field, or of the nearest thing around it.
     pub fn line(&self, path: &str) -> usize {
-        let mut line = 1;
+        let line = self.walk(path).0.map_or(1, |place| place.line);
+        self.first + line.max(1) - 1
+    }
+
+    /// A scalar as it was written: `y`, `0644` and `1.10` say more than `true`, `420` and `1.1`.
+    pub fn written(&self, path: &str) -> Option<&'t str> {
+        let (Some(place), "") = self.walk(path) else {
+            return None;
+        };
+        let Tree::Scalar(span) = &place.tree else {
+            return None;
+        };
+        let written = self.text.get(span.clone())?.trim();
+        (!written.is_empty()).then_some(written)
+    }
+
+    /// The last place on the way along a path, and what of the path was not found.
+    fn walk<'a, 'p>(&'a self, path: &'p str) -> (Option<&'a Place>, &'p str) {
+        let mut last = None;
         let mut tree = self.root.as_ref();
         let mut rest = path;
-        while let Some(here) = tree {
-            let Some((below, after)) = here.step(rest) else {
-                break;
-            };
-            line = below.line;
+        while let Some((below, after)) = tree.and_then(|tree| tree.step(rest)) {
+            last = Some(below);
             tree = Some(&below.tree);
             rest = after;
         }
-        self.first + line.max(1) - 1
+        (last, rest)
     }
 }
 
@@ -49,8 +66,8 @@ enum Tree {
     Mapping(Vec<(String, Place)>),
     /// A list.
     List(Vec<Place>),
-    /// Anything else.
-    Scalar,
+    /// Anything else, with its bytes of the text.
+    Scalar(Range<usize>),
 }
 
 /// A value's place.
@@ -77,7 +94,7 @@ impl Tree {
                 let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
                 Some((items.get(index.parse::<usize>().ok()?)?, rest))
             }
-            Self::Scalar => None,
+            Self::Scalar(_) => None,
         }
     }
 }
@@ -95,7 +112,7 @@ struct TreeVisitor;
 macro_rules! scalars {
     ($($visit:ident: $type:ty),*) => {
         $(fn $visit<E: de::Error>(self, _: $type) -> Result<Tree, E> {
-            Ok(Tree::Scalar)
+            Ok(Tree::Scalar(0..0))
         })*
     };
 }
@@ -110,17 +127,17 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+        Ok(Tree::Scalar(0..0))
     }
 
     fn visit_none<E: de::Error>(self) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+        Ok(Tree::Scalar(0..0))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element::<Spanned<Tree>>()? {
-            list.push(Place { line: line_of(&item), tree: item.value });
+            list.push(Place { line: line_of(&item), tree: spanned(item) });
         }
         Ok(Tree::List(list))
     }
@@ -129,9 +146,23 @@ impl<'de> Visitor<'de> for TreeVisitor {
         let mut fields = Vec::new();
         while let Some(key) = entries.next_key::<Spanned<String>>()? {
             let line = line_of(&key);
-            fields.push((key.value, Place { line, tree: entries.next_value()? }));
+            let tree = spanned(entries.next_value::<Spanned<Tree>>()?);
+            fields.push((key.value, Place { line, tree }));
         }
         Ok(Tree::Mapping(fields))
+    }
+}
+
+/// A tree; a scalar gets its bytes. An alias has none of its own.
+fn spanned(read: Spanned<Tree>) -> Tree {
+    let span = read.referenced.span();
+    match (read.value, span.byte_offset(), span.byte_len()) {
+        (Tree::Scalar(_), Some(start), Some(length)) if read.referenced == read.defined => {
+            let start = usize::try_from(start).unwrap_or(usize::MAX);
+            let length = usize::try_from(length).unwrap_or(0);
+            Tree::Scalar(start..start.saturating_add(length))
+        }
+        (tree, ..) => tree,
     }
 }
 

@@ -5,6 +5,7 @@ mod convert;
 mod defaults;
 mod document;
 mod hash;
+mod identity;
 mod kinds;
 mod lines;
 #[cfg(test)]
@@ -36,11 +37,15 @@ mod validate_volume;
 #[cfg(test)]
 mod tests;
 
-pub use bytes::{MAX_BYTES, too_large};
+pub use bytes::{
+    MAX_BYTES, MAX_DOCUMENTS, ParseFault, Piece, decode, json, options, pieces, too_large,
+    too_many, yaml,
+};
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
 #[cfg(test)]
 pub use markdown::markdown;
 pub use read::read;
+pub use shape::entry_path;
 pub use table::Support;
 #[cfg(test)]
 pub use table::known_paths;

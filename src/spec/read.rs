@@ -11,16 +11,17 @@ use crate::spec::{
     convert, defaults,
     document::{Document, FieldValidation, Outcome, Reading, Set},
     hash::template_hash,
+    identity::{guess, identified, is_set, key_of, name_of},
     kinds,
     lines::Lines,
-    report::{Report, type_of},
+    report::{Report, shown, type_of},
     shape,
     table::Support,
     validate::validate,
 };
 
-/// The most objects that one file may hold.
-const MAX_DOCUMENTS: usize = 5_000;
+/// The most values that one set may hold: published ones have some hundreds.
+const MAX_VALUES: usize = 10_000;
 
 /// Reads a file: every document of it with all its faults, whatever the bytes are.
 pub fn read(origin: &str, bytes: &[u8], validation: FieldValidation) -> Reading {
@@ -72,11 +73,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Whether no more is read; says so once.
     fn full(&mut self) -> bool {
-        let full = self.reading.documents.len() >= MAX_DOCUMENTS;
+        let full = self.reading.documents.len() >= bytes::MAX_DOCUMENTS;
         if full && self.reading.faults.is_empty() {
-            let problem = format!("holds more than {MAX_DOCUMENTS} objects; the rest is not read");
-            let fault = Fault::of_file(self.origin, problem, "split it into several files");
-            self.reading.faults.push(fault);
+            self.reading.faults.push(bytes::too_many(self.origin));
         }
         full
     }
@@ -187,7 +186,8 @@ impl Reader<'_> {
     fn items(&mut self, list: &mut Map<String, Value>, source: &Source<'_>) {
         match list.remove("items") {
             Some(Value::Array(items)) => {
-                for (index, item) in items.into_iter().enumerate() {
+                for (index, mut item) in items.into_iter().enumerate() {
+                    name_kind(&mut item, list);
                     let prefix = format!("{}items[{index}].", source.prefix);
                     let (text, line) = (source.text, source.line);
                     self.value(item, &Source { text, line, prefix });
@@ -208,7 +208,7 @@ impl Reader<'_> {
         let remedy = "begin with apiVersion: apps/v1 and kind: DaemonSet";
         report.fault(path, value, problem, remedy);
         document.faults = report.faults;
-        place(&mut document, source);
+        place(&mut document, source, &[]);
         self.reading.documents.push(document);
     }
 
@@ -222,18 +222,18 @@ impl Reader<'_> {
         let key = key_of(&object);
         document.name = name_of(&object);
         document.key = key.filter(|_| document.kind == "DaemonSet");
-        if identified(&object, &document, &mut report) {
-            if document.kind == "DaemonSet" && kinds::holds_sets(&document.api_version) {
-                self.set(object, &mut document, &mut report);
-            } else {
-                let reason = kinds::ignored(&document.api_version, &document.kind);
-                document.outcome = Outcome::Ignored { reason };
-                document.key = None;
-            }
+        let identified = identified(&object, &document, &mut report);
+        if is_set(&document, identified) {
+            // One that is badly marked is read on: all its faults at once.
+            self.set(object, &mut document, &mut report);
+        } else if identified {
+            let reason = kinds::ignored(&document.api_version, &document.kind);
+            document.outcome = Outcome::Ignored { reason };
+            document.key = None;
         }
         document.faults = report.faults;
         document.warnings = report.warnings;
-        place(&mut document, source);
+        place(&mut document, source, &report.unquoted);
         self.reading.documents.push(document);
     }
 
@@ -252,6 +252,12 @@ impl Reader<'_> {
             } else {
                 self.seen.insert(key.clone(), document.index);
             }
+        }
+        let values = object.values().map(count).sum::<usize>();
+        if values > MAX_VALUES {
+            let problem = format!("holds {values} values; at most {MAX_VALUES} are read");
+            report.fault("", &Value::Null, problem, "write a plainer set");
+            return;
         }
         convert::to_apps_v1(&mut object, report);
         document.fields = shape::walk(&mut object, report);
@@ -280,8 +286,21 @@ impl Reader<'_> {
     }
 }
 
-/// Gives each fault its line.
-fn place(document: &mut Document, source: &Source<'_>) {
+/// Tells the item of a typed list, such as a `DaemonSetList`, what it is when it does not say so itself.
+fn name_kind(item: &mut Value, list: &Map<String, Value>) {
+    let of_list = |field: &str| list.get(field).and_then(Value::as_str).unwrap_or_default();
+    let kind = of_list("kind").trim_end_matches("List");
+    let Value::Object(item) = item else {
+        return;
+    };
+    if !kind.is_empty() && !item.contains_key("apiVersion") && !item.contains_key("kind") {
+        item.insert("apiVersion".to_owned(), of_list("apiVersion").into());
+        item.insert("kind".to_owned(), kind.into());
+    }
+}
+
+/// Gives each fault its line, and the text of the file where YAML lost it; `unquoted` says where.
+fn place(document: &mut Document, source: &Source<'_>, unquoted: &[String]) {
     let silent = document.faults.is_empty() && document.warnings.is_empty();
     if silent && source.prefix.is_empty() {
         return;
@@ -295,88 +314,26 @@ fn place(document: &mut Document, source: &Source<'_>) {
     let lines = Lines::of(text, source.line);
     document.line = lines.line(source.prefix.trim_end_matches('.')).max(source.line);
     for fault in document.faults.iter_mut().chain(&mut document.warnings) {
-        fault.line = Some(lines.line(&format!("{}{}", source.prefix, fault.path)));
+        let path = format!("{}{}", source.prefix, fault.path);
+        fault.line = Some(lines.line(&path));
+        if unquoted.contains(&fault.path)
+            && let Some(written) = lines.written(&path)
+        {
+            fault.value = shown(&Value::String(written.to_owned()));
+            fault.remedy = format!("write it in quotes: \"{}\"", fault.value);
+        }
+        if fault.path.is_empty() {
+            source.prefix.trim_end_matches('.').clone_into(&mut fault.path);
+        }
     }
     document.faults.sort_by_key(|fault| fault.line);
 }
 
-/// Whether a document says what it is; says so if not.
-fn identified(object: &Map<String, Value>, document: &Document, report: &mut Report) -> bool {
-    let before = report.faults.len();
-    for (field, example) in [("apiVersion", "apps/v1"), ("kind", "DaemonSet")] {
-        match object.get(field) {
-            Some(Value::String(text)) if !text.is_empty() => {}
-            Some(value) if !value.is_null() => {
-                report.fault(
-                    field,
-                    value,
-                    "must be a string that is not empty",
-                    format!("write {example}"),
-                );
-            }
-            _ => {
-                let remedy = format!("write {field}: {example}");
-                report.fault(field, &Value::Null, "required field is missing", remedy);
-            }
-        }
+/// How many values there are in a value, itself included.
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(count).sum::<usize>(),
+        Value::Object(fields) => 1 + fields.values().map(count).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
     }
-    let (version, kind) = (document.api_version.as_str(), document.kind.as_str());
-    if kind == "DaemonSet" && kinds::mistaken(version) {
-        let version = Value::String(version.to_owned());
-        report.fault("apiVersion", &version, "has no DaemonSet", "write apps/v1");
-    }
-    if kind != "DaemonSet" && kinds::mistyped(version, kind) {
-        let kind = Value::String(kind.to_owned());
-        report.fault("kind", &kind, "unknown kind", "did you mean DaemonSet?");
-    }
-    report.faults.len() == before
-}
-
-/// Which set an object describes.
-fn key_of(object: &Map<String, Value>) -> Option<SetKey> {
-    let metadata = object.get("metadata")?;
-    let name = metadata.get("name")?.as_str().filter(|name| !name.is_empty())?;
-    let namespace =
-        metadata.get("namespace").and_then(Value::as_str).filter(|name| !name.is_empty());
-    Some(SetKey::new(namespace.unwrap_or("default"), name))
-}
-
-/// The name of any object, for people: with its namespace when it has one.
-fn name_of(object: &Map<String, Value>) -> String {
-    let word = |field: &str| object.get("metadata")?.get(field)?.as_str();
-    match (word("namespace"), word("name")) {
-        (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
-        (None, Some(name)) => name.to_owned(),
-        (_, None) => String::new(),
-    }
-}
-
-/// Which set a text was meant to describe, by its lines alone.
-fn guess(text: &str) -> Option<(String, SetKey)> {
-    let scalar = |line: &str, field: &str| {
-        let value = line.trim().strip_prefix(field)?.strip_prefix(':')?;
-        let value = value.split(" #").next().unwrap_or_default().trim();
-        let value = value.trim_matches(['"', '\'']);
-        (!value.is_empty()).then(|| value.to_owned())
-    };
-    let top = |field: &str| {
-        text.lines()
-            .filter(|line| !line.starts_with([' ', '\t']))
-            .find_map(|line| scalar(line, field))
-    };
-    if top("kind")? != "DaemonSet" {
-        return None;
-    }
-    let metadata = text.lines().skip_while(|line| line.trim_end() != "metadata:").skip(1);
-    let block: Vec<&str> = metadata
-        .take_while(|line| line.starts_with([' ', '\t']) || line.trim().is_empty())
-        .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
-        .collect();
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let first = indent(block.first()?);
-    let own = |field: &str| {
-        block.iter().filter(|line| indent(line) == first).find_map(|line| scalar(line, field))
-    };
-    let namespace = own("namespace").unwrap_or_else(|| "default".to_owned());
-    Some((top("apiVersion").unwrap_or_default(), SetKey::new(namespace, own("name")?)))
 }

@@ -21,6 +21,8 @@ pub struct Report {
     pub validation: FieldValidation,
     /// Paths of values of the wrong type, about which nothing else is worth saying.
     broken: Vec<String>,
+    /// Paths of numbers and booleans that should have been in quotes: YAML lost what was written.
+    pub unquoted: Vec<String>,
     /// Why it is rejected.
     pub faults: Vec<Fault>,
     /// What its author should know.
@@ -35,9 +37,15 @@ impl Report {
             document,
             validation,
             broken: Vec::new(),
+            unquoted: Vec::new(),
             faults: Vec::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// Whether no more faults are told.
+    pub fn is_full(&self) -> bool {
+        self.faults.len() >= MOST
     }
 
     /// Reports a fault; said twice, it counts once.
@@ -48,7 +56,7 @@ impl Report {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        if self.faults.len() >= MOST || self.is_broken(path) {
+        if self.is_full() || self.is_broken(path) {
             return;
         }
         let fault = self.message(path, value, problem.into(), remedy.into());
@@ -87,12 +95,19 @@ impl Report {
             path,
             &Value::Null,
             "required field is missing",
-            format!("give {}", kind.noun()),
+            what_to_give(path).map_or_else(|| format!("give {}", kind.noun()), str::to_owned),
         );
     }
 
+    /// Whether something of the wrong type lies within a path.
+    pub fn holds_broken(&self, path: &str) -> bool {
+        self.broken.iter().any(|broken| {
+            broken.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '[']))
+        })
+    }
+
     /// Whether a path is, or lies within, something of the wrong type.
-    fn is_broken(&self, path: &str) -> bool {
+    pub fn is_broken(&self, path: &str) -> bool {
         self.broken.iter().any(|broken| {
             let rest = path.strip_prefix(broken.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -121,6 +136,9 @@ impl Report {
             _ => format!("write {}", kind.noun()),
         };
         self.fault(path, value, problem, remedy);
+        if matches!(kind, Kind::Text) && matches!(value, Value::Bool(_) | Value::Number(_)) {
+            self.unquoted.push(path.to_owned());
+        }
         if self.broken.len() < MOST {
             self.broken.push(path.to_owned());
         }
@@ -138,6 +156,23 @@ impl Report {
             remedy,
         }
     }
+}
+
+/// What to write where one of the best known fields is missing.
+fn what_to_give(path: &str) -> Option<&'static str> {
+    let pod = path.strip_prefix("spec.template.spec.").unwrap_or_default();
+    Some(match path {
+        "metadata" => "write metadata with a name",
+        "spec.selector" => "write matchLabels with labels of spec.template.metadata.labels",
+        "spec.template" => "describe the pod: its labels and its containers",
+        "spec.template.spec.containers" => "describe at least one container",
+        _ if pod.starts_with("containers[") && pod.ends_with("].name") => "name the container",
+        _ if pod.starts_with("volumes[") && pod.ends_with("].name") => "name the volume",
+        _ if pod.ends_with(".containerPort") => "give a port from 1 to 65535",
+        _ if pod.ends_with(".hostPath.path") => "give an absolute path of the host",
+        _ if pod.ends_with(".mountPath") => "give a path in the container",
+        _ => return None,
+    })
 }
 
 /// The word `true` or `false` that a text stands for, when somebody put it in quotes.

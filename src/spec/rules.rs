@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::spec::{
+    names,
     reasons::{LOCAL_IMAGES, NO_NETWORK},
     table::{
         Given,
@@ -27,7 +28,6 @@ pub fn host_network(pod: &Value) -> bool {
 /// `dnsPolicy`.
 pub fn dns_policy(given: &Given) -> Verdict {
     match given.value.as_str() {
-        Some("None") => (Refused, "dnsConfig is not honoured in this version"),
         Some("ClusterFirst") if !host_network(given.pod) => {
             (Ignored, "there is no cluster DNS; the pod gets the host's resolv.conf")
         }
@@ -74,34 +74,31 @@ pub fn os_name(given: &Given) -> Verdict {
     if given.value == "linux" { FINE } else { (Refused, "podward runs on Linux only") }
 }
 
-/// `supplementalGroupsPolicy`.
-pub fn groups_policy(given: &Given) -> Verdict {
-    if given.value == "Strict" {
-        (Refused, "the groups that the image names would be added all the same in this version")
-    } else {
+/// `image`: Kubernetes takes any text here, and its pod would wait for ever.
+pub fn image(given: &Given) -> Verdict {
+    let text = given.value.as_str().unwrap_or_default();
+    if text.trim() != text || names::image(text).is_ok() {
         FINE
+    } else if text.contains("{{") || text.contains("${") {
+        (Refused, "a placeholder that nobody filled in; render the template first")
+    } else {
+        (Refused, "no image can have this name; write one such as docker.io/library/busybox:1.36")
     }
 }
 
-/// `runAsNonRoot`: kept where every container that it goes for has a user by number, for then the
-/// user of the image does not count.
-pub fn non_root(given: &Given) -> Verdict {
-    let containers = given.pod.get("containers").and_then(Value::as_array);
-    let kept = containers.into_iter().flatten().all(|container| {
-        let own = |field: &str| {
-            let context = container.get("securityContext").unwrap_or(&Value::Null);
-            let of_pod = given.pod.get("securityContext").unwrap_or(&Value::Null);
-            let found = context.get(field).filter(|value| !value.is_null());
-            found.or_else(|| of_pod.get(field)).cloned()
-        };
-        let asked = own("runAsNonRoot") == Some(Value::Bool(true));
-        !asked || own("runAsUser").and_then(|user| user.as_i64()).is_some_and(|user| user > 0)
-    });
-    if given.value == &Value::Bool(true) && !kept {
-        (Refused, "the user of the image is not checked in this version; write runAsUser beside it")
-    } else {
+/// `hostPath.path`: Kubernetes takes a relative one, and no container starts with it.
+pub fn host_path(given: &Given) -> Verdict {
+    let text = given.value.as_str().unwrap_or_default();
+    if text.starts_with('/') || is_windows_path(text) {
         FINE
+    } else {
+        (Refused, "not absolute; write the path from / on")
     }
+}
+
+/// Whether a path is one of Windows: of a drive, or of a named pipe.
+pub fn is_windows_path(text: &str) -> bool {
+    text.starts_with("\\\\") || matches!(text.get(1..3), Some(":\\" | ":/"))
 }
 
 /// `seccompProfile.type` and `appArmorProfile.type`.
@@ -204,7 +201,10 @@ pub fn recursive(given: &Given) -> Verdict {
 pub fn medium(given: &Given) -> Verdict {
     match given.value.as_str() {
         None | Some("" | "Memory") => FINE,
-        Some(_) => (Refused, "volumes of huge pages are not made in this version"),
+        Some(text) if text.starts_with("HugePages") => {
+            (Refused, "volumes of huge pages are not made in this version")
+        }
+        Some(_) => (Refused, "no such medium; write Memory, or leave it out for the disk"),
     }
 }
 

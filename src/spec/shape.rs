@@ -73,6 +73,9 @@ impl Walker<'_> {
 
     /// Reports a field that the type does not have.
     fn unknown(&mut self, of: &Type, name: &str, value: &Value, path: &str) {
+        if self.report.is_full() {
+            return;
+        }
         let remedy = match nearest(name, of.fields.iter().map(|field| field.name)) {
             Some(known) => format!("did you mean {known}?"),
             None => format!("{} has no such field; remove it", of.name),
@@ -228,9 +231,9 @@ impl Walker<'_> {
     }
 }
 
-/// The path of a map's entry: keys with dots or slashes stand in brackets.
+/// The path of a map's entry: keys with dots, slashes or blanks stand in brackets.
 pub fn entry_path(path: &str, key: &str) -> String {
-    if key.contains(['.', '/', '[', ']']) || key.is_empty() {
+    if key.contains(['.', '/', '[', ']', ' ']) || key.is_empty() {
         format!("{path}[{key}]")
     } else {
         format!("{path}.{key}")

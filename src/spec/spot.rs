@@ -114,14 +114,16 @@ impl<'a> Spot<'a> {
 
     /// Checks that a number, when there is one, lies within bounds.
     pub fn within(&self, report: &mut Report, low: i64, high: i64) {
-        if self.number().is_some_and(|number| number < low || number > high) {
-            let remedy = if high == i64::MAX || high == i64::from(i32::MAX) {
-                format!("write a number not below {low}")
-            } else {
-                format!("write a number from {low} to {high}")
-            };
-            self.fault(report, "is out of bounds", remedy);
-        }
+        let Some(number) = self.number().filter(|number| !(low..=high).contains(number)) else {
+            return;
+        };
+        let unbounded = high == i64::MAX || high == i64::from(i32::MAX);
+        let remedy = if unbounded && number < low {
+            format!("write a number not below {low}")
+        } else {
+            format!("write a number from {low} to {high}")
+        };
+        self.fault(report, "is out of bounds", remedy);
     }
 }
 

@@ -23,7 +23,14 @@ pub static CONTAINER: Type = Type {
         field("command", Texts, Honoured),
         field("env", List(&ENV_VAR), Honoured),
         field("envFrom", List(&ENV_FROM_SOURCE), Refused(OBJECTS)),
-        field("image", Text, Honoured),
+        field(
+            "image",
+            Text,
+            Depends(
+                rules::image,
+                "honoured; a name that no image can have, such as a placeholder, is refused",
+            ),
+        ),
         field(
             "imagePullPolicy",
             Text,
@@ -99,7 +106,14 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
         field("command", Texts, Honoured),
         field("env", List(&ENV_VAR), Honoured),
         field("envFrom", List(&ENV_FROM_SOURCE), Refused(OBJECTS)),
-        field("image", Text, Honoured),
+        field(
+            "image",
+            Text,
+            Depends(
+                rules::image,
+                "honoured; a name that no image can have, such as a placeholder, is refused",
+            ),
+        ),
         field(
             "imagePullPolicy",
             Text,
@@ -291,14 +305,7 @@ pub static SECURITY_CONTEXT: Type = Type {
         ),
         field("readOnlyRootFilesystem", Flag, Honoured),
         field("runAsGroup", Int64, Honoured),
-        field(
-            "runAsNonRoot",
-            Flag,
-            Depends(
-                rules::non_root,
-                "`false` is honoured, and `true` where runAsUser gives every container concerned a number above 0; otherwise it is refused: the user of the image is not checked in this version",
-            ),
-        ),
+        field("runAsNonRoot", Flag, Honoured),
         field("runAsUser", Int64, Honoured),
         field(
             "seLinuxOptions",

@@ -35,19 +35,13 @@ pub static POD_SPEC: Type = Type {
         field("affinity", Object(&AFFINITY), Honoured),
         field("automountServiceAccountToken", Flag, Ignored(NO_TOKEN)),
         needed("containers", List(&CONTAINER), Honoured),
-        field(
-            "dnsConfig",
-            Object(&POD_DNS_CONFIG),
-            Refused(
-                "DNS settings of a pod are not written in this version; the pod would resolve other names than meant",
-            ),
-        ),
+        field("dnsConfig", Object(&POD_DNS_CONFIG), Honoured),
         field(
             "dnsPolicy",
             Text,
             Depends(
                 rules::dns_policy,
-                "`Default` is honoured, and `ClusterFirst` with hostNetwork, which means the same; without a cluster DNS the others but `None` use the host's resolv.conf (ignored); `None` is refused",
+                "`Default` and `None` are honoured, and `ClusterFirst` with hostNetwork, which means the same as `Default`; otherwise the cluster policies are ignored: there is no cluster DNS, and the pod starts from the host's resolv.conf, as a kubelet does then",
             ),
         ),
         field(
@@ -252,14 +246,7 @@ pub static POD_SECURITY_CONTEXT: Type = Type {
             Ignored("it only says how fsGroup is applied, and fsGroup is refused"),
         ),
         field("runAsGroup", Int64, Honoured),
-        field(
-            "runAsNonRoot",
-            Flag,
-            Depends(
-                rules::non_root,
-                "`false` is honoured, and `true` where runAsUser gives every container concerned a number above 0; otherwise it is refused: the user of the image is not checked in this version",
-            ),
-        ),
+        field("runAsNonRoot", Flag, Honoured),
         field("runAsUser", Int64, Honoured),
         field(
             "seLinuxChangePolicy",
@@ -273,14 +260,7 @@ pub static POD_SECURITY_CONTEXT: Type = Type {
         ),
         field("seccompProfile", Object(&SECCOMP_PROFILE), Honoured),
         field("supplementalGroups", Ints, Honoured),
-        field(
-            "supplementalGroupsPolicy",
-            Text,
-            Depends(
-                rules::groups_policy,
-                "`Merge` is honoured; `Strict` is refused: the groups of the image would be added all the same",
-            ),
-        ),
+        field("supplementalGroupsPolicy", Text, Honoured),
         field("sysctls", List(&SYSCTL), Refused("kernel parameters are not set in this version")),
         field(
             "windowsOptions",

@@ -67,7 +67,17 @@ pub static VOLUME: Type = Type {
 /// The fields of `HostPathVolumeSource`.
 pub static HOST_PATH: Type = Type {
     name: "HostPathVolumeSource",
-    fields: &[needed("path", Text, Honoured), field("type", Text, Honoured)],
+    fields: &[
+        needed(
+            "path",
+            Text,
+            Depends(
+                rules::host_path,
+                "honoured; a relative path is refused, for nothing starts with it",
+            ),
+        ),
+        field("type", Text, Honoured),
+    ],
 };
 
 /// The fields of `EmptyDirVolumeSource`.
@@ -77,7 +87,10 @@ pub static EMPTY_DIR: Type = Type {
         field(
             "medium",
             Text,
-            Depends(rules::medium, "`\"\"` and `Memory` are honoured; huge pages are refused"),
+            Depends(
+                rules::medium,
+                "`\"\"` and `Memory` are honoured; huge pages and unknown media are refused",
+            ),
         ),
         field(
             "sizeLimit",

@@ -86,12 +86,19 @@ fn selector(selector: &Spot, labels: &Spot, report: &mut Report) {
     }
     let before = report.faults.len();
     if selector.at("matchLabels").len() + selector.at("matchExpressions").len() == 0 {
+        // What is of the wrong type was taken out, and told already.
+        if report.holds_broken(&selector.path) {
+            return;
+        }
         selector.fault(report, "is empty", "select the labels of spec.template.metadata.labels");
         return;
     }
     label_selector(selector, report);
     // A selector with faults of its own says nothing about the labels yet.
-    if report.faults.len() > before {
+    if report.faults.len() > before
+        || report.is_broken(&labels.path)
+        || report.holds_broken(&labels.path)
+    {
         return;
     }
     let have: BTreeMap<&str, &str> = labels

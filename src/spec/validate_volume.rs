@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::spec::{
     names,
     report::Report,
+    rules::is_windows_path,
     spot::Spot,
     validate_container::{exactly_one, quantity},
 };
@@ -73,7 +74,7 @@ fn host_path(source: &Spot, report: &mut Report) {
         Some(text) if text.split('/').any(|part| part == "..") => {
             path.fault(report, "contains ..", "write the path without ..");
         }
-        Some(text) if text.get(1..3) == Some(":\\") => {
+        Some(text) if is_windows_path(text) => {
             let remedy = "let spec.template.spec.nodeSelector keep the set to Windows";
             report.warn(
                 &path.path,
@@ -81,9 +82,6 @@ fn host_path(source: &Spot, report: &mut Report) {
                 "is a path of Windows, which no host here has",
                 remedy,
             );
-        }
-        Some(text) if !text.starts_with('/') => {
-            path.fault(report, "is not absolute", format!("write /{text}, or where it really is"));
         }
         _ => {}
     }

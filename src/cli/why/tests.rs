@@ -106,7 +106,7 @@ fn unquoted_scalars_are_taken_as_written_with_a_warning() {
     assert_eq!(answer.warnings.len(), 4);
     assert_eq!(
         answer.warnings[1].to_string(),
-        "node.yaml: document 1: metadata.labels[b]: 08: a number where a text belongs, taken as \
+        "node.yaml: document 1: metadata.labels.b: 08: a number where a text belongs, taken as \
          one here; write \"08\" with quotes: Kubernetes refuses it without"
     );
     let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Node\n  \

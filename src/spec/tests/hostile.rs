@@ -68,11 +68,17 @@ fn a_storm_of_documents_is_bounded() {
     assert!(reading.faults[0].problem.contains("more than 5000 objects"));
     let reading = strict(&"a: [\n---\n".repeat(100_000));
     assert_eq!(reading.documents.len(), 5_000);
-    let many = format!(
-        "{GOOD}{}",
-        (0..50_000).fold(String::new(), |text, n| text + &format!("x{n}: 1\n"))
-    );
-    assert_eq!(only(&many).faults.len(), 200);
+    let unknown = |count| (0..count).fold(GOOD.to_owned(), |text, n| text + &format!("x{n}: 1\n"));
+    assert_eq!(only(&unknown(5_000)).faults.len(), 200);
+    let faults = only(&unknown(50_000)).faults;
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].problem.contains("at most 10000 are read"), "{}", faults[0]);
+}
+
+#[test]
+fn many_values_without_an_alias_are_not_blamed_on_aliases() {
+    let document = only(&format!("a: [{}]\n", "{b: c},".repeat(100_000)));
+    assert!(document.faults[0].to_string().contains("holds too many values; split it"));
 }
 
 /// Pieces that YAML and Kubernetes give meaning to.
