@@ -159,7 +159,22 @@ fn annotations(of: &Surroundings<'_>) -> HashMap<String, String> {
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .chain(scope_timeout(of))
     .collect()
+}
+
+/// How long systemd waits for the container's scope when the host goes down: its grace period, as for any other end, but
+/// not more than systemd's own 90 seconds. Without it a process that ignores SIGTERM holds the host up that long.
+fn scope_timeout(of: &Surroundings<'_>) -> Option<(String, String)> {
+    /// systemd's default, in seconds.
+    const LONGEST: i64 = 90;
+    // A path is cgroupfs' word, `slice:prefix:name` systemd's.
+    (!of.cgroups_path.starts_with('/')).then(|| {
+        // Zero would mean for ever.
+        let seconds = of.spec.termination_grace_period_seconds.unwrap_or(30).clamp(1, LONGEST);
+        let key = "org.systemd.property.TimeoutStopUSec";
+        (key.to_owned(), format!("uint64 {}", seconds * 1_000_000))
+    })
 }
 
 /// The Linux part: isolation and limits.

@@ -175,6 +175,21 @@ fn annotations_group_the_shim_and_never_name_a_cri_sandbox() {
 }
 
 #[test]
+fn systemd_gives_a_scope_the_pods_grace_period_when_the_host_goes_down() {
+    let mut fixture = Fixture::new(&[]);
+    let mut timeout = |path: &str, grace: Option<i64>| {
+        fixture.cgroups_path = path.into();
+        fixture.spec.termination_grace_period_seconds = grace;
+        fixture.json()["annotations"]["org.systemd.property.TimeoutStopUSec"].clone()
+    };
+    assert_eq!(timeout("/podward/podu/c", Some(5)), Value::Null);
+    for (grace, said) in [(Some(5), 5), (None, 30), (Some(0), 1), (Some(3600), 90)] {
+        let expected = format!("uint64 {said}000000");
+        assert_eq!(timeout("podward-podu.slice:podward:c", grace), expected, "{grace:?}");
+    }
+}
+
+#[test]
 fn limits_reach_the_containers_cgroup() {
     let limited = &[("cpu", "100m", "500m"), ("memory", "64Mi", "64Mi")][..];
     let bytes = 64 << 20;
