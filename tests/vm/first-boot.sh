@@ -58,7 +58,9 @@ systemd_owns_the_pods() {
   equal "the pod's group" "$slice" "/podward.slice/$unit" || return
   equal "the container's group" "${scope##*/}" "podward-$(container limited).scope" || return
   equal "$unit" "$(systemctl is-active "$unit")" active || return
-  equal "${scope##*/}" "$(systemctl is-active "${scope##*/}")" active
+  equal "${scope##*/}" "$(systemctl is-active "${scope##*/}")" active || return
+  # What the host waits for a container that does not end when it goes down itself.
+  equal "TimeoutStopUSec of ${scope##*/}" "$(systemctl show -P TimeoutStopUSec "${scope##*/}")" 5s
 }
 the_agent_owns_the_pods() {
   local slice scope
@@ -185,8 +187,12 @@ if command -v crun >/dev/null; then
   systemctl daemon-reload && systemctl restart containerd podward
 fi
 
-# For the second boot.
-check "pods run before the reboot" pods_run
+# For the second boot; one of the pods ignores SIGTERM.
+pods_run_before() {
+  daemon_set stubborn '{}' 'exec sleep 100000'
+  pods_run && becomes_running stubborn
+}
+check "pods run before the reboot" pods_run_before
 podward get pods -A -o json | jq -r '.items[] | [.metadata.name, .metadata.uid] | @tsv' | sort >"$state/pods"
 podward get pods -A -o json | jq -r '[.items[].status.containerStatuses[].state.running.startedAt] | max' >"$state/started"
 mkdir -p /var/log/journal && systemctl restart systemd-journald
