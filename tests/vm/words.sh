@@ -141,7 +141,8 @@ remaining() {
   find "$cgroups" -depth -type d \( -name 'podward-pod*' -o -name 'podward-*.scope' -o -path '*/podward/*' \) 2>/dev/null | sed 's/^/cgroup: /'
   grep -E ' /(run|var/lib)/podward/| /run/containerd/[^ ]*/podward/' /proc/mounts | sed 's/^/mount: /'
   pgrep -af 'containerd-shim|podward log' | sed 's/^/process: /'
-  find /run/podward/pods /run/podward/runc/podward /var/lib/podward/pods /var/log/pods /var/log/containers -mindepth 1 -maxdepth 1 2>/dev/null | sed 's/^/entry: /'
+  # crun keeps one empty directory for all its containers.
+  find /run/podward/pods /run/podward/runc/podward /var/lib/podward/pods /var/log/pods /var/log/containers -mindepth 1 -maxdepth 1 ! -name .empty-directory 2>/dev/null | sed 's/^/entry: /'
 }
 nothing_remains() { [ -z "$(remaining)" ]; }
 
