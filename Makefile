@@ -6,7 +6,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test unit it bench bench-quick lint fmt doc deny units deb size release \
-        test-containerd-matrix setup install uninstall ci clean bless
+        test-containerd-matrix test-vm setup install uninstall ci clean bless
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-24s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,8 @@ release: ## the static release binary, dist/podward
 	@scripts/release
 test-containerd-matrix: ## the integration tests on containerd 1.6, 1.7 and 2.x
 	@scripts/test-containerd-matrix $(ARGS)
+test-vm: ## under systemd and cgroup v2 in a QEMU guest (root); ARGS="bookworm trixie forky"
+	@scripts/test-vm $(ARGS)
 setup: ## install through apt what the other verbs need and this machine lacks
 	@scripts/setup all
 install: ## the release binary and its units onto this host (PREFIX=/usr, DESTDIR=)

@@ -32,3 +32,14 @@ until_true() {
     sleep 0.05
   done
 }
+
+# debian_source SUITE: apt's line for another release of Debian from the mirror that this machine uses.
+debian_source() {
+  local mirror keyring
+  # shellcheck disable=SC2016 # apt's own placeholders
+  mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE)' 'Created-By: Packages' 2>/dev/null |
+    awk '$2 !~ /security/ && $1 ~ /debian/ {print $1; exit}')
+  [ -n "$mirror" ] || die "no Debian mirror is configured for apt"
+  keyring=$(find /usr/share/keyrings -name 'debian-archive-keyring.*' | head -n 1)
+  printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$1"
+}

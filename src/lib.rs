@@ -48,14 +48,12 @@ pub fn main() -> ExitCode {
         };
         let read: LogStream =
             Arc::new(|request, out, ended| Box::pin(host::logs::stream(request, out, ended)));
-        Box::pin(async move {
-            let stopping = async move {
-                let mut stopped = stopped;
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            };
-            serve::serve(settings, handle, read, stopping)
-                .await
-                .map_err(|error| base::errors::Chain(&error).to_string())
-        })
+        let stopping = async move {
+            let mut stopped = stopped;
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        let in_full = |error: serve::ServeError| base::errors::Chain(&error).to_string();
+        let serving = serve::serve(settings, handle, read, stopping).map_err(in_full)?;
+        Ok(Box::pin(async move { serving.await.map_err(in_full) }))
     })
 }

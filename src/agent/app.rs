@@ -28,6 +28,7 @@ use crate::host::{
     facts,
 };
 use crate::plan::eviction::Timers;
+use crate::pod::sandbox::HostFacts;
 use crate::runtime::containerd::{self, Containerd};
 use crate::source::watch::{WatchError, Watcher};
 
@@ -47,12 +48,11 @@ use super::{
 /// Reads the configuration again.
 pub type Reload = Arc<dyn Fn() -> Result<Settings, Vec<Fault>> + Send + Sync>;
 
-/// Serves the control socket. It lives on the floor above and is handed down by the composition root.
-pub type Serve = fn(
-    &Settings,
-    Handle,
-    watch::Receiver<bool>,
-) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+/// The control socket at work; it ends when the agent stops.
+pub type Serving = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// Binds the control socket. It lives on the floor above and is handed down by the composition root.
+pub type Serve = fn(&Settings, Handle, watch::Receiver<bool>) -> Result<Serving, String>;
 
 /// What the agent is started with.
 pub struct Launch {
@@ -123,7 +123,7 @@ pub async fn run(launch: Launch, serve: Serve) -> Result<(), AppError> {
     let Parts { reconciler, inputs, handle, lock: _lock } = build(&launch, stopped.clone())?;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { reconciler.run(inputs).await.map_err(AppError::from) });
-    let serving = serve(&launch.settings, handle, stopped);
+    let serving = serve(&launch.settings, handle, stopped).map_err(AppError::Serve)?;
     tasks.spawn(async move { serving.await.map_err(AppError::Serve) });
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("running")]);
     let ended = tokio::select! {
@@ -193,7 +193,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     let node = node_of(&settings, &effects.facts);
     info!(node = %node.name, version = env!("CARGO_PKG_VERSION"), "starting");
     let (commands, orders) = mpsc::channel(16);
-    let (changes, changed) = watch::channel(0);
+    let (changes, seen) = watch::channel(0);
     let mut reconciler = Reconciler {
         events: EventLog::new(node.name.clone()),
         reload: Arc::clone(&launch.reload),
@@ -204,6 +204,8 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         effects,
         node,
         sets,
+        saving: false,
+        unsaved: None,
         watcher,
         changes,
         standings: BTreeMap::new(),
@@ -212,6 +214,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         evictions: Timers::default(),
         faults: Vec::new(),
         readings: Some(Vec::new()),
+        missing: BTreeMap::new(),
         changed: BTreeSet::new(),
         import_again: false,
         recovered: false,
@@ -225,7 +228,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     };
     reconciler.judge();
     let inputs = Inputs { commands: orders, touched, stop };
-    Ok(Parts { reconciler, inputs, handle: Handle { commands, changes: changed }, lock })
+    Ok(Parts { reconciler, inputs, handle: Handle { commands, changes: seen }, lock })
 }
 
 /// Makes the clients and finds out about the host.
@@ -260,7 +263,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             max_size: settings.logs.max_size,
             max_files: settings.logs.max_files,
         },
-        host: facts::host_facts(),
+        host: HostFacts { devices: Vec::new(), ..facts::host_facts() },
         facts: facts::node_facts(),
     })
 }

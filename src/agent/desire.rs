@@ -1,6 +1,6 @@
 //! From sets and verdicts to a plan, and from the plan's steps to pods.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tracing::{error, info};
@@ -20,7 +20,11 @@ use crate::pod::{
 };
 use crate::spec::Set;
 
-use super::{reconciler::Reconciler, sets::Entry};
+use super::{
+    effects::blocking,
+    reconciler::{Done, Reconciler},
+    sets::{self, Entry},
+};
 
 /// The verdict on a set in short; the long one is made anew when somebody asks why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +38,9 @@ pub(super) struct Standing {
     /// Why not.
     pub refusal: String,
 }
+
+/// How long the snapshot may wait for a quiet moment.
+const SAVE_LATEST: Duration = Duration::from_secs(2);
 
 /// The characters of random names: those that spell no words.
 const NAME_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -98,9 +105,35 @@ impl Reconciler {
         }
     }
 
-    /// Writes the snapshot of the sets.
+    /// Has the snapshot of the sets written once nothing else is under way: forcing it to the disk would hold up
+    /// containerd's own writes, and until then the sources say the same.
     pub(super) fn save_sets(&mut self) {
-        if let Err(error) = self.sets.save() {
+        self.unsaved.get_or_insert(time::now().mono + SAVE_LATEST);
+    }
+
+    /// Writes the snapshot when its time has come.
+    pub(super) fn save_if_due(&mut self) {
+        let late = self.unsaved.is_some_and(|latest| latest <= time::now().mono);
+        let quiet = self.work.is_empty() && self.unsaved.is_some();
+        if self.saving || !(late || quiet) {
+            return;
+        }
+        self.unsaved = None;
+        self.saving = true;
+        let snapshot = self.sets.snapshot();
+        self.work.spawn(async move {
+            let write = move || {
+                let (path, text) = snapshot?;
+                sets::write(&path, &text)
+            };
+            Done::Saved(blocking(write).await)
+        });
+    }
+
+    /// The snapshot was written, or could not be.
+    pub(super) fn sets_saved(&mut self, saved: io::Result<()>) {
+        self.saving = false;
+        if let Err(error) = saved {
             error!(%error, "failed to write the last good snapshot");
             let message = format!("the last good snapshot cannot be written: {error}");
             self.note_node(EventType::Warning, "FailedSaveSnapshot", message);
@@ -154,6 +187,7 @@ impl Reconciler {
 
     /// Brings the node nearer to what is wanted.
     pub(super) fn reconcile(&mut self) {
+        self.save_if_due();
         if !self.recovered {
             return;
         }
@@ -205,7 +239,7 @@ impl Reconciler {
             return self.retry_later();
         }
         info!(set = %key, pod = %record.name, hash = %record.hash, "making a pod");
-        self.report(format!("created pod {}/{}", key.namespace, record.name));
+        self.report(&format!("created pod {}/{}", key.namespace, record.name));
         self.note_set(
             key,
             EventType::Normal,
@@ -225,7 +259,7 @@ impl Reconciler {
         let (name, set, grace) =
             (pod.record.name.clone(), pod.record.set.clone(), pod.record.grace());
         info!(set = %set, pod = %name, reason = %cause, "stopping a pod");
-        self.report(format!("deleted pod {}/{name}: {cause}", set.namespace));
+        self.report(&format!("deleted pod {}/{name}: {cause}", set.namespace));
         if *cause == Cause::Evicted {
             self.remember_eviction(&set, true);
             let event = PodEvent {
@@ -241,9 +275,9 @@ impl Reconciler {
     }
 
     /// Tells waiting syncs what was done.
-    pub(super) fn report(&mut self, line: String) {
+    pub(super) fn report(&mut self, line: &str) {
         for sync in &mut self.syncs {
-            sync.lines.push(line.clone());
+            sync.lines.push(line.to_owned());
         }
     }
 }

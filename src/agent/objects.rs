@@ -29,13 +29,11 @@ use super::{desire::Standing, reconciler::Reconciler, sets::Entry};
 
 /// This node by its configuration and its host.
 pub(super) fn node_of(settings: &Settings, facts: &NodeFacts) -> Node {
-    let host = HostIdentity { hostname: &facts.hostname, os: &facts.os, arch: &facts.arch };
     let name = settings.node.name.clone().unwrap_or_else(|| facts.hostname.clone());
-    Node {
-        name: NodeName::new(name),
-        labels: host.labels(&settings.node.labels),
-        taints: settings.node.taints.clone(),
-    }
+    // As with kubelet's --hostname-override, a configured name is the hostname label as well.
+    let host = HostIdentity { hostname: &name, os: &facts.os, arch: &facts.arch };
+    let labels = host.labels(&settings.node.labels);
+    Node { name: NodeName::new(name), labels, taints: settings.node.taints.clone() }
 }
 
 impl Reconciler {

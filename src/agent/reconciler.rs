@@ -32,7 +32,7 @@ use crate::source::{merge::SourceReading, watch::Watcher};
 
 use super::{
     desire::Standing,
-    effects::Effects,
+    effects::{Effects, blocking},
     handle::{Command, SyncReport},
     images::{ImageKeeper, Import},
     recovery::{Recovered, RecoveryError},
@@ -47,13 +47,18 @@ const DISK_RETRY: Duration = Duration::from_secs(5);
 
 /// Something that took time is done.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(super) enum Done {
     /// An effect of a pod, with its answer if it has one.
     Pod(PodUid, Option<Input>),
+    /// What pods share was put away.
+    TidiedUp,
     /// The stock-taking at the start.
     Recovered(Result<Recovered, RecoveryError>),
     /// The sources were read.
     Read(Vec<SourceReading>),
+    /// The snapshot of the sets was written, or not.
+    Saved(std::io::Result<()>),
     /// New archives were imported.
     Imported(ImageKeeper, Vec<Import>),
     /// The configuration was read again.
@@ -81,6 +86,7 @@ pub(super) struct WaitingSync {
 }
 
 /// Everything that the agent knows.
+#[expect(clippy::struct_excessive_bools, reason = "independent notes of what is still to be done")]
 pub(super) struct Reconciler {
     /// The settings in force.
     pub settings: Settings,
@@ -94,6 +100,10 @@ pub(super) struct Reconciler {
     pub node: Node,
     /// The sets that are wanted.
     pub sets: Sets,
+    /// Whether their snapshot is being written.
+    pub saving: bool,
+    /// When a snapshot that is due is written at the latest.
+    pub unsaved: Option<Instant>,
     /// How each set stands on this node: the verdict in short.
     pub standings: BTreeMap<SetKey, Standing>,
     /// Why something wanted is not done, by set.
@@ -108,6 +118,8 @@ pub(super) struct Reconciler {
     pub faults: Vec<String>,
     /// The sources as read; `None` while they are being read.
     pub readings: Option<Vec<SourceReading>>,
+    /// Sets that the sources no longer name, and since when: see [`Reconciler::spare`].
+    pub missing: BTreeMap<SetKey, Instant>,
     /// Paths that changed while the sources were being read.
     pub changed: BTreeSet<PathBuf>,
     /// Watches of manifests, images and configuration.
@@ -179,6 +191,8 @@ impl Reconciler {
     /// Lets effects that are under way come to their end: one that is cut off in containerd leaves rests.
     async fn drain(mut self) {
         self.watches.abort_all();
+        self.unsaved = self.unsaved.map(|_| time::now().mono);
+        self.save_if_due();
         info!(count = self.work.len(), "stopping; pods run on");
         let drained = timeout(DRAIN, async {
             while let Some(Ok(done)) = self.work.join_next().await {
@@ -207,10 +221,11 @@ impl Reconciler {
             }
         };
         match done {
-            Done::Pod(_, None) => {}
+            Done::Pod(_, None) | Done::TidiedUp => {}
             Done::Pod(uid, Some(input)) => self.tell(&uid, input),
             Done::Recovered(recovered) => self.adopt(recovered?),
             Done::Read(readings) => self.sources_read(readings),
+            Done::Saved(saved) => self.sets_saved(saved),
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
             Done::Configured(settings) => self.configured(*settings),
         }
@@ -249,8 +264,20 @@ impl Reconciler {
         self.dispatch(now, uid, effects);
         if gone && let Some(pod) = self.pods.remove(uid) {
             info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
+            self.tidy_up();
         }
         self.changed();
+    }
+
+    /// With the last pod goes the group above all pods.
+    fn tidy_up(&mut self) {
+        if self.pods.is_empty() {
+            let effects = Arc::clone(&self.effects);
+            self.work.spawn(async move {
+                blocking(move || effects.cgroups.remove_parent()).await;
+                Done::TidiedUp
+            });
+        }
     }
 
     /// Wakes the pods whose time has come.
@@ -265,13 +292,18 @@ impl Reconciler {
         for uid in due {
             self.tell(&uid, Input::Deadline);
         }
+        if self.missing_until().is_some_and(|at| at <= now) && self.readings.is_some() {
+            self.read_sources();
+        }
     }
 
     /// The next moment at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let now = time::now().mono;
         let pods = self.pods.values().filter_map(Pod::deadline).min();
-        [pods, self.evictions.next(now), self.wake].into_iter().flatten().min()
+        let unsaved = self.unsaved.filter(|_| !self.saving);
+        let own = [self.evictions.next(now), self.wake, self.missing_until(), unsaved];
+        own.into_iter().flatten().chain(pods).min()
     }
 
     /// Starts what a pod asks for, in its order.
@@ -386,7 +418,9 @@ impl Reconciler {
 
     /// Tells the syncs that wait once nothing is under way any more.
     pub(super) fn settle_syncs(&mut self, settled: bool) {
-        let busy = !self.work.is_empty() || self.readings.is_none() || !self.recovered;
+        let reading = self.readings.is_none() || !self.missing.is_empty();
+        let saving = self.saving || self.unsaved.is_some();
+        let busy = !self.work.is_empty() || reading || saving || !self.recovered;
         if self.syncs.is_empty() || busy || !settled || self.pods.values().any(Pod::stopping) {
             return;
         }

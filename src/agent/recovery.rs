@@ -9,7 +9,6 @@ use std::{
 use tracing::{info, warn};
 
 use crate::base::{
-    errors::Chain,
     ids::{ContainerId, PodUid},
     time,
 };
@@ -54,16 +53,16 @@ impl Effects {
         let (records, torn) = blocking(move || records.load()).await?;
         let containerd = self.daemon.call(|| self.daemon.client.version()).await?;
         self.daemon.call(|| self.daemon.client.ensure_namespace()).await?;
-        let containers = self.daemon.call(|| self.daemon.client.list_containers()).await?;
+        let found = self.daemon.call(|| self.daemon.client.list_containers()).await?;
         let tasks = self.daemon.call(|| self.daemon.client.list_tasks()).await?;
         let known: BTreeSet<PodUid> = records.iter().map(|record| record.uid.clone()).collect();
-        self.clear(&known, torn, &containers).await;
+        self.clear(&known, torn, &found).await;
         let tasks: BTreeMap<ContainerId, Task> =
             tasks.into_iter().map(|task| (task.id.clone(), task)).collect();
         let effects = Arc::clone(&self);
         let pods = blocking(move || {
             let observe = |record: PodRecord| {
-                let observed = effects.observe(&record, &containers, &tasks);
+                let observed = effects.observe(&record, &found, &tasks);
                 (record, observed)
             };
             records.into_iter().map(observe).collect()
@@ -159,13 +158,5 @@ fn observed_task(task: Option<&Task>) -> ObservedTask {
             status: TaskStatus::Running | TaskStatus::Paused | TaskStatus::Unknown,
             ..
         }) => ObservedTask::Running,
-    }
-}
-
-/// Names an error that ends the agent.
-impl RecoveryError {
-    /// The whole chain in one line.
-    pub fn in_full(&self) -> String {
-        Chain(self).to_string()
     }
 }

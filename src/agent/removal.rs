@@ -6,7 +6,7 @@ use crate::base::{
     errors::Errors,
     ids::{ContainerId, PodUid},
 };
-use crate::host::{log_dir, sandbox, volumes};
+use crate::host::{log_dir, sandbox, shims, volumes};
 use crate::pod::{machine::Input, record::PodRecord};
 
 use super::effects::{Effects, blocking};
@@ -33,6 +33,8 @@ impl Effects {
         self.remove_containers(&record, &mut errors).await;
         let effects = Arc::clone(&self);
         let reset = blocking(move || {
+            errors.note("shim", shims::end(effects.daemon.client.namespace(), &ids(&record)));
+            errors.note("processes", effects.cgroups.kill_pod(&record.uid));
             errors.note("cgroup", effects.cgroups.remove_pod(&record.uid));
             errors.note("sandbox", sandbox::remove(&effects.paths.sandbox(&record.uid)));
             errors.into_result()
@@ -48,6 +50,7 @@ impl Effects {
     pub async fn remove_orphan(self: Arc<Self>, uid: PodUid) -> Result<(), Errors> {
         blocking(move || {
             let mut errors = Errors::default();
+            errors.note("processes", self.cgroups.kill_pod(&uid));
             errors.note("cgroup", self.cgroups.remove_pod(&uid));
             errors.note("sandbox", sandbox::remove(&self.paths.sandbox(&uid)));
             for logs in self.log_dirs_of(&uid) {
@@ -90,6 +93,8 @@ impl Effects {
     /// Removes what is not containerd's.
     fn remove_rest(&self, record: &PodRecord, mut errors: Errors) -> Result<(), Errors> {
         let uid = &record.uid;
+        errors.note("shim", shims::end(self.daemon.client.namespace(), &ids(record)));
+        errors.note("processes", self.cgroups.kill_pod(uid));
         errors.note("cgroup", self.cgroups.remove_pod(uid));
         errors.note("sandbox", sandbox::remove(&self.paths.sandbox(uid)));
         let logs = self.pod_log_dir(record);
@@ -100,4 +105,17 @@ impl Effects {
         errors.note("record", self.records.remove(uid));
         errors.into_result()
     }
+}
+
+/// The ids of every attempt that the pod may have made.
+fn ids(record: &PodRecord) -> BTreeSet<String> {
+    let attempts = |name: &String| {
+        let newest = record.containers.get(name).and_then(|container| container.attempt);
+        0..=newest.map_or(0, |newest| newest + 1)
+    };
+    let names = record.spec().containers.iter().map(|container| &container.name);
+    names
+        .flat_map(|name| attempts(name).map(|attempt| ContainerId::of(&record.uid, name, attempt)))
+        .map(|id| id.to_string())
+        .collect()
 }

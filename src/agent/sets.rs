@@ -129,20 +129,17 @@ impl Sets {
             stays
         });
         for (key, set) in wanted {
-            match self.entries.get_mut(&key) {
-                Some(entry) => {
-                    if entry.set.object.spec != set.object.spec {
-                        entry.generation += 1;
-                        changes.push(Change::Changed(key));
-                    }
-                    entry.set = set;
+            if let Some(entry) = self.entries.get_mut(&key) {
+                if entry.set.object.spec != set.object.spec {
+                    entry.generation += 1;
+                    changes.push(Change::Changed(key));
                 }
-                None => {
-                    changes.push(Change::Added(key.clone()));
-                    let uid = Uuid::new_v4().to_string();
-                    let entry = Entry { set, uid, created: now, generation: 1, evicted: false };
-                    self.entries.insert(key, entry);
-                }
+                entry.set = set;
+            } else {
+                changes.push(Change::Added(key.clone()));
+                let uid = Uuid::new_v4().to_string();
+                let entry = Entry { set, uid, created: now, generation: 1, evicted: false };
+                self.entries.insert(key, entry);
             }
         }
         changes
@@ -155,8 +152,8 @@ impl Sets {
             .is_some_and(|entry| std::mem::replace(&mut entry.evicted, evicted) != evicted)
     }
 
-    /// Writes the snapshot: whole and on the disk, or not at all.
-    pub fn save(&self) -> io::Result<()> {
+    /// The snapshot as it is to be written: see [`write()`].
+    pub fn snapshot(&self) -> serde_json::Result<(PathBuf, Vec<u8>)> {
         let sets = self
             .entries
             .iter()
@@ -173,13 +170,18 @@ impl Sets {
             })
             .collect();
         let text = serde_json::to_vec(&Snapshot { version: VERSION, sets })?;
-        let fresh = self.path.with_extension("json.new");
-        let mut file = File::create(&fresh)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        Ok((self.path.clone(), text))
     }
+}
+
+/// Writes a snapshot: whole and on the disk, or not at all.
+pub fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("json.new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 /// Reads the snapshot; none is an empty one.

@@ -1,17 +1,23 @@
 //! Reading sources, configuration and archives again when their files change.
 
-use std::{mem, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    mem,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tracing::{info, warn};
 
-use crate::base::fault::Fault;
+use crate::base::{fault::Fault, time};
 use crate::config::{Settings, SourceSettings};
 use crate::fleet::events::EventType;
 use crate::node::Node;
 use crate::pod::machine::Input;
 use crate::source::{
     file::{concerns, read_changes, read_source},
-    merge::{SourceReading, merge},
+    merge::{Merged, SourceReading, merge},
 };
 
 use super::{
@@ -21,6 +27,9 @@ use super::{
     reconciler::{Done, Reconciler},
     sets::Change,
 };
+
+/// How long a set must be missing from its source to count as deleted.
+const MISSING_GRACE: Duration = Duration::from_millis(250);
 
 /// The paths of the file sources.
 pub(super) fn source_paths(settings: &Settings) -> Vec<PathBuf> {
@@ -81,14 +90,15 @@ impl Reconciler {
 
     /// The sources were read: what do they want?
     pub(super) fn sources_read(&mut self, readings: Vec<SourceReading>) {
-        let merged = merge(&readings, &self.sets.wanted());
+        let mut merged = merge(&readings, &self.sets.wanted());
+        self.spare(&mut merged);
         self.readings = Some(readings);
         self.tell_faults(&merged.faults);
         for (key, why) in &merged.kept {
             let message = format!("the last good version goes on: {why}");
             self.note_set(key, EventType::Warning, "SourceFault", message);
         }
-        let changes = self.sets.update(crate::base::time::now().wall, merged.sets);
+        let changes = self.sets.update(time::now().wall, merged.sets);
         if !changes.is_empty() {
             for change in &changes {
                 match change {
@@ -104,6 +114,29 @@ impl Reconciler {
         if !self.changed.is_empty() {
             self.read_changed();
         }
+    }
+
+    /// Lets a set that the sources no longer name go on for a moment, until another read finds it missing still.
+    /// A directory that is being removed loses its files first, and some programs replace a file by removing it.
+    fn spare(&mut self, merged: &mut Merged) {
+        let now = time::now().mono;
+        let mut missing = BTreeMap::new();
+        for (key, set) in self.sets.wanted() {
+            if merged.sets.contains_key(&key) {
+                continue;
+            }
+            let since = self.missing.get(&key).copied().unwrap_or(now);
+            if now.duration_since(since) < MISSING_GRACE {
+                missing.insert(key.clone(), since);
+                merged.sets.insert(key, set);
+            }
+        }
+        self.missing = missing;
+    }
+
+    /// When the next missing set is looked for again.
+    pub(super) fn missing_until(&self) -> Option<Instant> {
+        self.missing.values().min().map(|since| *since + MISSING_GRACE)
     }
 
     /// Shows each fault once: in the log, as an event of the node, and in every sync.

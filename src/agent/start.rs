@@ -1,12 +1,13 @@
 //! The start of one attempt: image, user, OCI spec, container record, snapshot, task, process.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::Container;
 use tracing::warn;
 
 use crate::base::{errors::Chain, ids::ContainerId, time};
 use crate::host::{
+    facts,
     log_dir::{self, LogDirError, LogOwner},
     logger::{self, LogTarget},
     users,
@@ -17,6 +18,7 @@ use crate::pod::{
     machine::{Exit, ExitKind, Input},
     oci::{Surroundings, oci_spec},
     record::{PinnedImage, PodRecord},
+    sandbox::HostFacts,
     user::{User, UserRequest, resolve_user, user_request},
 };
 use crate::runtime::containerd::{Class, Error, NewContainer};
@@ -125,7 +127,10 @@ impl Effects {
                 chain_id: image.chain_id,
                 config: image.config,
             }),
-            Ok(None) => Err(Failure::Fault(missing_image(container, reference))),
+            Ok(None) => {
+                let namespace = self.daemon.client.namespace();
+                Err(Failure::Fault(missing_image(container, reference, namespace)))
+            }
             Err(error) => Err(Failure::Fault(StartFault {
                 reason: match error.class() {
                     Class::Invalid => "InvalidImageName",
@@ -209,13 +214,23 @@ impl Effects {
             user,
             sandbox,
             volumes: &record.volumes,
-            host: &self.host,
+            host: &self.host_for(attempt.container),
             cgroups_path: &self.cgroups.container_path(&record.uid, &attempt.id),
         })?;
         serde_json::to_vec(&spec).map_err(|error| StartFault {
             reason: "CreateContainerConfigError",
             message: error.to_string(),
         })
+    }
+
+    /// What the container gets of the host; devices come and go, so a privileged one's are looked up now.
+    fn host_for(&self, container: &Container) -> Cow<'_, HostFacts> {
+        let context = container.security_context.as_ref();
+        if context.and_then(|context| context.privileged) == Some(true) {
+            Cow::Owned(HostFacts { devices: facts::devices(), ..self.host.clone() })
+        } else {
+            Cow::Borrowed(&self.host)
+        }
     }
 
     /// The OCI spec once the image's own accounts were read.
@@ -279,7 +294,7 @@ impl Effects {
 }
 
 /// The fault of an image that is not on this host.
-fn missing_image(container: &Container, reference: &str) -> StartFault {
+fn missing_image(container: &Container, reference: &str, namespace: &str) -> StartFault {
     if container.image_pull_policy.as_deref() == Some("Never") {
         let message =
             format!("Container image {reference:?} is not present with pull policy of Never");
@@ -288,8 +303,9 @@ fn missing_image(container: &Container, reference: &str) -> StartFault {
     StartFault {
         reason: "ErrImagePull",
         message: format!(
-            "image {reference:?} is not in containerd's namespace, and this version does not pull: \
-             put an archive of it into the images directory, or import it with ctr"
+            "image {reference:?} is not in containerd's namespace {namespace}, and this version does not \
+             pull: put an archive of it into paths.state's images/, or import it with \
+             ctr -n {namespace} images import"
         ),
     }
 }

@@ -23,7 +23,7 @@ use super::{
 /// What the agent is asked for.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// What to log: a level, or levels by module such as info,podward::agent=debug
+    /// What to log: a level, or levels by module such as `info,podward::agent=debug`
     #[arg(
         long,
         env = "PODWARD_LOG",

@@ -6,10 +6,8 @@ use std::{
     path::Path,
 };
 
-use crate::{
-    base::fault::Fault,
-    spec::{MAX_BYTES, too_large},
-};
+use crate::base::fault::Fault;
+use crate::spec::{MAX_BYTES, too_large};
 
 /// A file's name for people and its bytes; `-` is standard input.
 pub fn of(path: &Path) -> Result<(String, Vec<u8>), Box<Fault>> {

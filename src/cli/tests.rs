@@ -191,11 +191,11 @@ fn event(reason: &str, count: i32, last_days_ago: i64) -> Value {
 
 /// The control socket of an agent that these tests never start.
 fn no_agent(
-    _: &crate::config::Settings,
+    _: &Settings,
     _: crate::agent::handle::Handle,
     _: tokio::sync::watch::Receiver<bool>,
-) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
-    Box::pin(async { Err("not here".into()) })
+) -> Result<crate::agent::app::Serving, String> {
+    Err("not here".into())
 }
 
 #[test]

@@ -10,10 +10,8 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::{
-    base::{fault::Fault, ids::SetKey},
-    spec::{Document, FieldUse, FieldValidation, Outcome, Reading, Support, read},
-};
+use crate::base::{fault::Fault, ids::SetKey};
+use crate::spec::{Document, FieldUse, FieldValidation, Outcome, Reading, Support, read};
 
 use super::contents;
 

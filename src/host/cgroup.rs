@@ -247,7 +247,7 @@ impl Cgroups {
         found.into_iter().collect()
     }
 
-    /// Removes the group above all pods where it is empty: for an agent that leaves the machine as it found it.
+    /// Removes the group above all pods where it is empty: an agent without pods leaves the machine as it found it.
     pub fn remove_parent(&self) {
         if self.systemd.is_none() {
             for root in self.hierarchies.roots() {

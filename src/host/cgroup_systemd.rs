@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::base::ids::PodUid;
-use crate::pod::resources::{MIN_SHARES, Resources, cpu_weight};
+use crate::pod::resources::{Resources, cpu_weight};
 
 use super::cgroup::CgroupError;
 
@@ -52,8 +52,7 @@ impl Systemd {
         path.join(format!("{}.slice", self.parent))
     }
 
-    /// Sets the slice's limits before it exists: systemd applies them when the first container's scope makes it. A
-    /// pod that asks for nothing needs none, and is spared the call.
+    /// Sets the slice's limits before it exists: systemd applies them when the first container's scope makes it.
     pub(super) fn set_limits(
         &self,
         pod: &PodUid,
@@ -61,9 +60,6 @@ impl Systemd {
         v2: bool,
     ) -> Result<(), CgroupError> {
         let properties = properties(limits, v2);
-        if properties.is_empty() {
-            return Ok(());
-        }
         let slice = self.slice(pod);
         let mut words = vec!["set-property", "--runtime", &slice];
         words.extend(properties.iter().map(String::as_str));
@@ -77,7 +73,8 @@ impl Systemd {
             self.run(&["stop", &slice])?;
         }
         if self.properties.join(format!("{slice}.d")).exists() {
-            self.run(&["revert", &slice])?;
+            // Nothing is loaded any more that a reload, which is dear on a host of many units, would have to change.
+            self.run(&["revert", "--no-reload", &slice])?;
         }
         Ok(())
     }
@@ -101,14 +98,9 @@ impl Systemd {
     }
 }
 
-/// The properties of a pod that asks for something; none for one that does not.
+/// The properties of a pod. The weight is always among them: without one a slice has the same as a pod that asks for
+/// a whole processor, also where the pod asks for nothing.
 fn properties(limits: &Resources, v2: bool) -> Vec<String> {
-    let asks = limits.cpu_shares > MIN_SHARES
-        || limits.cpu_quota.is_some()
-        || limits.memory_limit.is_some();
-    if !asks {
-        return Vec::new();
-    }
     let mut list = vec![if v2 {
         format!("CPUWeight={}", cpu_weight(limits.cpu_shares))
     } else {
@@ -156,7 +148,8 @@ mod tests {
     #[test]
     fn limits_become_properties_of_either_kernel_interface() {
         for (limits, v2, expected) in [
-            (limits(2, None, None), true, &[][..]),
+            (limits(2, None, None), true, &["CPUWeight=1"][..]),
+            (limits(2, None, None), false, &["CPUShares=2"]),
             (limits(1024, None, None), true, &["CPUWeight=100"]),
             (
                 limits(512, Some(50_000), Some(1 << 20)),
@@ -196,12 +189,13 @@ mod tests {
         fs::create_dir(dir.path().join("podward-podu.slice.d")).unwrap();
         assert_eq!(
             systemd.remove(&pod, false).unwrap_err().to_string(),
-            "systemctl revert podward-podu.slice failed: broken"
+            "systemctl revert --no-reload podward-podu.slice failed: broken"
         );
         assert_eq!(
             fs::read_to_string(log).unwrap(),
-            "set-property --runtime podward-podu.slice CPUWeight=100\nstop podward-podu.slice\n\
-             revert podward-podu.slice\n"
+            "set-property --runtime podward-podu.slice CPUWeight=1\n\
+             set-property --runtime podward-podu.slice CPUWeight=100\nstop podward-podu.slice\n\
+             revert --no-reload podward-podu.slice\n"
         );
     }
 }

@@ -48,11 +48,13 @@ pub struct NodeFacts {
 pub fn host_facts() -> HostFacts {
     let cgroup_v2 =
         statfs(CGROUP_ROOT).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC);
+    let capabilities = capabilities();
     HostFacts {
         cgroup_v2,
         swap_accounting: swap_accounting(Path::new(CGROUP_ROOT), cgroup_v2),
         memory_capacity: memory_capacity(),
-        capabilities: capabilities(),
+        least_oom_score_adj: least_oom_score_adj(&capabilities),
+        capabilities,
         devices: devices(),
         thermal_throttle: thermal_throttle(),
     }
@@ -117,6 +119,15 @@ fn capabilities() -> Vec<String> {
     let mask = bounding.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     let last = text("/proc/sys/kernel/cap_last_cap").parse().unwrap_or(KERNEL.len() - 1);
     capability_names(mask.unwrap_or(u64::MAX), last)
+}
+
+/// Only with `CAP_SYS_RESOURCE` may a process be protected better than the one that starts it, which has the first
+/// process's score unless somebody changed it.
+fn least_oom_score_adj(capabilities: &[String]) -> i32 {
+    if capabilities.iter().any(|name| name == "CAP_SYS_RESOURCE") {
+        return -1000;
+    }
+    text("/proc/1/oom_score_adj").parse().unwrap_or(0)
 }
 
 /// The names of the bits up to the kernel's last.

@@ -75,13 +75,6 @@ pub fn link(links: &Path, owner: LogOwner<'_>, log: &Path) -> Result<(), LogDirE
     }
 }
 
-/// The number of the next attempt at a container, by the logs of those before: it survives the loss of
-/// every other record.
-pub fn next_attempt(pod_dir: &Path, container: &str) -> Result<u32, LogDirError> {
-    let attempts = attempts(&pod_dir.join(container))?;
-    Ok(attempts.last().map_or(0, |last| last.saturating_add(1)))
-}
-
 /// Removes the logs of all attempts but the last `keep`, and the links that led to them.
 pub fn prune(
     links: &Path,
@@ -202,15 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_counted_by_their_logs_and_the_old_ones_go() {
+    fn the_logs_of_old_attempts_go() {
         let directory = tempfile::tempdir().unwrap();
         let (links, pod) = (directory.path().join("links"), directory.path().join("pod"));
-        assert_eq!(next_attempt(&pod, "main").unwrap(), 0);
         let logs = create(&pod, "main").unwrap();
         for name in ["0.log", "2.log.20260101-000000", "9.log", "10.log", "notes.txt", "11.txt"] {
             fs::write(logs.join(name), "").unwrap();
         }
-        assert_eq!(next_attempt(&pod, "main").unwrap(), 11);
         prune(&links, &pod, "main", 2).unwrap();
         let mut left = list(&logs).unwrap();
         left.sort();

@@ -14,6 +14,7 @@ pub mod logs;
 pub mod mounts;
 pub mod removal;
 pub mod sandbox;
+pub mod shims;
 pub mod users;
 pub mod volumes;
 

@@ -17,6 +17,6 @@ mod oracle;
 #[cfg(test)]
 mod properties;
 
-pub use eligibility::{Reason, Verdict, eligibility};
+pub use eligibility::eligibility;
 pub use facts::{HostIdentity, Node};
 pub use report::{Report, report};

@@ -218,7 +218,7 @@ proptest! {
             against.all(|reason| reason.clause.starts_with("taint ")
                 && reason.clause.ends_with(":NoSchedule"))
         );
-        let evicting = |reason: &crate::node::Reason| {
+        let evicting = |reason: &crate::node::eligibility::Reason| {
             reason.id == id::TAINT_FOR_A_TIME
                 || (reason.id == id::TAINT && !reason.holds && reason.clause.ends_with(":NoExecute"))
         };

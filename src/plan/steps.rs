@@ -11,6 +11,7 @@ use crate::base::ids::{PodUid, SetKey, TemplateHash};
 
 /// What the operator wants of one set on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is the answer to a question of its own")]
 pub struct DesiredSet {
     /// The template's hash.
     pub hash: TemplateHash,
@@ -99,7 +100,7 @@ pub enum Hold {
     Evicted,
     /// The old pod is still going.
     Stopping,
-    /// The update strategy is OnDelete.
+    /// The update strategy is `OnDelete`.
     OnDelete,
     /// The new pod is not available yet, so the old one stays.
     NotAvailable,

@@ -32,7 +32,7 @@ fn pod(uid: &str, hash: &str, age: i64) -> ObservedPod {
         hash: TemplateHash::new(hash),
         created: Timestamp::from_second(1_000_000 - age).unwrap(),
         stopping: false,
-        ready_for: Some(Duration::from_secs(60)),
+        ready_for: Some(Duration::from_mins(1)),
         time_over: false,
     }
 }
@@ -97,7 +97,10 @@ fn of_two_pods_the_oldest_stays() {
 #[test]
 fn a_new_template_stops_the_old_pod_and_waits_for_its_end() {
     let mut old = pod("1", "a", 9);
-    assert_eq!(planned(Some(wanted("b")), &[old.clone()]).steps, [deletion("1", Cause::Outdated)]);
+    assert_eq!(
+        planned(Some(wanted("b")), std::slice::from_ref(&old)).steps,
+        [deletion("1", Cause::Outdated)]
+    );
     old.stopping = true;
     let plan = planned(Some(wanted("b")), &[old]);
     assert!(plan.steps.is_empty());
@@ -125,7 +128,7 @@ fn an_eviction_holds_until_its_taint_is_gone() {
 fn a_surge_starts_beside_the_old_pod_and_retires_it_when_available() {
     let set = DesiredSet { surge: true, min_ready: Duration::from_secs(90), ..wanted("b") };
     let (old, new) = (pod("1", "a", 9), pod("2", "b", 1));
-    assert_eq!(planned(Some(set.clone()), &[old.clone()]).steps, [Step::Create(key())]);
+    assert_eq!(planned(Some(set.clone()), std::slice::from_ref(&old)).steps, [Step::Create(key())]);
     let waiting = planned(Some(set.clone()), &[old.clone(), new.clone()]);
     assert_eq!(waiting.wake, Some(Duration::from_secs(30)));
     assert!(waiting.steps.is_empty());
@@ -141,7 +144,7 @@ fn apply(plan: &Plan, desired: &BTreeMap<SetKey, DesiredSet>, pods: &mut Vec<Obs
             Step::Create(set) => pods.push(ObservedPod {
                 uid: PodUid::new(format!("new-{}", pods.len())),
                 set: set.clone(),
-                ready_for: Some(Duration::from_secs(3600)),
+                ready_for: Some(Duration::from_hours(1)),
                 ..pod("x", desired[set].hash.as_str(), 0)
             }),
         }

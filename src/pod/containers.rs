@@ -16,7 +16,7 @@ use super::{
 };
 
 /// A container that ran this long since its back-off last grew starts with a clean slate.
-const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+const FORGIVEN_AFTER: Duration = Duration::from_mins(10);
 
 /// Where one container stands.
 #[derive(Debug, Clone, PartialEq)]

@@ -111,6 +111,7 @@ fn process(of: &Surroundings<'_>) -> Result<Process, StartFault> {
     user.set_uid(of.user.uid)
         .set_gid(of.user.gid)
         .set_additional_gids(Some(of.user.additional_gids.clone()));
+    let score = oom_score_adj(of.spec, of.container, of.host.memory_capacity);
     let mut process = Process::default();
     process
         .set_terminal(None)
@@ -122,7 +123,7 @@ fn process(of: &Surroundings<'_>) -> Result<Process, StartFault> {
         // containerd's own limits are inherited.
         .set_rlimits(None)
         .set_no_new_privileges(Some(no_new_privileges(of.container)))
-        .set_oom_score_adj(Some(oom_score_adj(of.spec, of.container, of.host.memory_capacity)));
+        .set_oom_score_adj(Some(score.max(of.host.least_oom_score_adj)));
     Ok(process)
 }
 

@@ -101,8 +101,8 @@ fn node_critical(spec: &PodSpec) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::resources::tests::container;
     use super::*;
+    use crate::pod::resources::tests::container;
 
     fn pod(containers: Vec<Container>) -> PodSpec {
         PodSpec { containers, ..PodSpec::default() }

@@ -32,6 +32,8 @@ pub struct HostFacts {
     pub memory_capacity: u64,
     /// Every capability that a container can be given here, as `CAP_…`.
     pub capabilities: Vec<String>,
+    /// The least `oom_score_adj` that a container can be given here.
+    pub least_oom_score_adj: i32,
     /// Every device node below `/dev`; only privileged pods get them.
     pub devices: Vec<HostDevice>,
     /// The `thermal_throttle` directories of the processors, which Kubernetes masks.

@@ -62,13 +62,14 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Answers the command line until `shutdown`; then ends open answers and removes the socket.
-pub async fn serve(
+/// Binds the socket at once, so that a client that comes from now on is heard; what is returned answers the command
+/// line until `shutdown`, then ends open answers and removes the socket.
+pub fn serve(
     settings: ServeSettings,
     handle: Handle,
     logs: LogStream,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
+) -> Result<impl Future<Output = Result<(), ServeError>>, ServeError> {
     let (listener, socket) = socket::bind(&settings.socket)?;
     let (stopping, stopped) = watch::channel(false);
     let control =
@@ -77,17 +78,19 @@ pub async fn serve(
     let server = Server::builder()
         .add_service(control)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), until_true(stopped));
-    let drained = async {
+    let drained = async move {
         shutdown.await;
         stopping.send_replace(true);
         tokio::time::sleep(DRAIN).await;
     };
-    let outcome = tokio::select! {
-        outcome = server => outcome.map_err(ServeError::from),
-        () = drained => Ok(()),
-    };
-    socket.remove();
-    outcome
+    Ok(async move {
+        let outcome = tokio::select! {
+            outcome = server => outcome.map_err(ServeError::from),
+            () = drained => Ok(()),
+        };
+        socket.remove();
+        outcome
+    })
 }
 
 /// Waits until the flag is raised, or nobody is left to raise it.

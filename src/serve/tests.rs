@@ -43,9 +43,10 @@ impl Agent {
         let (stop, stopped) = oneshot::channel::<()>();
         let settings = ServeSettings { socket: socket(dir.path()), pod_logs: dir.path().into() };
         let handle = Handle { commands, changes };
-        let served = tokio::spawn(serve(settings, handle, log_stand_in(), async {
+        let serving = serve(settings, handle, log_stand_in(), async {
             let _ = stopped.await;
-        }));
+        });
+        let served = tokio::spawn(serving.unwrap());
         Self { dir, objects, notify, stop, served }
     }
 

@@ -65,9 +65,14 @@ pub fn read_changes(
 
 /// The files of a source, in the order of their names.
 fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if !fs::metadata(path)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
+    match fs::metadata(path) {
+        Ok(there) if !there.is_dir() => return Ok(vec![path.to_owned()]),
+        // Who names a single file and removes it means its sets; a missing directory means trouble.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && removed_file(path) => {
+            return Ok(Vec::new());
+        }
+        there => there?,
+    };
     let mut files = Vec::new();
     for entry in fs::read_dir(path)? {
         let path = entry?.path();
@@ -77,6 +82,11 @@ fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a path that is not there is that of a file in a directory that is.
+fn removed_file(path: &Path) -> bool {
+    wanted(path) && !path.is_symlink() && path.parent().is_some_and(Path::is_dir)
 }
 
 /// Whether a directory's entry is a manifest by its name.
@@ -117,13 +127,17 @@ fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut bytes = Vec::new();
+    let size = metadata.len().min(READ_LIMIT);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     File::open(path)?.take(READ_LIMIT).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }
 
 /// What a file's bytes say.
 fn understand(path: &Path, bytes: &[u8], validation: FieldValidation) -> FileReading {
+    if bytes.trim_ascii().is_empty() {
+        return FileReading { empty: true, ..FileReading::default() };
+    }
     let read = spec::read(&path.display().to_string(), bytes, validation);
     let mut file = FileReading {
         unreadable: !read.faults.is_empty(),

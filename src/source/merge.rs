@@ -21,6 +21,8 @@ pub struct FileReading {
     pub broken: BTreeSet<SetKey>,
     /// Whether it holds something unreadable that may have been any set.
     pub unreadable: bool,
+    /// Whether it holds nothing at all, as between the truncation and the writing of a careless change.
+    pub empty: bool,
     /// What is wrong with it.
     pub faults: Vec<Fault>,
     /// What its author should know although it is not wrong.
@@ -118,6 +120,9 @@ fn reason_to_keep(sources: &[SourceReading], key: &SetKey, set: &Set) -> Option<
             return Some(fault.to_string());
         }
         for (path, file) in &source.files {
+            if path == origin && file.empty {
+                return Some(format!("{}: empty; remove the file to delete the set", set.origin));
+            }
             let suspect = file.broken.contains(key) || (path == origin && file.unreadable);
             if suspect {
                 let why = file.faults.first().map_or_else(String::new, ToString::to_string);

@@ -34,7 +34,8 @@ impl Node {
     }
 
     fn read(&mut self) -> Merged {
-        self.read_at(&self.dir.path().to_owned())
+        let path = self.dir.path().to_owned();
+        self.read_at(&path)
     }
 
     fn read_at(&mut self, path: &Path) -> Merged {
@@ -108,7 +109,10 @@ fn a_file_that_is_no_yaml_any_more_keeps_all_that_it_brought() {
     node.write("a.yaml", "kind: [\n");
     assert_eq!(names(&node.read()), ["a"]);
     node.write("a.yaml", "");
-    assert!(names(&node.read()).is_empty(), "an empty file is no fault: its set was removed");
+    let merged = node.read();
+    assert_eq!(names(&merged), ["a"], "an empty file may be one that is about to be written");
+    node.write("a.yaml", "# nothing any more\n");
+    assert!(names(&node.read()).is_empty());
 }
 
 #[test]
@@ -154,9 +158,12 @@ fn a_changed_file_is_read_alone() {
 }
 
 #[test]
-fn a_single_file_is_a_source_too() {
+fn a_single_file_is_a_source_too_and_its_removal_deletes_its_sets() {
     let mut node = Node::new();
     node.write("only.yaml", &set("a", "x:1"));
     let path = node.path("only.yaml");
     assert_eq!(names(&node.read_at(&path)), ["a"]);
+    fs::remove_file(&path).unwrap();
+    let merged = node.read_at(&path);
+    assert!(names(&merged).is_empty() && merged.faults.is_empty());
 }

@@ -2,19 +2,14 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use k8s_openapi::api::{
-    apps::v1::DaemonSet,
-    core::v1::{PodSpec, PodTemplateSpec},
-};
+use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::PodTemplateSpec};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    base::{
-        fault::Fault,
-        ids::{SetKey, TemplateHash},
-    },
-    spec::table::Support,
+use crate::base::{
+    fault::Fault,
+    ids::{SetKey, TemplateHash},
 };
+use crate::spec::table::Support;
 
 /// How unknown fields are taken, as kubectl's `--validate` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -133,12 +128,21 @@ pub struct Set {
 
 impl Set {
     /// The pod template.
+    ///
+    /// # Panics
+    ///
+    /// Never for a set that was read: validation demands a template.
     pub fn template(&self) -> &PodTemplateSpec {
         &self.object.spec.as_ref().expect("a valid set has a spec").template
     }
 
     /// The pod spec.
-    pub fn pod_spec(&self) -> &PodSpec {
+    ///
+    /// # Panics
+    ///
+    /// Never for a set that was read: validation demands a pod spec.
+    #[cfg(test)]
+    pub fn pod_spec(&self) -> &k8s_openapi::api::core::v1::PodSpec {
         self.template().spec.as_ref().expect("a valid set has a pod spec")
     }
 

@@ -2,10 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::{
-    base::ids::SetKey,
-    spec::{document::Document, kinds, report::Report},
-};
+use crate::base::ids::SetKey;
+use crate::spec::{document::Document, kinds, report::Report};
 
 /// Whether an object is read as a set: when it says so, and when it was clearly meant to.
 pub fn is_set(document: &Document, identified: bool) -> bool {

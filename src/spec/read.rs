@@ -5,21 +5,19 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use serde_json::{Map, Value};
 
-use crate::{
-    base::{fault::Fault, ids::SetKey},
-    spec::{
-        bytes::{self, ParseFault, Piece},
-        convert, defaults,
-        document::{Document, FieldValidation, Outcome, Reading, Set},
-        hash::template_hash,
-        identity::{guess, identified, is_set, key_of, name_of},
-        kinds,
-        lines::Lines,
-        report::{Report, shown, type_of},
-        shape,
-        table::Support,
-        validate::validate,
-    },
+use crate::base::{fault::Fault, ids::SetKey};
+use crate::spec::{
+    bytes::{self, ParseFault, Piece},
+    convert, defaults,
+    document::{Document, FieldValidation, Outcome, Reading, Set},
+    hash::template_hash,
+    identity::{guess, identified, is_set, key_of, name_of},
+    kinds,
+    lines::Lines,
+    report::{Report, shown, type_of},
+    shape,
+    table::Support,
+    validate::validate,
 };
 
 /// The most values that one set may hold: published ones have some hundreds.

@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use crate::{
-    base::fault::Fault,
-    spec::{document::FieldValidation, table::Kind},
-};
+use crate::base::fault::Fault;
+use crate::spec::{document::FieldValidation, table::Kind};
 
 /// The most faults that one document is told; whoever has more mends these first.
 const MOST: usize = 200;

@@ -2,14 +2,12 @@
 
 use serde_json::{Map, Number, Value};
 
-use crate::{
-    base::{nearest::nearest, quantity::Amount},
-    spec::{
-        document::FieldUse,
-        report::{Report, shown},
-        table::{Field, Given, Kind, Rule, Support, Type},
-        table_set::SET,
-    },
+use crate::base::{nearest::nearest, quantity::Amount};
+use crate::spec::{
+    document::FieldUse,
+    report::{Report, shown},
+    table::{Field, Given, Kind, Rule, Support, Type},
+    table_set::SET,
 };
 
 /// Walks a DaemonSet: nulls vanish, numbers that stand for quantities become text, whole floats become

@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use crate::{
-    base::quantity::Amount,
-    spec::{report::Report, shape::entry_path},
-};
+use crate::base::quantity::Amount;
+use crate::spec::{report::Report, shape::entry_path};
 
 /// What stands at places that are not there.
 static NOTHING: Value = Value::Null;

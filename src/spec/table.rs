@@ -96,7 +96,11 @@ pub enum Rule {
     /// Always refused, with the reason.
     Refused(&'static str),
     /// By its value: the decision, and the sentence for the documentation. Maps are decided entry by entry.
-    Depends(fn(&Given) -> Verdict, &'static str),
+    Depends(
+        fn(&Given) -> Verdict,
+        #[cfg_attr(not(test), expect(dead_code, reason = "only the tests write docs/support.md"))]
+        &'static str,
+    ),
 }
 
 /// What a decision may look at.

@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use crate::{
-    base::nearest::nearest,
-    spec::{report::Report, spot::Spot},
-};
+use crate::base::nearest::nearest;
+use crate::spec::{report::Report, spot::Spot};
 
 /// The largest user or group id.
 const MAX_ID: i64 = i32::MAX as i64;

@@ -3,10 +3,9 @@
 use std::{collections::BTreeSet, fs, time::Duration};
 
 use podward::testing::{
-    containerd::{Class, TaskEvent, TaskStatus},
+    containerd::{Class, TaskStatus},
     time,
 };
-use tokio::sync::mpsc;
 
 use super::{
     daemon::{daemon, log_uri, parent, processes_of, shell, spec},
@@ -64,9 +63,9 @@ async fn a_record_protects_its_snapshot_from_the_garbage_collector() {
     for round in 0..10 {
         let id = daemon.id(&format!("gc{round}"));
         client.create_container(&shell(&id, &chain, "exit 7")).await.unwrap();
-        client.collect_garbage().await.unwrap();
+        daemon.collect_garbage();
         let mounts = client.prepare_snapshot(&id, &chain).await.unwrap();
-        client.collect_garbage().await.unwrap();
+        daemon.collect_garbage();
         assert_eq!(client.snapshot_mounts(&id).await.unwrap(), mounts);
         if round == 0 {
             client.create_task(&id, mounts, "").await.unwrap();
@@ -78,7 +77,7 @@ async fn a_record_protects_its_snapshot_from_the_garbage_collector() {
     // The proof that the collections above were real.
     let id = daemon.id("unprotected");
     client.prepare_snapshot(&id, &chain).await.unwrap();
-    client.collect_garbage().await.unwrap();
+    daemon.collect_garbage();
     assert_eq!(client.snapshot_mounts(&id).await.unwrap_err().class(), Class::Missing);
     daemon.assert_empty();
 }
@@ -154,21 +153,17 @@ async fn a_container_outlives_containerd_and_is_waited_for_again() {
     let log = daemon.path("0.log");
     let pid = client.create_task(&id, mounts, &log_uri(&log)).await.unwrap();
     client.start_task(&id).await.unwrap();
-    let (sender, _events) = mpsc::channel(8);
-    let (waiting, listening) = (client.clone(), client.clone());
-    let (waited, listened) = {
-        let id = id.clone();
+    let waited = {
+        let (waiting, id) = (client.clone(), id.clone());
         let waiting = tokio::spawn(async move { waiting.wait_task(&id).await });
-        let listening = tokio::spawn(async move { listening.events(sender).await });
-        // A call on the same connection: the other two have been sent before it returns.
+        // A call on the same connection: the other has been sent before it returns.
         client.version().await.unwrap();
         tokio::task::yield_now().await;
         client.version().await.unwrap();
         daemon.kill();
-        (waiting.await.unwrap(), listening.await.unwrap())
+        waiting.await.unwrap()
     };
     assert_eq!(waited.unwrap_err().class(), Class::Unavailable);
-    assert_eq!(listened.class(), Class::Unavailable);
     let begun = time::now().mono;
     for error in [
         client.version().await.unwrap_err(),
@@ -217,43 +212,6 @@ async fn a_task_whose_shim_died_has_ended() {
     client.remove_container(&id).await.unwrap();
     daemon.assert_empty();
     daemon.remove_socket(&id);
-}
-
-#[tokio::test]
-async fn want_of_memory_and_exits_are_told() {
-    let Some(daemon) = daemon().await else { return };
-    let client = daemon.ready().await;
-    let chain = busybox(&daemon, &client).await;
-    let (sender, mut events) = mpsc::channel(8);
-    let listening = {
-        let client = client.clone();
-        tokio::spawn(async move { client.events(sender).await })
-    };
-    let id = daemon.id("oom");
-    let mut new = shell(&id, &chain, "exec /bin/busybox tail /dev/zero");
-    let mut spec = spec("exec /bin/busybox tail /proc/self/fd/0 </dev/zero", &[]);
-    spec["linux"]["resources"] = serde_json::json!({ "memory": { "limit": 16 << 20 },
-        "devices": [{ "allow": true, "access": "rwm" }] });
-    spec["mounts"].as_array_mut().unwrap().push(serde_json::json!(
-        { "destination": "/dev", "type": "tmpfs", "source": "tmpfs" }));
-    new.spec_json = spec.to_string().into_bytes();
-    client.create_container(&new).await.unwrap();
-    let mounts = client.prepare_snapshot(&id, &chain).await.unwrap();
-    client.create_task(&id, mounts, "").await.unwrap();
-    client.start_task(&id).await.unwrap();
-    let exit = client.wait_task(&id).await.unwrap();
-    assert_eq!(exit.code, 137);
-    let mut told = Vec::new();
-    while told.len() < 2 {
-        let event = tokio::time::timeout(Duration::from_secs(10), events.recv()).await;
-        told.push(event.expect("both events come").unwrap());
-    }
-    assert!(told.contains(&TaskEvent::Oom { id: id.clone() }), "{told:?}");
-    assert!(told.contains(&TaskEvent::Exit { id: id.clone(), exit }), "{told:?}");
-    drop(events);
-    assert_eq!(listening.await.unwrap().class(), Class::Unavailable);
-    client.remove_container(&id).await.unwrap();
-    daemon.assert_empty();
 }
 
 #[tokio::test]

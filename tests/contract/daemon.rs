@@ -118,6 +118,19 @@ impl Daemon {
         text
     }
 
+    /// Has containerd collect its garbage, which the end of a lease can ask for.
+    pub fn collect_garbage(&self) {
+        self.ctr(&["leases", "create", "--id", "garbage"]);
+        self.ctr(&["leases", "delete", "--sync", "garbage"]);
+    }
+
+    /// The names and digests of its images.
+    pub fn images(&self) -> Vec<(String, String)> {
+        let list = self.ctr(&["images", "list"]);
+        let rows = list.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.map(|row| (row[0].to_owned(), row[2].to_owned())).collect()
+    }
+
     /// Deletes a container's record under its running task, which `ctr` would refuse.
     pub async fn forget(&self, id: &ContainerId) {
         let channel = containerd_client::connect(self.path("containerd.sock")).await.unwrap();

@@ -157,16 +157,16 @@ async fn archives_of_every_form_are_imported_and_outlive_the_garbage_collector()
         let imported = client.import(&path).await.unwrap();
         assert_eq!(imported, [format!("docker.io/library/{}", names[0]), names[1].to_owned()]);
     }
-    client.collect_garbage().await.unwrap();
-    for image in client.list_images().await.unwrap() {
-        let found = client.image(&image.reference).await.unwrap().unwrap();
+    daemon.collect_garbage();
+    for (reference, digest) in daemon.images() {
+        let found = client.image(&reference).await.unwrap().unwrap();
         assert_eq!(found.config.cmd, ["/bin/busybox", "sh"]);
         assert_eq!(found.config.env, ["A=1"]);
         let snapshots = daemon.ctr(&["snapshots", "info", &found.chain_id]);
         assert!(snapshots.contains("Committed"), "{snapshots}");
         // Every blob is still there.
-        let digest = client.image(&format!("{}@{}", image.reference, image.digest)).await.unwrap();
-        assert!(digest.is_some(), "{}", image.reference);
+        let by_digest = client.image(&format!("{reference}@{digest}")).await.unwrap();
+        assert!(by_digest.is_some(), "{reference}");
     }
     assert_eq!(daemon.ctr(&["images", "check", "-q"]).lines().count(), 9);
     assert_eq!(
@@ -188,7 +188,7 @@ async fn a_name_moves_to_the_image_that_was_imported_last() {
         digests.push(client.image("app:1").await.unwrap().unwrap().digest);
     }
     assert_ne!(digests[0], digests[1]);
-    client.collect_garbage().await.unwrap();
+    daemon.collect_garbage();
     assert_eq!(client.image("app:1").await.unwrap().unwrap().digest, digests[1]);
     daemon.assert_empty();
 }
@@ -226,7 +226,7 @@ async fn a_broken_archive_is_refused_by_name_and_cause_and_leaves_nothing() {
     }
     let error = client.import(&daemon.path("absent.tar")).await.unwrap_err().to_string();
     assert!(error.contains("absent.tar: cannot be opened"), "{error}");
-    assert_eq!(client.list_images().await.unwrap(), []);
+    assert_eq!(daemon.images(), []);
     daemon.assert_empty();
 }
 
@@ -236,25 +236,20 @@ async fn an_image_of_another_client_is_unpacked_once_for_all_who_ask() {
     let client = daemon.ready().await;
     let path = write(&daemon, "a.tar", oci("docker.io/library/other:1", "other").bytes());
     daemon.ctr(&["images", "import", "--no-unpack", path.to_str().unwrap()]);
+    // Another connection, which shares no lock with the first.
+    let stranger = daemon.client();
     let (a, b, c, d) = tokio::join!(
         client.image("other:1"),
         client.image("docker.io/library/other:1"),
         client.image("other:1"),
-        daemon_client_image(&daemon),
+        stranger.image("other:1"),
     );
     let images = [a, b, c, d].map(|image| image.unwrap().unwrap());
     assert!(images.iter().all(|image| image.chain_id == images[0].chain_id));
-    client.collect_garbage().await.unwrap();
+    daemon.collect_garbage();
     let snapshots = daemon.ctr(&["snapshots", "list"]);
     assert_eq!(snapshots.lines().count(), 3, "{snapshots}");
     daemon.assert_empty();
-}
-
-/// The same question by another connection, which shares no lock with the first.
-async fn daemon_client_image(
-    daemon: &Daemon,
-) -> Result<Option<podward::testing::containerd::Image>, podward::testing::containerd::Error> {
-    daemon.client().image("other:1").await
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! What `podward validate` prints and with which exit status it ends.
+
 use std::{fs, os::unix::fs::symlink};
 
 use clap::Parser;

@@ -42,6 +42,7 @@ impl Fixture {
             },
             volumes: BTreeMap::new(),
             host: HostFacts {
+                least_oom_score_adj: -1000,
                 cgroup_v2: true,
                 swap_accounting: true,
                 memory_capacity: 4 << 30,

@@ -4,9 +4,9 @@ use std::{future::Future, time::Duration};
 
 use containerd_client::services::v1::{
     containers_client::ContainersClient, content_client::ContentClient, diff_client::DiffClient,
-    events_client::EventsClient, images_client::ImagesClient, leases_client::LeasesClient,
-    namespaces_client::NamespacesClient, snapshots::snapshots_client::SnapshotsClient,
-    tasks_client::TasksClient, version_client::VersionClient,
+    images_client::ImagesClient, leases_client::LeasesClient, namespaces_client::NamespacesClient,
+    snapshots::snapshots_client::SnapshotsClient, tasks_client::TasksClient,
+    version_client::VersionClient,
 };
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -108,11 +108,6 @@ impl Client {
     /// The namespaces service.
     pub(super) fn namespaces(&self) -> NamespacesClient<Channel> {
         NamespacesClient::new(self.channel.clone())
-    }
-
-    /// The events service.
-    pub(super) fn events(&self) -> EventsClient<Channel> {
-        EventsClient::new(self.channel.clone())
     }
 
     /// The version service.

@@ -8,7 +8,6 @@ use std::{
 use containerd_client::services::v1::{
     CreateImageRequest, GetImageRequest, Image as Record, ListImagesRequest, UpdateImageRequest,
 };
-use jiff::Timestamp;
 use prost_types::FieldMask;
 use serde::de::DeserializeOwned;
 
@@ -18,7 +17,6 @@ use super::{
     documents::{Configuration, Descriptor, Index, Manifest, Platform},
     error::{Class, Error},
     reference::Reference,
-    tasks::timestamp,
     unpack::{Failure, Layer, wire_descriptor},
 };
 use crate::pod::image::ImageConfig;
@@ -45,17 +43,6 @@ pub struct Image {
     pub config: ImageConfig,
 }
 
-/// An image in containerd's list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageSummary {
-    /// Its name.
-    pub reference: String,
-    /// The digest of its top document: an index or a manifest.
-    pub digest: String,
-    /// When the name was given.
-    pub created: Timestamp,
-}
-
 /// What an image's documents say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resolved {
@@ -77,17 +64,6 @@ impl Containerd {
             return Ok(None);
         };
         self.ready_image(reference, record).await.map(Some)
-    }
-
-    /// Every image of our namespace.
-    pub async fn list_images(&self) -> Result<Vec<ImageSummary>, Error> {
-        let records = self.records_where(Vec::new()).await?;
-        let summary = |record: Record| ImageSummary {
-            reference: record.name,
-            digest: record.target.map(|target| target.digest).unwrap_or_default(),
-            created: timestamp(record.created_at),
-        };
-        Ok(records.into_iter().map(summary).collect())
     }
 
     /// Gives an image its name, or gives the name to another image.

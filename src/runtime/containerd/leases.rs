@@ -86,10 +86,4 @@ impl Containerd {
         };
         Ok(reply.leases.into_iter().filter(others).map(|lease| lease.id).collect())
     }
-
-    /// Makes containerd collect its garbage now.
-    pub async fn collect_garbage(&self) -> Result<(), Error> {
-        let lease = self.content_lease().await?;
-        self.end_lease(&lease.id, true).await
-    }
 }

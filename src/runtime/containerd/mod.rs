@@ -12,7 +12,6 @@ mod containers;
 mod content;
 mod documents;
 mod error;
-mod events;
 mod images;
 mod import;
 mod layout;
@@ -29,8 +28,6 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use containers::{ContainerRecord, NewContainer};
 pub use error::{Class, Error};
-pub use events::TaskEvent;
-pub use images::{Image, ImageSummary};
 pub use tasks::{Exit, Task, TaskStatus};
 
 use client::Client;
@@ -93,6 +90,11 @@ impl Containerd {
                 known: std::sync::Mutex::default(),
             }),
         })
+    }
+
+    /// containerd's namespace for all that podward makes.
+    pub fn namespace(&self) -> &str {
+        &self.shared.settings.namespace
     }
 
     /// The settings.
