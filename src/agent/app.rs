@@ -7,7 +7,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -265,6 +265,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
         },
         host: HostFacts { devices: Vec::new(), ..facts::host_facts() },
         facts: facts::node_facts(),
+        accounts: Mutex::default(),
     })
 }
 

@@ -187,9 +187,8 @@ impl Reconciler {
 
     /// Brings the node nearer to what is wanted.
     pub(super) fn reconcile(&mut self) {
-        self.save_if_due();
         if !self.recovered {
-            return;
+            return self.save_if_due();
         }
         self.count_down();
         let plan: Plan = plan(&self.desired(), &self.observed());
@@ -202,6 +201,8 @@ impl Reconciler {
         for step in plan.steps {
             self.carry_out(step);
         }
+        // Only now: a pod that was just made is work that the disk must not hold up.
+        self.save_if_due();
         self.settle_syncs(settled);
     }
 

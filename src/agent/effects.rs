@@ -1,8 +1,9 @@
 //! Effects: what the pod machine asks for, done to containerd and the host. Each is idempotent and answers once.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use nix::sys::signal;
@@ -75,6 +76,8 @@ pub struct Effects {
     pub host: HostFacts,
     /// What the host is.
     pub facts: NodeFacts,
+    /// `/etc/passwd` and `/etc/group` of images, by their top layer: containers start on what never changes.
+    pub accounts: Mutex<BTreeMap<String, (String, String)>>,
 }
 
 /// Runs something that blocks where it holds up nobody.

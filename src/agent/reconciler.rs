@@ -86,7 +86,6 @@ pub(super) struct WaitingSync {
 }
 
 /// Everything that the agent knows.
-#[expect(clippy::struct_excessive_bools, reason = "independent notes of what is still to be done")]
 pub(super) struct Reconciler {
     /// The settings in force.
     pub settings: Settings,

@@ -1,6 +1,10 @@
 //! The start of one attempt: image, user, OCI spec, container record, snapshot, task, process.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
 
 use k8s_openapi::api::core::v1::Container;
 use tracing::warn;
@@ -24,6 +28,9 @@ use crate::pod::{
 use crate::runtime::containerd::{Class, Error, NewContainer};
 
 use super::effects::{Effects, Logging, blocking};
+
+/// Of how many images the accounts are remembered.
+const REMEMBERED: usize = 32;
 
 /// Why a start did not lead to a running process.
 enum Failure {
@@ -145,24 +152,36 @@ impl Effects {
     async fn run(self: &Arc<Self>, attempt: &Attempt<'_>) -> Result<(), Failure> {
         let request =
             user_request(attempt.record.spec(), attempt.container, &attempt.image.config)?;
-        let (user, settled) = match &request {
-            UserRequest::Known(user) => (user.clone(), true),
-            // The record needs a spec before the snapshot is there to look the user up in.
-            UserRequest::Lookup { .. } => {
-                (User { uid: 0, gid: 0, additional_gids: Vec::new() }, false)
-            }
-        };
-        self.create(attempt, &user).await?;
-        let mounts = self.snapshot(attempt).await?;
-        if !settled {
-            let spec = self.spec_with_accounts(attempt, &request, &mounts).await?;
-            let id = &attempt.id;
-            self.daemon
-                .call(|| self.daemon.client.update_spec(id, spec.clone()))
-                .await
-                .map_err(|error| unmade(&error))?;
+        if let Some(user) = self.known_user(attempt, &request)? {
+            self.create(attempt, &user).await?;
+            let mounts = self.snapshot(attempt).await?;
+            return self.run_task(attempt, mounts).await;
         }
+        // The record needs a spec before the snapshot is there to look the user up in.
+        let nobody_yet = User { uid: 0, gid: 0, additional_gids: Vec::new() };
+        self.create(attempt, &nobody_yet).await?;
+        let mounts = self.snapshot(attempt).await?;
+        let spec = self.spec_with_accounts(attempt, &request, &mounts).await?;
+        let id = &attempt.id;
+        self.daemon
+            .call(|| self.daemon.client.update_spec(id, spec.clone()))
+            .await
+            .map_err(|error| unmade(&error))?;
         self.run_task(attempt, mounts).await
+    }
+
+    /// The user, when it was given by number or when the image's accounts were read for another start.
+    fn known_user(
+        &self,
+        attempt: &Attempt<'_>,
+        request: &UserRequest,
+    ) -> Result<Option<User>, StartFault> {
+        if let UserRequest::Known(user) = request {
+            return Ok(Some(user.clone()));
+        }
+        let known = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let accounts = known.get(&attempt.image.chain_id);
+        accounts.map(|(passwd, group)| resolve_user(request, passwd, group)).transpose()
     }
 
     /// Makes the container's record, which protects the snapshot that follows from containerd's garbage collector.
@@ -247,6 +266,12 @@ impl Effects {
                 message: format!("read the image's accounts: {error}"),
             })?;
         let user = resolve_user(request, &passwd, &group)?;
+        let mut known = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() == REMEMBERED {
+            known.clear();
+        }
+        known.insert(attempt.image.chain_id.clone(), (passwd, group));
+        drop(known);
         Ok(self.spec(attempt, &user)?)
     }
 

@@ -10,7 +10,7 @@ use crate::base::fault::Fault;
 use crate::spec::{MAX_BYTES, too_large};
 
 /// A file's name for people and its bytes; `-` is standard input.
-pub fn of(path: &Path) -> Result<(String, Vec<u8>), Fault> {
+pub fn of(path: &Path) -> Result<(String, Vec<u8>), Box<Fault>> {
     let (origin, bytes) = if path == Path::new("-") {
         ("standard input".to_owned(), limited(io::stdin().lock(), None))
     } else {
@@ -22,8 +22,8 @@ pub fn of(path: &Path) -> Result<(String, Vec<u8>), Fault> {
     };
     match bytes {
         Ok(Ok(bytes)) => Ok((origin, bytes)),
-        Ok(Err(size)) => Err(too_large(&origin, size)),
-        Err(error) => Err(unreadable(&origin, &error)),
+        Ok(Err(size)) => Err(Box::new(too_large(&origin, size))),
+        Err(error) => Err(Box::new(unreadable(&origin, &error))),
     }
 }
 

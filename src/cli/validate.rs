@@ -97,7 +97,7 @@ fn reading(path: &Path, validation: FieldValidation) -> (String, Reading) {
             let reading = read(&origin, &bytes, validation);
             (origin, reading)
         }
-        Err(fault) => faulty(fault),
+        Err(fault) => faulty(*fault),
     }
 }
 

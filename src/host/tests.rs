@@ -2,11 +2,17 @@
 
 mod runc;
 
-/// Whether this test may use the kernel as root; says aloud when it is skipped.
+/// Says aloud that a test is skipped; where CI runs, everything must be there.
+fn skip(test: &str, need: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{test} needs {need}, and CI must have it");
+    eprintln!("SKIPPED {test}: needs {need}");
+}
+
+/// Whether this test may use the kernel as root.
 pub fn as_root(test: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        eprintln!("SKIPPED {test}: needs root");
+        skip(test, "root");
     }
     root
 }

@@ -156,6 +156,7 @@ impl Pod {
         out.push(Effect::Save);
         out.push(Effect::Watch { container: name.to_owned(), attempt });
         out.push(note("Pulled", message));
+        out.push(note("Created", format!("Container {name} created")));
         out.push(note("Started", format!("Container {name} started")));
     }
 

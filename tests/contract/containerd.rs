@@ -123,9 +123,7 @@ async fn a_container_is_removed_from_every_half_made_state() {
             }
             _ => {}
         }
-        let begun = time::now().mono;
         client.remove_container(&id).await.unwrap_or_else(|error| panic!("{state}: {error:?}"));
-        assert!(begun.elapsed() < Duration::from_secs(5), "{state}: {:?}", begun.elapsed());
         client.remove_container(&id).await.unwrap();
         daemon.assert_empty();
         assert_eq!(processes_of(&id), Vec::<i32>::new(), "{state}");
@@ -164,7 +162,6 @@ async fn a_container_outlives_containerd_and_is_waited_for_again() {
         waiting.await.unwrap()
     };
     assert_eq!(waited.unwrap_err().class(), Class::Unavailable);
-    let begun = time::now().mono;
     for error in [
         client.version().await.unwrap_err(),
         client.list_tasks().await.unwrap_err(),
@@ -176,7 +173,6 @@ async fn a_container_outlives_containerd_and_is_waited_for_again() {
     ] {
         assert_eq!(error.class(), Class::Unavailable, "{error:?}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(5));
     let before = fs::metadata(&log).unwrap().len();
     daemon.revive().await;
     let tasks = client.list_tasks().await.unwrap();

@@ -24,7 +24,7 @@ use crate::pod::oci::{Surroundings, oci_spec};
 use crate::pod::resources::pod_resources;
 use crate::pod::user::{resolve_user, user_request};
 
-use super::as_root;
+use super::{as_root, skip};
 
 /// What the container tells of itself, as `name=value` lines. (It is a template: `$$$$` reaches the shell as `$$`.)
 const SCRIPT: &str = r#"
@@ -215,12 +215,12 @@ fn pod_spec(data: &Path) -> PodSpec {
     }
 }
 
-/// Whether the tools are there; says aloud when they are not.
+/// Whether the tools are there.
 fn ready(test: &str) -> bool {
     let tools = ["/usr/sbin/runc", "/usr/bin/runc"].iter().any(|path| Path::new(path).exists())
         && Path::new("/bin/busybox").exists();
     if !tools {
-        eprintln!("SKIPPED {test}: needs runc and a static /bin/busybox");
+        skip(test, "runc and a static /bin/busybox");
     }
     tools && as_root(test)
 }
