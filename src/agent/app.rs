@@ -20,7 +20,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use crate::base::{errors::Chain, fault::Fault, time};
+use crate::base::{backoff::Backoff, errors::Chain, fault::Fault, time};
 use crate::config::{CgroupDriver, Settings};
 use crate::fleet::events::EventLog;
 use crate::host::{
@@ -217,6 +217,8 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         missing: BTreeMap::new(),
         changed: BTreeSet::new(),
         import_again: false,
+        import_retry: (None, Backoff::default()),
+        configuring: 0,
         recovered: false,
         work: JoinSet::new(),
         watches: JoinSet::new(),

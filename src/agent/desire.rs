@@ -187,7 +187,7 @@ impl Reconciler {
 
     /// Brings the node nearer to what is wanted.
     pub(super) fn reconcile(&mut self) {
-        if !self.recovered {
+        if !self.recovered || self.configuring > 0 {
             return self.save_if_due();
         }
         self.count_down();

@@ -19,6 +19,7 @@ use tokio::{
 use tracing::{error, info};
 
 use crate::base::{
+    backoff::Backoff,
     errors::Chain,
     ids::{PodUid, SetKey},
     time::{self, Now},
@@ -129,6 +130,10 @@ pub(super) struct Reconciler {
     pub images_dir: PathBuf,
     /// Whether archives changed during an import.
     pub import_again: bool,
+    /// When archives that could not be imported are tried again, and the back-off earned so far.
+    pub import_retry: (Option<Instant>, Backoff),
+    /// How many reads of the configuration are under way: no pod is made under a configuration that is outdated.
+    pub configuring: u32,
     /// Whether the stock-taking is over.
     pub recovered: bool,
     /// Effects under way.
@@ -291,6 +296,10 @@ impl Reconciler {
         for uid in due {
             self.tell(&uid, Input::Deadline);
         }
+        if self.import_retry.0.is_some_and(|at| at <= now) {
+            self.import_retry.0 = None;
+            self.import_images();
+        }
         if self.missing_until().is_some_and(|at| at <= now) && self.readings.is_some() {
             self.read_sources();
         }
@@ -301,7 +310,13 @@ impl Reconciler {
         let now = time::now().mono;
         let pods = self.pods.values().filter_map(Pod::deadline).min();
         let unsaved = self.unsaved.filter(|_| !self.saving);
-        let own = [self.evictions.next(now), self.wake, self.missing_until(), unsaved];
+        let own = [
+            self.evictions.next(now),
+            self.wake,
+            self.missing_until(),
+            unsaved,
+            self.import_retry.0,
+        ];
         own.into_iter().flatten().chain(pods).min()
     }
 

@@ -10,7 +10,11 @@ use std::{
 
 use tracing::{info, warn};
 
-use crate::base::{fault::Fault, time};
+use crate::base::{
+    backoff::{Backoff, Bounds},
+    fault::Fault,
+    time,
+};
 use crate::config::{Settings, SourceSettings};
 use crate::fleet::events::EventType;
 use crate::node::Node;
@@ -30,6 +34,10 @@ use super::{
 
 /// How long a set must be missing from its source to count as deleted.
 const MISSING_GRACE: Duration = Duration::from_millis(250);
+
+/// How soon an archive that could not be imported is tried again.
+const IMPORT_RETRY: Bounds =
+    Bounds { initial: Duration::from_secs(1), cap: Duration::from_mins(5) };
 
 /// The paths of the file sources.
 pub(super) fn source_paths(settings: &Settings) -> Vec<PathBuf> {
@@ -154,12 +162,14 @@ impl Reconciler {
     /// Reads the configuration again.
     fn read_config(&mut self) {
         let reload = self.reload.clone();
+        self.configuring += 1;
         self.work
             .spawn(async move { Done::Configured(Box::new(blocking(move || reload()).await)) });
     }
 
     /// The configuration was read: labels, taints and field validation take effect at once.
     pub(super) fn configured(&mut self, settings: Result<Settings, Vec<Fault>>) {
+        self.configuring -= 1;
         let new = match settings {
             Ok(new) => new,
             Err(faults) => {
@@ -209,9 +219,22 @@ impl Reconciler {
         });
     }
 
+    /// Lets archives that could not be imported be tried again, ever more seldom: an agent that died in the middle of
+    /// an import leaves containerd with a write that it gives up only after a moment.
+    fn retry_imports(&mut self, failed: bool) {
+        if failed {
+            let wait = self.import_retry.1.next(IMPORT_RETRY);
+            self.import_retry.0 = Some(time::now().mono + wait);
+        } else {
+            self.import_retry = (None, Backoff::default());
+        }
+    }
+
     /// Archives were imported: pods that wait for an image try again.
     pub(super) fn images_imported(&mut self, keeper: ImageKeeper, imports: Vec<Import>) {
         self.images = Some(keeper);
+        let failed = imports.iter().any(|import| import.result.is_err());
+        self.retry_imports(failed);
         let mut arrived = false;
         for Import { archive, result } in imports {
             let archive = archive.display();
