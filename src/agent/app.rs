@@ -204,6 +204,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         effects,
         node,
         sets,
+        objects: Arc::default(),
         saving: false,
         unsaved: None,
         watcher,

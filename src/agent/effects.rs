@@ -24,6 +24,7 @@ use crate::pod::{
     sandbox::HostFacts,
 };
 use crate::runtime::containerd::Error;
+use crate::spec::Objects;
 
 use super::{daemon::Daemon, records::Records};
 
@@ -90,8 +91,12 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 
 impl Effects {
     /// Makes volumes, cgroup, namespaces and files of a pod.
-    pub async fn create_sandbox(self: Arc<Self>, record: PodRecord) -> Input {
-        let made = blocking(move || self.make_sandbox(&record)).await;
+    pub async fn create_sandbox(
+        self: Arc<Self>,
+        record: PodRecord,
+        objects: Arc<Objects>,
+    ) -> Input {
+        let made = blocking(move || self.make_sandbox(&record, &objects)).await;
         match made {
             Ok(ready) => ready,
             Err(fault) => Input::SandboxFailed(fault),
@@ -99,7 +104,7 @@ impl Effects {
     }
 
     /// The same, in one piece: nothing in it waits for the network or for containerd.
-    fn make_sandbox(&self, record: &PodRecord) -> Result<Input, StartFault> {
+    fn make_sandbox(&self, record: &PodRecord, _objects: &Objects) -> Result<Input, StartFault> {
         let failed = |reason, error: &(dyn std::error::Error + 'static)| StartFault {
             reason,
             message: Chain(error).to_string(),
@@ -129,10 +134,22 @@ impl Effects {
         let before = blocking(move || effects.cgroups.oom_kills_of_the_gone(&pod)).await;
         let exit = match self.daemon.ended(&id).await {
             Some(exit) if exit.code == 137 && self.killed_for_memory(&uid, &id, before).await => {
-                Exit { code: exit.code, at: exit.at, kind: ExitKind::OutOfMemory }
+                Exit {
+                    code: exit.code,
+                    at: exit.at,
+                    kind: ExitKind::OutOfMemory,
+                    message: String::new(),
+                }
             }
-            Some(exit) => Exit { code: exit.code, at: exit.at, kind: ExitKind::Ended },
-            None => Exit { code: 255, at: time::now().wall, kind: ExitKind::Lost },
+            Some(exit) => {
+                Exit { code: exit.code, at: exit.at, kind: ExitKind::Ended, message: String::new() }
+            }
+            None => Exit {
+                code: 255,
+                at: time::now().wall,
+                kind: ExitKind::Lost,
+                message: String::new(),
+            },
         };
         Input::Exited { container, attempt, exit }
     }

@@ -30,6 +30,7 @@ use crate::node::Node;
 use crate::plan::{eviction::Timers, steps::Hold};
 use crate::pod::machine::{Effect, Input, Pod, PodEvent, Policy};
 use crate::source::{merge::SourceReading, watch::Watcher};
+use crate::spec::Objects;
 
 use super::{
     desire::Standing,
@@ -100,6 +101,8 @@ pub(super) struct Reconciler {
     pub node: Node,
     /// The sets that are wanted.
     pub sets: Sets,
+    /// The ConfigMaps and Secrets that pods may take from.
+    pub objects: Arc<Objects>,
     /// Whether their snapshot is being written.
     pub saving: bool,
     /// When a snapshot that is due is written at the latest.
@@ -329,10 +332,15 @@ impl Reconciler {
             match effect {
                 Effect::Save => self.save(now, uid),
                 Effect::Record(event) => self.note_pod(now, uid, event),
-                Effect::CreateSandbox => self.spawn(uid, on.create_sandbox(record.clone())),
+                Effect::CreateSandbox => {
+                    let objects = Arc::clone(&self.objects);
+                    self.spawn(uid, on.create_sandbox(record.clone(), objects));
+                }
                 Effect::StartContainer { container, attempt, remove_first } => {
-                    let record = record.clone();
-                    self.spawn(uid, on.start_container(record, container, attempt, remove_first));
+                    let (record, objects) = (record.clone(), Arc::clone(&self.objects));
+                    let started =
+                        on.start_container(record, objects, container, attempt, remove_first);
+                    self.spawn(uid, started);
                 }
                 Effect::Watch { container, attempt } => {
                     let (watched, uid) = (on.watch(uid.clone(), container, attempt), uid.clone());

@@ -149,8 +149,18 @@ fn observed_task(task: Option<&Task>) -> ObservedTask {
         None | Some(Task { status: TaskStatus::Created, .. }) => ObservedTask::HalfMade,
         Some(Task { status: TaskStatus::Stopped, exit, .. }) => {
             let exit = exit.map_or_else(
-                || Exit { code: 255, at: time::now().wall, kind: ExitKind::Lost },
-                |exit| Exit { code: exit.code, at: exit.at, kind: ExitKind::Ended },
+                || Exit {
+                    code: 255,
+                    at: time::now().wall,
+                    kind: ExitKind::Lost,
+                    message: String::new(),
+                },
+                |exit| Exit {
+                    code: exit.code,
+                    at: exit.at,
+                    kind: ExitKind::Ended,
+                    message: String::new(),
+                },
             );
             ObservedTask::Stopped(exit)
         }

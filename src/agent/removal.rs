@@ -7,7 +7,7 @@ use crate::base::{
     ids::{ContainerId, PodUid},
 };
 use crate::host::{log_dir, sandbox, shims, volumes};
-use crate::pod::{machine::Input, record::PodRecord};
+use crate::pod::{machine::Input, record::PodRecord, resources::all_containers};
 
 use super::effects::{Effects, blocking};
 
@@ -113,7 +113,7 @@ fn ids(record: &PodRecord) -> BTreeSet<String> {
         let newest = record.containers.get(name).and_then(|container| container.attempt);
         0..=newest.map_or(0, |newest| newest + 1)
     };
-    let names = record.spec().containers.iter().map(|container| &container.name);
+    let names = all_containers(record.spec()).map(|container| &container.name);
     names
         .flat_map(|name| attempts(name).map(|attempt| ContainerId::of(&record.uid, name, attempt)))
         .map(|id| id.to_string())

@@ -26,6 +26,7 @@ use crate::pod::{
     user::{User, UserRequest, resolve_user, user_request},
 };
 use crate::runtime::containerd::{Class, Error, NewContainer};
+use crate::spec::Objects;
 
 use super::effects::{Effects, Logging, blocking};
 
@@ -56,6 +57,9 @@ fn unmade(error: &Error) -> Failure {
 struct Attempt<'a> {
     /// The pod.
     record: &'a PodRecord,
+    /// The ConfigMaps and Secrets of this node.
+    #[expect(dead_code, reason = "read once values come from objects")]
+    objects: &'a Objects,
     /// The container in its template.
     container: &'a Container,
     /// Which attempt.
@@ -71,6 +75,7 @@ impl Effects {
     pub async fn start_container(
         self: Arc<Self>,
         record: PodRecord,
+        objects: Arc<Objects>,
         container: String,
         attempt: u32,
         remove_first: Option<u32>,
@@ -79,13 +84,17 @@ impl Effects {
             let effects = Arc::clone(&self);
             effects.remove_container(record.clone(), container.clone(), previous).await;
         }
-        let started = self.start(&record, &container, attempt).await;
+        let started = self.start(&record, &objects, &container, attempt).await;
         match started {
             Ok(image) => Input::Started { container, attempt, at: time::now().wall, image },
             Err(Failure::Fault(fault)) => Input::StartFailed { container, attempt, fault },
             Err(Failure::NeverRan(message)) => {
-                let exit =
-                    Exit { code: 128, at: time::now().wall, kind: ExitKind::NeverRan(message) };
+                let exit = Exit {
+                    code: 128,
+                    at: time::now().wall,
+                    kind: ExitKind::NeverRan(message),
+                    message: String::new(),
+                };
                 Input::Exited { container, attempt, exit }
             }
         }
@@ -95,6 +104,7 @@ impl Effects {
     async fn start(
         self: &Arc<Self>,
         record: &PodRecord,
+        objects: &Objects,
         name: &str,
         number: u32,
     ) -> Result<PinnedImage, Failure> {
@@ -104,7 +114,7 @@ impl Effects {
         })?;
         let image = self.pinned_image(record, container).await?;
         let id = ContainerId::of(&record.uid, name, number);
-        let attempt = Attempt { record, container, number, id, image };
+        let attempt = Attempt { record, objects, container, number, id, image };
         let ran = self.run(&attempt).await;
         if ran.is_err() {
             let id = &attempt.id;

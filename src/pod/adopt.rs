@@ -55,8 +55,12 @@ enum Found {
 
 /// Compares a container's record with what is there.
 fn find(now: Now, record: &ContainerRecord, there: Option<&ObservedContainer>) -> Found {
-    let lost =
-        |attempt| Found::Ended(attempt, Exit { code: 255, at: now.wall, kind: ExitKind::Lost });
+    let lost = |attempt| {
+        Found::Ended(
+            attempt,
+            Exit { code: 255, at: now.wall, kind: ExitKind::Lost, message: String::new() },
+        )
+    };
     let believed_running = record.attempt.filter(|_| record.running_since.is_some());
     match there.map(|there| (there.attempt, &there.task)) {
         Some((attempt, ObservedTask::Running)) => Found::Runs(attempt),

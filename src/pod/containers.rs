@@ -78,11 +78,11 @@ impl State {
 /// The terminated state that an exit leaves behind.
 pub(super) fn terminated(attempt: u32, started: Option<Timestamp>, exit: &Exit) -> Terminated {
     let (exit_code, reason, message) = match &exit.kind {
-        ExitKind::OutOfMemory => (exit.code, "OOMKilled", String::new()),
+        ExitKind::OutOfMemory => (exit.code, "OOMKilled", exit.message.clone()),
         ExitKind::Lost => (255, "Unknown", "nobody saw how the container ended".into()),
         ExitKind::NeverRan(message) => (128, "StartError", message.clone()),
-        ExitKind::Ended if exit.code == 0 => (0, "Completed", String::new()),
-        ExitKind::Ended => (exit.code, "Error", String::new()),
+        ExitKind::Ended if exit.code == 0 => (0, "Completed", exit.message.clone()),
+        ExitKind::Ended => (exit.code, "Error", exit.message.clone()),
     };
     Terminated { attempt, exit_code, reason: reason.into(), message, started, finished: exit.at }
 }

@@ -103,6 +103,8 @@ pub struct Exit {
     pub at: Timestamp,
     /// Which kind of end it was.
     pub kind: ExitKind,
+    /// The termination message that it left; empty when it left none.
+    pub message: String,
 }
 
 /// The kinds of end that an exit code alone does not tell apart.

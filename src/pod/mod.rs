@@ -1,5 +1,6 @@
 //! Floor 3: one pod's life and its containers' content, decided from facts; nothing here does anything.
 
+pub mod action;
 pub mod adopt;
 pub mod capabilities;
 pub mod command;

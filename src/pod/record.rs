@@ -11,7 +11,7 @@ use crate::base::{
     ids::{PodUid, SetKey, TemplateHash},
 };
 
-use super::{image::ImageConfig, sandbox::SandboxFacts};
+use super::{image::ImageConfig, resources::all_containers, sandbox::SandboxFacts};
 
 /// The version of the record's shape that this build writes.
 pub const VERSION: u32 = 1;
@@ -56,9 +56,9 @@ impl PodRecord {
         self.template.spec.as_ref().unwrap_or(&EMPTY)
     }
 
-    /// The container of that name in the template.
+    /// The container or init container of that name in the template.
     pub fn container(&self, name: &str) -> Option<&Container> {
-        self.spec().containers.iter().find(|container| container.name == name)
+        all_containers(self.spec()).find(|container| container.name == name)
     }
 
     /// How long its processes get between the stop signal and the kill.

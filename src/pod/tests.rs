@@ -56,7 +56,7 @@ fn started(attempt: u32, now: Now) -> Input {
 }
 
 fn exited(attempt: u32, code: u32, now: Now) -> Input {
-    let exit = Exit { code, at: now.wall, kind: ExitKind::Ended };
+    let exit = Exit { code, at: now.wall, kind: ExitKind::Ended, message: String::new() };
     Input::Exited { container: "a".into(), attempt, exit }
 }
 
@@ -112,7 +112,12 @@ fn a_process_that_could_not_be_run_counts_as_a_run_that_failed() {
     let now = time::now();
     let (mut pod, _) = Pod::new(record(&["a"]), Policy::default());
     pod.step(now, sandbox_ready());
-    let exit = Exit { code: 128, at: now.wall, kind: ExitKind::NeverRan("no such file".into()) };
+    let exit = Exit {
+        code: 128,
+        at: now.wall,
+        kind: ExitKind::NeverRan("no such file".into()),
+        message: String::new(),
+    };
     pod.step(now, Input::Exited { container: "a".into(), attempt: 0, exit });
     let ended = pod.record.containers["a"].terminated.clone().unwrap();
     assert_eq!((ended.exit_code, ended.reason.as_str()), (128, "StartError"));
@@ -185,7 +190,7 @@ fn a_running_container_is_adopted_without_being_touched() {
 fn a_container_that_ended_while_no_agent_watched_restarts() {
     let now = time::now();
     let record = running_pod(now).record;
-    let exit = Exit { code: 3, at: now.wall, kind: ExitKind::Ended };
+    let exit = Exit { code: 3, at: now.wall, kind: ExitKind::Ended, message: String::new() };
     let (pod, effects) = adopted(record, Some((0, ObservedTask::Stopped(exit))));
     assert_eq!(starts(&effects), [1]);
     assert_eq!(pod.record.containers["a"].terminated.as_ref().unwrap().exit_code, 3);

@@ -11,6 +11,7 @@ mod lines;
 #[cfg(test)]
 mod markdown;
 mod names;
+mod object;
 mod read;
 mod reasons;
 mod report;
@@ -44,6 +45,7 @@ pub use bytes::{
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
 #[cfg(test)]
 pub use markdown::markdown;
+pub use object::{Object, ObjectKey, ObjectKind, Objects};
 pub use read::read;
 pub use shape::entry_path;
 pub use table::Support;
