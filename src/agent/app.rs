@@ -27,7 +27,7 @@ use crate::host::{
     cgroup::{CgroupError, Cgroups, Driver, DriverWish},
     facts,
 };
-use crate::plan::eviction::Timers;
+use crate::plan::{eviction::Timers, renewal::Renewals};
 use crate::pod::sandbox::HostFacts;
 use crate::runtime::containerd::{self, Containerd};
 use crate::source::watch::{WatchError, Watcher};
@@ -213,6 +213,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         holds: BTreeMap::new(),
         pods: BTreeMap::new(),
         evictions: Timers::default(),
+        renewals: Renewals::default(),
         faults: Vec::new(),
         readings: Some(Vec::new()),
         missing: BTreeMap::new(),
@@ -223,6 +224,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         recovered: false,
         work: JoinSet::new(),
         watches: JoinSet::new(),
+        actions: JoinSet::new(),
         wake: None,
         syncs: Vec::new(),
         started: time::now().wall,

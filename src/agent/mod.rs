@@ -6,6 +6,7 @@ mod daemon;
 mod desire;
 mod effects;
 pub mod handle;
+mod health;
 mod images;
 mod objects;
 mod reconciler;

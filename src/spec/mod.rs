@@ -31,6 +31,7 @@ mod validate;
 mod validate_container;
 mod validate_pod;
 mod validate_probe;
+mod validate_restart;
 mod validate_scheduling;
 mod validate_security;
 mod validate_volume;

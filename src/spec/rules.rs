@@ -140,12 +140,12 @@ pub fn pull_policy(given: &Given) -> Verdict {
     if given.value == "Never" { FINE } else { (Ignored, LOCAL_IMAGES) }
 }
 
-/// `restartPolicy` of one container.
-pub fn container_restart(given: &Given) -> Verdict {
-    if given.value == "Always" {
-        FINE
+/// `action` of a restart rule.
+pub fn restart_action(given: &Given) -> Verdict {
+    if given.value == "RestartAllContainers" {
+        (Refused, "a pod is not restarted as a whole in this version")
     } else {
-        (Refused, "a restart policy of one container is not kept in this version")
+        FINE
     }
 }
 

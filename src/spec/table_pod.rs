@@ -80,13 +80,7 @@ pub static POD_SPEC: Type = Type {
             Refused("a hostname of its own is not set in this version"),
         ),
         field("imagePullSecrets", List(&LOCAL_OBJECT_REFERENCE), Ignored(LOCAL_IMAGES)),
-        field(
-            "initContainers",
-            List(&CONTAINER),
-            Refused(
-                "init containers are not run in this version, and the pod would start without their work",
-            ),
-        ),
+        field("initContainers", List(&CONTAINER), Honoured),
         field("nodeName", Text, Honoured),
         field("nodeSelector", TextMap, Honoured),
         field("os", Object(&POD_OS), Honoured),

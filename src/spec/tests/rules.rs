@@ -636,7 +636,11 @@ fn what_restricts_is_refused_until_it_is_honoured() {
         (pod("securityContext: {supplementalGroups: [1]}"), format!("{spec}securityContext.supplementalGroups"), Support::Honoured),
         (pod("runtimeClassName: kata"), format!("{spec}runtimeClassName"), Support::Refused),
         (pod("initContainers: []"), format!("{spec}initContainers"), Support::Honoured),
-        (pod("initContainers: [{name: a, image: b}]"), format!("{spec}initContainers"), Support::Refused),
+        (
+            container("restartPolicy: Never\nrestartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [1]}}]"),
+            format!("{spec}containers[0].restartPolicyRules[0].action"),
+            Support::Refused,
+        ),
         (pod("volumes: [{name: v, configMap: {name: c}}]"), format!("{spec}volumes[0].configMap"), Support::Refused),
         (pod("volumes: [{name: v, downwardAPI: {}}]"), format!("{spec}volumes[0].downwardAPI"), Support::Refused),
         (pod("volumes: [{name: v, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]"), format!("{spec}volumes[0].emptyDir.sizeLimit"), Support::Honoured),
