@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod fleet;
 mod host;
+mod net;
 mod node;
 mod plan;
 mod pod;
@@ -30,9 +31,9 @@ pub mod logger {
 /// What tests and benchmarks outside the crate may name.
 #[cfg(feature = "testing")]
 pub mod testing {
-    pub use crate::base::ids::{ContainerId, PodUid};
+    pub use crate::base::ids::{ContainerId, ExecId, PodUid};
     pub use crate::base::time;
-    pub use crate::host::{logger, logs};
+    pub use crate::host::{fifos, logger, logs};
     pub use crate::node::{Node, eligibility};
     pub use crate::pod::image;
     pub use crate::runtime::containerd;

@@ -15,7 +15,7 @@ use crate::base::{
     ids::{ContainerId, PodUid},
     time,
 };
-use crate::host::{cgroup::Cgroups, facts::NodeFacts, log_dir, sandbox, volumes};
+use crate::host::{cgroup::Cgroups, facts::NodeFacts, fifos, log_dir, sandbox, volumes};
 use crate::pod::{
     fault::StartFault,
     machine::{Exit, ExitKind, Input, Signal},
@@ -199,13 +199,18 @@ impl Effects {
         let removed = self.daemon.call(|| self.daemon.client.remove_container(&id)).await;
         report("remove a container", &id, removed);
         let pruned = blocking(move || {
+            let run_dir = self.paths.sandbox(&record.uid);
+            if let Err(error) = fifos::remove_all(&run_dir, &container, attempt) {
+                warn!(container = %id, error = %Chain(&error), "failed to remove pipes");
+            }
             let pod_dir = self.pod_log_dir(&record);
-            log_dir::prune(&self.paths.container_logs, &pod_dir, &container, KEPT_LOGS)
-        })
-        .await;
-        if let Err(error) = pruned {
-            warn!(container = %id, error = %Chain(&error), "failed to prune logs");
-        }
+            if let Err(error) =
+                log_dir::prune(&self.paths.container_logs, &pod_dir, &container, KEPT_LOGS)
+            {
+                warn!(container = %id, error = %Chain(&error), "failed to prune logs");
+            }
+        });
+        pruned.await;
     }
 
     /// The directory of a pod's logs.

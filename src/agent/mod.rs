@@ -1,10 +1,12 @@
 //! Floor 9: the only floor that spawns tasks; it brings decisions and effects together.
 
+mod actions;
 pub mod app;
 mod commands;
 mod daemon;
 mod desire;
 mod effects;
+mod execs;
 pub mod handle;
 mod health;
 mod images;

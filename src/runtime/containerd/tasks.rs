@@ -21,7 +21,7 @@ use crate::base::{ids::ContainerId, time};
 use crate::pod::image::MountPoint;
 
 /// How long runc may take for a start, a kill or a removal on a machine that is very busy.
-const RUNC: Duration = Duration::from_mins(2);
+pub(super) const RUNC: Duration = Duration::from_mins(2);
 
 /// The exit code of a task whose shim died: containerd kills what the shim kept.
 const LOST: u32 = 137;
@@ -191,7 +191,7 @@ impl Containerd {
 
 impl Task {
     /// Reads containerd's process: it carries the container's id as its own.
-    fn of(process: Process) -> Self {
+    pub(super) fn of(process: Process) -> Self {
         let status = match process.status() {
             Status::Created => TaskStatus::Created,
             Status::Running => TaskStatus::Running,
@@ -206,7 +206,7 @@ impl Task {
 }
 
 /// The end of a task whose shim died.
-fn lost() -> Exit {
+pub(super) fn lost() -> Exit {
     Exit { code: LOST, at: time::now().wall }
 }
 
