@@ -2,6 +2,7 @@
 
 pub mod app;
 mod commands;
+mod configs;
 mod daemon;
 mod desire;
 mod effects;

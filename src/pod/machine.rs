@@ -26,8 +26,8 @@ use crate::base::{
 };
 
 use super::{
-    containers::State,
-    fault::StartFault,
+    containers::{State, wants_image},
+    fault::{CONFIG_ERROR, StartFault},
     record::{PinnedImage, PodRecord},
     sandbox::SandboxFacts,
 };
@@ -92,6 +92,8 @@ pub enum Input {
     RemoveFailed(String),
     /// New images arrived: whoever waits for one may try again.
     ImagesChanged,
+    /// ConfigMaps or Secrets that the pod refers to changed: whoever waits for one may try again.
+    ObjectsChanged,
 }
 
 /// How a process ended.
@@ -392,6 +394,10 @@ impl Pod {
                 out.push(Effect::CreateSandbox);
                 Stage::Preparing { fault, backoff, retry_at: None }
             }
+            Input::ObjectsChanged if retry_at.is_some() && waits_for_mount(fault.as_ref()) => {
+                out.push(Effect::CreateSandbox);
+                Stage::Preparing { fault, backoff, retry_at: None }
+            }
             _ => Stage::Preparing { fault, backoff, retry_at },
         }
     }
@@ -409,7 +415,8 @@ impl Pod {
                 self.exited(now, &container, attempt, &exit, out);
             }
             Input::Deadline => self.retry_due(now, out),
-            Input::ImagesChanged => self.retry_images(out),
+            Input::ImagesChanged => self.retry_waiting(wants_image, out),
+            Input::ObjectsChanged => self.retry_waiting(|reason| reason == CONFIG_ERROR, out),
             Input::Delete { grace, cause } => return self.stop(now, grace, cause, false, out),
             Input::SandboxReady { .. }
             | Input::SandboxFailed(_)
@@ -469,6 +476,11 @@ impl Pod {
             _ => Stage::Cleaning { backoff, retry_at },
         }
     }
+}
+
+/// Whether a sandbox waits for a volume, which an object may complete.
+fn waits_for_mount(fault: Option<&StartFault>) -> bool {
+    fault.is_some_and(|fault| fault.reason == "FailedMount")
 }
 
 /// Whether a retry is due.

@@ -14,6 +14,7 @@ pub mod mounts;
 pub mod oci;
 pub mod qos;
 pub mod record;
+pub mod references;
 pub mod resources;
 pub mod sandbox;
 pub mod security;

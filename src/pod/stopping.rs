@@ -104,8 +104,11 @@ impl Pod {
                     deletion.grace = deletion.grace.min(grace);
                 }
             }
-            Input::Deadline | Input::ImagesChanged | Input::PodRemoved | Input::RemoveFailed(_) => {
-            }
+            Input::Deadline
+            | Input::ImagesChanged
+            | Input::ObjectsChanged
+            | Input::PodRemoved
+            | Input::RemoveFailed(_) => {}
         }
         self.settle(kill_at, kills, busy, out)
     }
