@@ -3,6 +3,7 @@
 mod actions;
 pub mod app;
 mod commands;
+mod configs;
 mod daemon;
 mod desire;
 mod effects;

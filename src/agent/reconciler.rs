@@ -30,7 +30,7 @@ use crate::node::Node;
 use crate::plan::{eviction::Timers, renewal::Renewals, steps::Hold};
 use crate::pod::machine::{Effect, Input, Pod, PodEvent, Policy};
 use crate::source::{merge::SourceReading, watch::Watcher};
-use crate::spec::Objects;
+use crate::spec::{ObjectKey, Objects};
 
 use super::{
     desire::Standing,
@@ -125,6 +125,8 @@ pub(super) struct Reconciler {
     pub readings: Option<Vec<SourceReading>>,
     /// Sets that the sources no longer name, and since when: see [`Reconciler::spare`].
     pub missing: BTreeMap<SetKey, Instant>,
+    /// ConfigMaps and Secrets, likewise.
+    pub missing_objects: BTreeMap<ObjectKey, Instant>,
     /// Paths that changed while the sources were being read.
     pub changed: BTreeSet<PathBuf>,
     /// Watches of manifests, images and configuration.
@@ -487,7 +489,7 @@ impl Reconciler {
 
     /// Tells the syncs that wait once nothing is under way any more.
     pub(super) fn settle_syncs(&mut self, settled: bool) {
-        let reading = self.readings.is_none() || !self.missing.is_empty();
+        let reading = self.readings.is_none() || self.missing_until().is_some();
         let saving = self.saving || self.unsaved.is_some();
         let busy = !self.work.is_empty() || reading || saving || !self.recovered;
         if self.syncs.is_empty()

@@ -105,7 +105,7 @@ pub(super) fn terminated(attempt: u32, started: Option<Timestamp>, exit: &Exit) 
 }
 
 /// Whether the reason is one that a new image may cure.
-fn wants_image(reason: &str) -> bool {
+pub(super) fn wants_image(reason: &str) -> bool {
     matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull")
 }
 
@@ -368,13 +368,13 @@ impl Pod {
         }
     }
 
-    /// Tries those again that wait for an image.
-    pub(super) fn retry_images(&mut self, out: &mut Vec<Effect>) {
+    /// Tries those again at once that wait for a reason which may be gone now.
+    pub(super) fn retry_waiting(&mut self, cured: fn(&str) -> bool, out: &mut Vec<Effect>) {
         let waiting: Vec<(String, Backoff)> = self
             .containers
             .iter()
             .filter_map(|(name, state)| match state {
-                State::Waiting { reason, faults, .. } if wants_image(reason) => {
+                State::Waiting { reason, faults, .. } if cured(reason) => {
                     Some((name.clone(), *faults))
                 }
                 _ => None,

@@ -93,6 +93,8 @@ pub enum Input {
     RemoveFailed(String),
     /// New images arrived: whoever waits for one may try again.
     ImagesChanged,
+    /// ConfigMaps or Secrets that the pod refers to changed: whoever waits for one may try again.
+    ObjectsChanged,
 }
 
 /// How a process ended.

@@ -29,8 +29,8 @@ use crate::base::{
 };
 
 use super::{
-    containers::State,
-    fault::StartFault,
+    containers::{State, wants_image},
+    fault::{CONFIG_ERROR, StartFault},
     probes::Probes,
     record::{PodRecord, Readiness},
     restart::{Role, names},
@@ -294,6 +294,10 @@ impl Pod {
                 out.push(Effect::CreateSandbox);
                 Stage::Preparing { fault, backoff, retry_at: None }
             }
+            Input::ObjectsChanged if retry_at.is_some() && waits_for_mount(fault.as_ref()) => {
+                out.push(Effect::CreateSandbox);
+                Stage::Preparing { fault, backoff, retry_at: None }
+            }
             _ => Stage::Preparing { fault, backoff, retry_at },
         }
     }
@@ -321,7 +325,8 @@ impl Pod {
                 self.probes_due(now, out);
                 self.retry_due(now, out);
             }
-            Input::ImagesChanged => self.retry_images(out),
+            Input::ImagesChanged => self.retry_waiting(wants_image, out),
+            Input::ObjectsChanged => self.retry_waiting(|reason| reason == CONFIG_ERROR, out),
             Input::Delete { grace, cause } => return self.stop(now, grace, cause, false, out),
             Input::SandboxLost => self.lost = true,
             Input::SandboxReady { .. }
@@ -400,6 +405,11 @@ impl Pod {
             _ => Stage::Cleaning { backoff, retry_at },
         }
     }
+}
+
+/// Whether a sandbox waits for a volume, which an object may complete.
+fn waits_for_mount(fault: Option<&StartFault>) -> bool {
+    fault.is_some_and(|fault| fault.reason == "FailedMount")
 }
 
 /// Whether a retry is due.

@@ -19,6 +19,7 @@ pub mod oci;
 pub mod probes;
 pub mod qos;
 pub mod record;
+pub mod references;
 pub mod resources;
 pub mod restart;
 pub mod sandbox;

@@ -270,6 +270,7 @@ impl Pod {
                 self.shorten(now, grace, out);
             }
             Input::ImagesChanged
+            | Input::ObjectsChanged
             | Input::SandboxLost
             | Input::PodRemoved
             | Input::RemoveFailed(_) => {}

@@ -13,6 +13,7 @@ mod markdown;
 mod names;
 mod object;
 mod read;
+mod read_object;
 mod reasons;
 mod report;
 mod rules;
@@ -23,6 +24,7 @@ mod table_affinity;
 mod table_cloud;
 mod table_container;
 mod table_env;
+mod table_object;
 mod table_pod;
 mod table_probe;
 mod table_set;
@@ -44,9 +46,11 @@ pub use bytes::{
     too_many, yaml,
 };
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
+pub use hash::hash_of;
 #[cfg(test)]
 pub use markdown::markdown;
-pub use object::{Object, ObjectKey, ObjectKind, Objects};
+pub use names::object_key as check_object_key;
+pub use object::{MAX_OBJECT, Object, ObjectDocument, ObjectKey, ObjectKind, Objects};
 pub use read::read;
 pub use shape::entry_path;
 pub use table::Support;

@@ -44,7 +44,15 @@ fn each_published_manifest_holds_a_set_and_only_the_known_faults() {
         assert!(count > 0, "{name}");
         let others = reading.documents.iter().filter(|document| document.kind != "DaemonSet");
         for document in others {
-            assert!(matches!(document.outcome, Outcome::Ignored { .. }), "{name}: {document:?}");
+            let object = matches!(document.kind.as_str(), "ConfigMap" | "Secret");
+            let right = match document.outcome {
+                Outcome::Object { .. } => object,
+                Outcome::Ignored { .. } => !object,
+                // Azure's manifest leaves its Secret's values to whoever installs it.
+                Outcome::Rejected => name == "azure-monitor-logs.yaml" && document.kind == "Secret",
+                Outcome::Set(_) => false,
+            };
+            assert!(right, "{name}: {document:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod fixtures;
 mod hostile;
+mod objects;
 mod reading;
 mod rules;
 mod schema;
