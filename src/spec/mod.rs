@@ -33,6 +33,7 @@ mod validate_pod;
 mod validate_probe;
 mod validate_scheduling;
 mod validate_security;
+mod validate_values;
 mod validate_volume;
 
 #[cfg(test)]
