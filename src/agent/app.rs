@@ -255,6 +255,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
         systemd_cgroup: cgroups.driver() == Driver::Systemd,
         runc_root: run.join("runc"),
     })?;
+    let facts = facts::node_facts();
     Ok(Effects {
         daemon: Daemon::new(client),
         cgroups,
@@ -270,7 +271,8 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             max_files: settings.logs.max_files,
         },
         host: HostFacts { devices: Vec::new(), ..facts::host_facts() },
-        facts: facts::node_facts(),
+        node: node_of(settings, &facts).name,
+        facts,
         accounts: Mutex::default(),
     })
 }

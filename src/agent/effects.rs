@@ -12,11 +12,16 @@ use tracing::warn;
 
 use crate::base::{
     errors::Chain,
-    ids::{ContainerId, PodUid},
+    ids::{ContainerId, NodeName, PodUid},
     time,
 };
-use crate::host::{cgroup::Cgroups, facts::NodeFacts, fifos, log_dir, sandbox, volumes};
+use crate::host::{
+    cgroup::Cgroups,
+    facts::{self, NodeFacts},
+    fifos, log_dir, sandbox, volumes,
+};
 use crate::pod::{
+    downward::NodeView,
     fault::StartFault,
     machine::{Exit, ExitKind, Input, Signal},
     record::PodRecord,
@@ -77,6 +82,8 @@ pub struct Effects {
     pub host: HostFacts,
     /// What the host is.
     pub facts: NodeFacts,
+    /// The node's name.
+    pub node: NodeName,
     /// `/etc/passwd` and `/etc/group` of images, by their top layer: containers start on what never changes.
     pub accounts: Mutex<BTreeMap<String, (String, String)>>,
 }
@@ -90,6 +97,17 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 }
 
 impl Effects {
+    /// The node as its pods may see it. Addresses come and go, so they are looked up now.
+    pub fn node_view(&self) -> NodeView {
+        NodeView {
+            name: self.node.clone(),
+            addresses: facts::addresses(),
+            cpus: self.facts.cpus,
+            memory: self.facts.memory,
+            storage: facts::storage(self.records.dir()),
+        }
+    }
+
     /// Makes volumes, cgroup, namespaces and files of a pod.
     pub async fn create_sandbox(
         self: Arc<Self>,

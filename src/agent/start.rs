@@ -17,6 +17,8 @@ use crate::host::{
     users,
 };
 use crate::pod::{
+    downward::Downward,
+    environment::{Environment, own_environment},
     fault::StartFault,
     image::MountPoint,
     machine::{Exit, ExitKind, Input},
@@ -24,6 +26,7 @@ use crate::pod::{
     record::{PinnedImage, PodRecord},
     sandbox::HostFacts,
     user::{User, UserRequest, resolve_user, user_request},
+    values::Values,
 };
 use crate::runtime::containerd::{Class, Error, NewContainer};
 use crate::spec::Objects;
@@ -57,9 +60,8 @@ fn unmade(error: &Error) -> Failure {
 struct Attempt<'a> {
     /// The pod.
     record: &'a PodRecord,
-    /// The ConfigMaps and Secrets of this node.
-    #[expect(dead_code, reason = "read once values come from objects")]
-    objects: &'a Objects,
+    /// The container's own environment.
+    own: Environment,
     /// The container in its template.
     container: &'a Container,
     /// Which attempt.
@@ -114,7 +116,10 @@ impl Effects {
         })?;
         let image = self.pinned_image(record, container).await?;
         let id = ContainerId::of(&record.uid, name, number);
-        let attempt = Attempt { record, objects, container, number, id, image };
+        let node = self.node_view();
+        let values = Values { objects, downward: Downward { record, node: &node } };
+        let own = own_environment(container, &values)?;
+        let attempt = Attempt { record, own, container, number, id, image };
         let ran = self.run(&attempt).await;
         if ran.is_err() {
             let id = &attempt.id;
@@ -239,6 +244,7 @@ impl Effects {
             spec: record.spec(),
             container: attempt.container,
             image: &attempt.image.config,
+            own: &attempt.own,
             image_ref: &attempt.image.reference,
             user,
             sandbox,

@@ -9,6 +9,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::sys::statvfs::statvfs;
 
 use crate::pod::capabilities::KERNEL;
 use crate::pod::sandbox::{DeviceKind, HostDevice, HostFacts};
@@ -83,6 +84,11 @@ pub fn node_facts() -> NodeFacts {
         cpus: count_cpus(&text("/sys/devices/system/cpu/online")),
         addresses: addresses(),
     }
+}
+
+/// The size of the file system that a path lies on, in bytes; nothing when it cannot be told.
+pub fn storage(path: &Path) -> u64 {
+    statvfs(path).map_or(0, |found| found.blocks().saturating_mul(found.fragment_size()))
 }
 
 /// A small file's text without the space around it; empty when it cannot be read.
@@ -222,7 +228,7 @@ fn pretty_name(release: &str) -> String {
 
 /// The machine's own addresses, the default route's interface first, IPv4 before IPv6 on each: at most one of a
 /// family, as a Node shows them.
-fn addresses() -> Vec<IpAddr> {
+pub fn addresses() -> Vec<IpAddr> {
     let default = default_interface(&text("/proc/net/route"));
     let mut found: Vec<(bool, IpAddr)> = getifaddrs()
         .into_iter()

@@ -6,6 +6,7 @@ pub mod capabilities;
 pub mod command;
 pub mod containers;
 pub mod dns;
+pub mod downward;
 mod effect;
 pub mod environment;
 pub mod fault;
@@ -27,6 +28,7 @@ pub mod security;
 pub mod status;
 pub mod stopping;
 pub mod user;
+pub mod values;
 
 #[cfg(test)]
 mod tests;

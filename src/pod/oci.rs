@@ -14,7 +14,7 @@ use crate::base::ids::PodUid;
 
 use super::capabilities::capabilities;
 use super::command::{argv, working_dir};
-use super::environment::{environment, own_environment};
+use super::environment::{Environment, environment};
 use super::fault::StartFault;
 use super::image::ImageConfig;
 use super::mounts::{Mounts, mounts};
@@ -49,6 +49,8 @@ pub struct Surroundings<'a> {
     pub container: &'a Container,
     /// What the image says.
     pub image: &'a ImageConfig,
+    /// The container's own environment, every value found.
+    pub own: &'a Environment,
     /// The image's reference.
     pub image_ref: &'a str,
     /// The process's user.
@@ -88,23 +90,14 @@ fn refuse_unsupported(of: &Surroundings<'_>) -> Result<(), StartFault> {
             "the pod network is not ready: this agent runs pods with hostNetwork: true only",
         ));
     }
-    if of.container.env_from.iter().flatten().next().is_some() {
-        return Err(StartFault::config("envFrom is not supported"));
-    }
-    match of.container.env.iter().flatten().find(|entry| entry.value_from.is_some()) {
-        Some(entry) => {
-            Err(StartFault::config(format!("env: {}: valueFrom is not supported", entry.name)))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The process: what runs, as whom, with which rights.
 fn process(of: &Surroundings<'_>) -> Result<Process, StartFault> {
-    let own = own_environment(of.container);
-    let args = argv(of.container, of.image, &own)?;
-    let env = environment(of.container, &of.image.env, &of.sandbox.hostname)
-        .into_iter()
+    let args = argv(of.container, of.image, of.own)?;
+    let env = environment(of.container, of.own, &of.image.env, &of.sandbox.hostname)
+        .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     let mut user = OciUser::default();

@@ -16,6 +16,9 @@ use super::{image::ImageConfig, resources::all_containers, sandbox::SandboxFacts
 /// The version of the record's shape that this build writes.
 pub const VERSION: u32 = 1;
 
+/// The label that carries the template hash, by Kubernetes' name.
+pub const HASH_LABEL: &str = "controller-revision-hash";
+
 /// One pod, durable. Written before the first effect on its behalf and removed after the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PodRecord {
@@ -65,6 +68,20 @@ impl PodRecord {
     /// The container or init container of that name in the template.
     pub fn container(&self, name: &str) -> Option<&Container> {
         all_containers(self.spec()).find(|container| container.name == name)
+    }
+
+    /// The pod's labels: the template's, and the hash.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let metadata = self.template.metadata.as_ref();
+        let mut labels = metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
+        labels.insert(HASH_LABEL.to_owned(), self.hash.to_string());
+        labels
+    }
+
+    /// The pod's annotations: the template's.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let metadata = self.template.metadata.as_ref();
+        metadata.and_then(|metadata| metadata.annotations.clone()).unwrap_or_default()
     }
 
     /// How long its processes get between the stop signal and the kill.

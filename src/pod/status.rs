@@ -25,9 +25,6 @@ use super::{
     stopping::{Stop, StopCause},
 };
 
-/// The label that carries the template hash, by Kubernetes' name.
-pub const HASH_LABEL: &str = "controller-revision-hash";
-
 /// What the host adds to a pod's status.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
@@ -47,10 +44,7 @@ impl Pod {
 
     /// The labels: the template's, and the hash.
     pub fn labels(&self) -> BTreeMap<String, String> {
-        let metadata = self.record.template.metadata.as_ref();
-        let mut labels = metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
-        labels.insert(HASH_LABEL.to_owned(), self.record.hash.to_string());
-        labels
+        self.record.labels()
     }
 
     /// Name, owner, labels, times.

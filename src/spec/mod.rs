@@ -36,6 +36,7 @@ mod validate_probe;
 mod validate_restart;
 mod validate_scheduling;
 mod validate_security;
+mod validate_values;
 mod validate_volume;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The fields of a container, init container or ephemeral container.
 
 use crate::spec::{
-    reasons::{MESSAGES, OBJECTS},
+    reasons::MESSAGES,
     rules,
     table::{
         Kind::{AmountMap, Flag, Int32, Int64, Ints, List, Object, Text, Texts},
@@ -22,7 +22,7 @@ pub static CONTAINER: Type = Type {
         field("args", Texts, Honoured),
         field("command", Texts, Honoured),
         field("env", List(&ENV_VAR), Honoured),
-        field("envFrom", List(&ENV_FROM_SOURCE), Refused(OBJECTS)),
+        field("envFrom", List(&ENV_FROM_SOURCE), Honoured),
         field(
             "image",
             Text,
@@ -90,7 +90,7 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
         field("args", Texts, Honoured),
         field("command", Texts, Honoured),
         field("env", List(&ENV_VAR), Honoured),
-        field("envFrom", List(&ENV_FROM_SOURCE), Refused(OBJECTS)),
+        field("envFrom", List(&ENV_FROM_SOURCE), Honoured),
         field(
             "image",
             Text,

@@ -4,7 +4,7 @@ use super::{GOOD, container, faults, only, pod, set, support};
 use crate::spec::{Outcome, Support};
 
 /// Each text has exactly the fault, given without `spec.template.spec.`.
-fn each_has(table: &[(String, &str)]) {
+pub fn each_has(table: &[(String, &str)]) {
     for (text, fault) in table {
         let found = faults(text);
         let short: Vec<&str> = found
@@ -17,7 +17,7 @@ fn each_has(table: &[(String, &str)]) {
 }
 
 /// Each text describes a set that can run, or would but for refused fields.
-fn each_passes(texts: &[String]) {
+pub fn each_passes(texts: &[String]) {
     for text in texts {
         assert_eq!(faults(text), Vec::<String>::new(), "{text}");
     }
