@@ -18,6 +18,7 @@ use crate::base::{
 use crate::host::{cgroup::Cgroups, facts::NodeFacts, log_dir, sandbox, volumes};
 use crate::pod::{
     fault::StartFault,
+    image::stop_signal,
     machine::{Exit, ExitKind, Input, Signal},
     record::PodRecord,
     resources::pod_resources,
@@ -40,6 +41,8 @@ pub struct Paths {
     pub pod_logs: PathBuf,
     /// The links that log shippers read.
     pub container_logs: PathBuf,
+    /// The operator's seccomp profiles.
+    pub seccomp: PathBuf,
 }
 
 impl Paths {
@@ -179,7 +182,7 @@ impl Effects {
     ) {
         let id = ContainerId::of(&record.uid, &container, attempt);
         let number = match signal {
-            Signal::Stop => stop_signal(&record, &container),
+            Signal::Stop => stop_signal_of(&record, &container),
             Signal::Kill => signal::SIGKILL as u32,
         };
         // Without a PID namespace of its own a container's children outlive its first process.
@@ -222,12 +225,10 @@ impl Effects {
     }
 }
 
-/// The signal that asks a container to end: its image's, or SIGTERM.
-fn stop_signal(record: &PodRecord, container: &str) -> u32 {
+/// The signal that asks a container of this pod to end.
+fn stop_signal_of(record: &PodRecord, container: &str) -> u32 {
     let image = record.containers.get(container).and_then(|container| container.image.as_ref());
-    image
-        .and_then(|image| crate::pod::image::signal_number(&image.config.stop_signal))
-        .unwrap_or(signal::SIGTERM as u32)
+    stop_signal(record.container(container), image.map(|image| &image.config))
 }
 
 /// Logs an effect that has no answer and failed: what it left behind is found by the pod's removal.

@@ -2,6 +2,7 @@
 
 pub mod app;
 mod commands;
+mod confine;
 mod daemon;
 mod desire;
 mod effects;

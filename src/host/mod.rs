@@ -4,6 +4,7 @@ pub mod cgroup;
 mod cgroup_systemd;
 mod cgroup_v1;
 mod cgroup_v2;
+pub mod confinement;
 pub mod cri_log;
 pub mod facts;
 pub mod log_dir;

@@ -2,8 +2,10 @@
 
 pub mod action;
 pub mod adopt;
+pub mod apparmor;
 pub mod capabilities;
 pub mod command;
+pub mod confinement;
 pub mod containers;
 pub mod dns;
 pub mod environment;
@@ -16,6 +18,7 @@ pub mod qos;
 pub mod record;
 pub mod resources;
 pub mod sandbox;
+pub mod seccomp;
 pub mod security;
 pub mod status;
 pub mod stopping;

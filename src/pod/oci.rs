@@ -114,7 +114,7 @@ fn process(of: &Surroundings<'_>) -> Result<Process, StartFault> {
     let score = oom_score_adj(of.spec, of.container, of.host.memory_capacity);
     let mut process = Process::default();
     process
-        .set_terminal(None)
+        .set_terminal((of.container.tty == Some(true)).then_some(true))
         .set_user(user)
         .set_args(Some(args))
         .set_env(Some(env))

@@ -32,6 +32,12 @@ pub struct HostFacts {
     pub memory_capacity: u64,
     /// Every capability that a container can be given here, as `CAP_…`.
     pub capabilities: Vec<String>,
+    /// Whether the kernel filters system calls.
+    pub seccomp: bool,
+    /// Whether a filter holds for traced processes too: from Linux 4.8 on.
+    pub safe_ptrace: bool,
+    /// Whether `AppArmor` is there and on.
+    pub app_armor: bool,
     /// The least `oom_score_adj` that a container can be given here.
     pub least_oom_score_adj: i32,
     /// Every device node below `/dev`; only privileged pods get them.

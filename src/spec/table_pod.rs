@@ -279,33 +279,13 @@ pub static SYSCTL: Type = Type {
 /// The fields of `AppArmorProfile`.
 pub static APP_ARMOR_PROFILE: Type = Type {
     name: "AppArmorProfile",
-    fields: &[
-        field("localhostProfile", Text, Honoured),
-        needed(
-            "type",
-            Text,
-            Depends(
-                rules::confinement,
-                "`Unconfined` is honoured; `RuntimeDefault` and `Localhost` are refused: no profile is loaded in this version",
-            ),
-        ),
-    ],
+    fields: &[field("localhostProfile", Text, Honoured), needed("type", Text, Honoured)],
 };
 
 /// The fields of `SeccompProfile`.
 pub static SECCOMP_PROFILE: Type = Type {
     name: "SeccompProfile",
-    fields: &[
-        field("localhostProfile", Text, Honoured),
-        needed(
-            "type",
-            Text,
-            Depends(
-                rules::confinement,
-                "`Unconfined` is honoured; `RuntimeDefault` and `Localhost` are refused: no profile is loaded in this version",
-            ),
-        ),
-    ],
+    fields: &[field("localhostProfile", Text, Honoured), needed("type", Text, Honoured)],
 };
 
 /// The fields of `SELinuxOptions`.

@@ -57,6 +57,7 @@ impl Fixture {
                     gid: 104,
                 }],
                 thermal_throttle: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
+                ..HostFacts::default()
             },
             cgroups_path: "/podward/podu/c".into(),
         }
