@@ -28,7 +28,7 @@ impl Effects {
             record.template.metadata.as_ref().and_then(|meta| meta.annotations.as_ref());
         let seccomp = seccomp_wish(record.spec(), container)?;
         let app_armor = app_armor_wish(record.spec(), annotations, container)?;
-        if seccomp != SeccompWish::Unconfined && !self.host.seccomp {
+        if seccomp != SeccompWish::Unconfined && !self.host.confines.seccomp {
             return Err(StartFault::create("seccomp is not supported by this kernel"));
         }
         let effects = Arc::clone(self);
@@ -48,7 +48,7 @@ impl Effects {
                 Seccomp::Own(Box::new(seccomp_profile(&self.paths.seccomp, &name)?))
             }
         };
-        if !self.host.app_armor || *app_armor == AppArmorWish::Unconfined {
+        if !self.host.confines.app_armor || *app_armor == AppArmorWish::Unconfined {
             let app_armor = app_armor_profile(app_armor, AppArmorHost::Off)?;
             return Ok(Confinement { seccomp, app_armor });
         }

@@ -18,6 +18,7 @@ use crate::base::{
 use crate::host::{cgroup::Cgroups, facts::NodeFacts, log_dir, sandbox, volumes};
 use crate::pod::{
     fault::StartFault,
+    holder::shares_processes,
     image::stop_signal,
     machine::{Exit, ExitKind, Input, Signal},
     record::PodRecord,
@@ -99,11 +100,14 @@ impl Effects {
         record: PodRecord,
         objects: Arc<Objects>,
     ) -> Input {
-        let made = blocking(move || self.make_sandbox(&record, &objects)).await;
-        match made {
-            Ok(ready) => ready,
-            Err(fault) => Input::SandboxFailed(fault),
+        let (effects, pod) = (Arc::clone(&self), record.clone());
+        let mut made = blocking(move || effects.make_sandbox(&pod, &objects)).await;
+        if let Ok(Input::SandboxReady { facts, .. }) = &mut made
+            && let Err(fault) = self.hold_processes(&record, facts).await
+        {
+            made = Err(fault);
         }
+        made.unwrap_or_else(Input::SandboxFailed)
     }
 
     /// The same, in one piece: nothing in it waits for the network or for containerd.
@@ -186,7 +190,8 @@ impl Effects {
             Signal::Kill => signal::SIGKILL as u32,
         };
         // Without a PID namespace of its own a container's children outlive its first process.
-        let all = signal == Signal::Kill && record.spec().host_pid == Some(true);
+        let shared = record.spec().host_pid == Some(true) || shares_processes(record.spec());
+        let all = signal == Signal::Kill && shared;
         let sent = self.daemon.call(|| self.daemon.client.kill_task(&id, number, all)).await;
         report("signal a container", &id, sent);
     }

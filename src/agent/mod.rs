@@ -7,6 +7,7 @@ mod daemon;
 mod desire;
 mod effects;
 pub mod handle;
+mod holder;
 mod images;
 mod objects;
 mod reconciler;

@@ -11,7 +11,7 @@ use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use crate::pod::capabilities::KERNEL;
-use crate::pod::sandbox::{DeviceKind, HostDevice, HostFacts};
+use crate::pod::sandbox::{Confines, DeviceKind, HostDevice, HostFacts};
 
 use super::confinement;
 
@@ -55,9 +55,11 @@ pub fn host_facts() -> HostFacts {
         cgroup_v2,
         swap_accounting: swap_accounting(Path::new(CGROUP_ROOT), cgroup_v2),
         memory_capacity: memory_capacity(),
-        seccomp: confinement::seccomp_enabled(),
-        safe_ptrace: at_least(&text("/proc/sys/kernel/osrelease"), (4, 8)),
-        app_armor: confinement::app_armor_enabled(),
+        confines: Confines {
+            seccomp: confinement::seccomp_enabled(),
+            safe_ptrace: at_least(&text("/proc/sys/kernel/osrelease"), (4, 8)),
+            app_armor: confinement::app_armor_enabled(),
+        },
         least_oom_score_adj: least_oom_score_adj(&capabilities),
         capabilities,
         devices: devices(),

@@ -48,15 +48,14 @@ pub fn app_armor_wish(
     let pods = spec.security_context.as_ref().and_then(|pods| pods.app_armor_profile.as_ref());
     let key = format!("{ANNOTATION}{}", container.name);
     let annotation = annotations.and_then(|annotations| annotations.get(&key));
-    match (own, annotation, pods) {
-        // As in containerd: a privileged container is confined only by a profile that it names.
-        _ if privileged(container) && !names_a_profile(own.or(pods)) => {
-            Ok(AppArmorWish::Unconfined)
-        }
-        (Some(profile), ..) => by_field(profile),
-        (None, Some(text), _) => by_annotation(&key, text),
-        (None, None, Some(profile)) => by_field(profile),
-        (None, None, None) => Ok(AppArmorWish::Unsaid),
+    // As in containerd: a privileged container is confined only by a profile that it names.
+    if privileged(container) && !names_a_profile(own.or(pods)) {
+        return Ok(AppArmorWish::Unconfined);
+    }
+    match (own, annotation) {
+        (Some(profile), _) => by_field(profile),
+        (None, Some(text)) => by_annotation(&key, text),
+        (None, None) => pods.map_or(Ok(AppArmorWish::Unsaid), by_field),
     }
 }
 

@@ -40,7 +40,7 @@ pub fn confine(
             let capabilities = bounding(spec);
             let facts = ProfileFacts {
                 arch: std::env::consts::ARCH,
-                safe_ptrace: host.safe_ptrace,
+                safe_ptrace: host.confines.safe_ptrace,
                 capabilities: &capabilities,
             };
             Some(default_profile(&facts).map_err(|error| StartFault::create(error.to_string()))?)

@@ -10,6 +10,7 @@ pub mod containers;
 pub mod dns;
 pub mod environment;
 pub mod fault;
+pub mod holder;
 pub mod image;
 pub mod machine;
 pub mod mounts;

@@ -64,11 +64,6 @@ pub fn host_users(given: &Given) -> Verdict {
     }
 }
 
-/// `shareProcessNamespace`.
-pub fn share_processes(given: &Given) -> Verdict {
-    unless_true(given, "a shared process namespace is not made in this version")
-}
-
 /// `os.name`.
 pub fn os_name(given: &Given) -> Verdict {
     if given.value == "linux" { FINE } else { (Refused, "podward runs on Linux only") }

@@ -149,14 +149,7 @@ pub static POD_SPEC: Type = Type {
                 "`false` is honoured; `true` is refused: there is no cluster domain",
             ),
         ),
-        field(
-            "shareProcessNamespace",
-            Flag,
-            Depends(
-                rules::share_processes,
-                "`false` is honoured; `true` is refused: a shared process namespace is not made in this version",
-            ),
-        ),
+        field("shareProcessNamespace", Flag, Honoured),
         field(
             "subdomain",
             Text,

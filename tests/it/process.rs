@@ -149,3 +149,66 @@ fn a_container_with_a_terminal_is_logged_again_after_a_restart() -> Result<()> {
         Ok(())
     })
 }
+
+/// Two containers that share their processes; the second one says whom it sees.
+fn sharing(name: &str, host: &Host) -> Set {
+    let seen = "until grep -q 4711 /proc/[0-9]*/cmdline; do sleep 0.1; done; \
+                tr '\\0' ' ' </proc/1/cmdline; echo; readlink /proc/self/ns/pid";
+    Set::named(name)
+        .script(&format!("sleep 4711 & {STAY}"))
+        .also("second", &report(seen))
+        .pod(&json!({"shareProcessNamespace": true}))
+        .out(&host.path("out"))
+}
+
+#[test]
+fn containers_that_share_their_processes_see_each_other_below_a_first_process_that_is_not_theirs()
+-> Result<()> {
+    on_host(|host| {
+        let said = reported(host, &sharing("shared", host))?;
+        assert!(said.contains("podward hold"), "{said}");
+        let pod = host.running("shared")?;
+        let namespace = |name: &str| -> Result<String> {
+            let link = format!("/proc/{}/ns/pid", host.pid_of(&pod.id(name))?);
+            Ok(fs::read_link(link)?.display().to_string())
+        };
+        assert_eq!(namespace("main")?, namespace("second")?);
+        assert!(said.contains(&namespace("main")?), "{said}");
+        assert_eq!(host.containerd.shims().len(), 1, "one shim for the pod and its holder");
+        assert_eq!(host.containerd.containers()?.len(), 3, "two containers and the holder");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_first_process_outlives_the_agent_and_the_containers_but_not_a_reboot() -> Result<()> {
+    on_host(|host| {
+        host.write("set.yaml", &sharing("shared", host).text())?;
+        let pod = host.running("shared")?;
+        let holder = holder(host, &pod)?;
+        host.restart_agent()?;
+        let same = host.running("shared")?;
+        assert_eq!((same.uid(), same.restarts("main")), (pod.uid(), 0));
+
+        let main = nix::unistd::Pid::from_raw(host.pid_of(&pod.id("main"))?);
+        nix::sys::signal::kill(main, nix::sys::signal::Signal::SIGKILL)?;
+        let again = host.until_pod("shared", "started again", |pod| {
+            pod.running() && pod.restarts("main") == 1
+        })?;
+        assert_eq!(again.restarts("second"), 0);
+        assert_eq!(self::holder(host, &again)?, holder);
+
+        host.reboot()?;
+        let reborn = host.running("shared")?;
+        assert_ne!(self::holder(host, &reborn)?, holder);
+        Ok(())
+    })
+}
+
+/// The process that holds a pod's shared namespace.
+fn holder(host: &Host, pod: &crate::support::pod::Pod) -> Result<i32> {
+    let own = [pod.id("main"), pod.id("second")];
+    let tasks = host.containerd.tasks()?;
+    let holder = tasks.iter().find(|task| !own.contains(&task.id) && task.status == "RUNNING");
+    Ok(holder.with_context(|| format!("no holder in {tasks:?}"))?.pid)
+}

@@ -34,6 +34,7 @@ impl Fixture {
             user: User { uid: 0, gid: 0, additional_gids: vec![0, 10] },
             sandbox: SandboxFacts {
                 ipc: Some("/run/p/ipc".into()),
+                pid: None,
                 shm: "/run/p/shm".into(),
                 hosts: "/run/p/hosts".into(),
                 hostname_file: "/run/p/hostname".into(),
