@@ -264,6 +264,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             sandboxes: run.join("pods"),
             pod_logs: settings.paths.pod_logs.clone(),
             container_logs: settings.paths.container_logs.clone(),
+            seccomp: settings.paths.state.join("seccomp"),
         },
         logging: Logging {
             exe: own_binary()?,

@@ -2,8 +2,10 @@
 
 pub mod action;
 pub mod adopt;
+pub mod apparmor;
 pub mod capabilities;
 pub mod command;
+pub mod confinement;
 pub mod containers;
 pub mod dns;
 pub mod downward;
@@ -11,6 +13,7 @@ mod effect;
 pub mod environment;
 pub mod fault;
 mod health;
+pub mod holder;
 pub mod image;
 pub mod init;
 mod input;
@@ -24,6 +27,7 @@ pub mod references;
 pub mod resources;
 pub mod restart;
 pub mod sandbox;
+pub mod seccomp;
 pub mod security;
 pub mod status;
 pub mod stopping;

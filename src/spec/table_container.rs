@@ -59,20 +59,19 @@ pub static CONTAINER: Type = Type {
             Flag,
             Depends(
                 rules::stdin,
-                "`false` is honoured; `true` is refused: standard input is always empty in this version",
+                "honoured with `tty: true`, where it is open and silent; without, `true` is refused: standard input is then at its end at once in this version",
             ),
         ),
-        field("stdinOnce", Flag, Ignored("it only matters with stdin, and that is refused")),
+        field(
+            "stdinOnce",
+            Flag,
+            Ignored(
+                "nobody attaches to a container here, so there is no first session whose end could matter",
+            ),
+        ),
         field("terminationMessagePath", Text, Ignored(MESSAGES)),
         field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
-        field(
-            "tty",
-            Flag,
-            Depends(
-                rules::tty,
-                "`false` is honoured; `true` is refused: no terminal is made in this version",
-            ),
-        ),
+        field("tty", Flag, Honoured),
         field(
             "volumeDevices",
             List(&VOLUME_DEVICE),
@@ -131,21 +130,20 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
             Flag,
             Depends(
                 rules::stdin,
-                "`false` is honoured; `true` is refused: standard input is always empty in this version",
+                "honoured with `tty: true`, where it is open and silent; without, `true` is refused: standard input is then at its end at once in this version",
             ),
         ),
-        field("stdinOnce", Flag, Ignored("it only matters with stdin, and that is refused")),
+        field(
+            "stdinOnce",
+            Flag,
+            Ignored(
+                "nobody attaches to a container here, so there is no first session whose end could matter",
+            ),
+        ),
         field("targetContainerName", Text, Honoured),
         field("terminationMessagePath", Text, Ignored(MESSAGES)),
         field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
-        field(
-            "tty",
-            Flag,
-            Depends(
-                rules::tty,
-                "`false` is honoured; `true` is refused: no terminal is made in this version",
-            ),
-        ),
+        field("tty", Flag, Honoured),
         field(
             "volumeDevices",
             List(&VOLUME_DEVICE),

@@ -6,6 +6,7 @@ mod harness;
 mod kill_loop;
 mod living;
 mod outliving;
+mod process;
 mod running;
 mod seeing;
 mod support;

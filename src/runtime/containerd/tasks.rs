@@ -26,6 +26,15 @@ pub(super) const RUNC: Duration = Duration::from_mins(2);
 /// The exit code of a task whose shim died: containerd kills what the shim kept.
 const LOST: u32 = 137;
 
+/// Where a task's output goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stdio {
+    /// The URI of its logger; empty is nowhere.
+    pub logger: String,
+    /// Whether it writes to a terminal. Nobody ever types there: reading from it waits.
+    pub terminal: bool,
+}
+
 /// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
@@ -70,14 +79,15 @@ impl Containerd {
         &self,
         id: &ContainerId,
         mounts: Vec<MountPoint>,
-        stdout_uri: &str,
+        stdio: &Stdio,
     ) -> Result<u32, Error> {
         let request = CreateTaskRequest {
             container_id: id.as_str().to_owned(),
             rootfs: mounts.into_iter().map(wire_mount).collect(),
-            // The scheme of stdout alone decides; a logger gets both streams.
-            stdout: stdout_uri.to_owned(),
-            stderr: stdout_uri.to_owned(),
+            terminal: stdio.terminal,
+            // The scheme of stdout alone decides; a logger gets both streams. A terminal has no second one.
+            stdout: stdio.logger.clone(),
+            stderr: if stdio.terminal { String::new() } else { stdio.logger.clone() },
             ..CreateTaskRequest::default()
         };
         let mut service = self.client().tasks();
