@@ -12,6 +12,8 @@ mod lines;
 mod markdown;
 mod names;
 mod object;
+#[cfg(test)]
+mod proofs;
 mod read;
 mod reasons;
 mod report;
@@ -44,7 +46,7 @@ pub use bytes::{
 };
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
 #[cfg(test)]
-pub use markdown::markdown;
+pub use markdown::{markdown, table_rows};
 pub use object::{Object, ObjectKey, ObjectKind, Objects};
 pub use read::read;
 pub use shape::entry_path;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cli;
+mod fields;
 mod harness;
 mod kill_loop;
 mod living;
@@ -9,3 +10,4 @@ mod outliving;
 mod running;
 mod seeing;
 mod support;
+mod vendors;

@@ -5,6 +5,7 @@ mod hostile;
 mod reading;
 mod rules;
 mod schema;
+mod support;
 
 use crate::spec::{Document, FieldValidation, Outcome, Reading, Set, Support, read};
 
