@@ -119,7 +119,7 @@ fn runs_and_is_scraped(set: &Value) -> Result<()> {
             let read_only = |line: &&&str| {
                 line.split(' ').nth(3).is_some_and(|options| options.split(',').any(|o| o == "ro"))
             };
-            assert!(at.is_none() || at.is_some_and(|line| read_only(&line)), "{path}: {seen:#?}");
+            assert!(at.is_none_or(|line| read_only(&line)), "{path}: {seen:#?}");
         }
         Ok(())
     })

@@ -82,8 +82,8 @@ fn is_there(test: &str) -> bool {
         files.extend(base.parent().map(|file| file.with_extension("rs")));
     }
     files.iter().any(|file: &PathBuf| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let source = fs::read_to_string(file).unwrap_or_default();
+        let lines: Vec<&str> = source.lines().map(str::trim).collect();
         lines.iter().enumerate().any(|(number, line)| {
             let declared = line.strip_prefix("async ").unwrap_or(line);
             let declared = declared.strip_prefix("fn ").and_then(|rest| rest.strip_prefix(name));
@@ -103,10 +103,9 @@ fn sample(kind: Kind) -> Value {
         Kind::Int32 | Kind::Int64 | Kind::IntOrText => json!(1),
         Kind::Amount => json!("1"),
         Kind::Time => json!("2030-01-31T00:00:00Z"),
-        Kind::Any => json!({"x": "y"}),
         Kind::Texts => json!(["x"]),
         Kind::Ints => json!([1]),
-        Kind::TextMap => json!({"x": "y"}),
+        Kind::Any | Kind::TextMap => json!({"x": "y"}),
         Kind::AmountMap => json!({"cpu": "1"}),
         Kind::Object(of) => object(of),
         Kind::List(of) => json!([object(of)]),
