@@ -12,6 +12,8 @@ mod lines;
 mod markdown;
 mod names;
 mod object;
+#[cfg(test)]
+mod proofs;
 mod read;
 mod read_object;
 mod reasons;
@@ -49,7 +51,7 @@ pub use bytes::{
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
 pub use hash::hash_of;
 #[cfg(test)]
-pub use markdown::markdown;
+pub use markdown::{markdown, table_rows};
 pub use names::object_key as check_object_key;
 pub use object::{MAX_OBJECT, Object, ObjectDocument, ObjectKey, ObjectKind, Objects};
 pub use read::read;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cli;
+mod fields;
 mod harness;
 mod kill_loop;
 mod living;
@@ -10,3 +11,4 @@ mod process;
 mod running;
 mod seeing;
 mod support;
+mod vendors;
