@@ -4,11 +4,14 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use serde::Deserialize;
 
 use crate::pod::capabilities::KERNEL;
 use crate::pod::sandbox::{DeviceKind, HostDevice, HostFacts};
@@ -53,6 +56,7 @@ pub fn host_facts() -> HostFacts {
         cgroup_v2,
         swap_accounting: swap_accounting(Path::new(CGROUP_ROOT), cgroup_v2),
         memory_capacity: memory_capacity(),
+        recursive_read_only: false,
         least_oom_score_adj: least_oom_score_adj(&capabilities),
         capabilities,
         devices: devices(),
@@ -65,6 +69,40 @@ pub fn devices() -> Vec<HostDevice> {
     let mut found = Vec::new();
     collect_devices(Path::new("/dev"), &mut found);
     found
+}
+
+/// Whether mounts can be made read-only all the way down: the kernel must be able to, and the runtime must ask it.
+/// Asked of them once, when the first container wants it.
+pub fn recursive_read_only() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let asked = || Command::new("runc").arg("features").stdin(Stdio::null()).output();
+        sets_attributes(&text("/proc/sys/kernel/osrelease"))
+            && asked().is_ok_and(|said| said.status.success() && knows_rro(&said.stdout))
+    })
+}
+
+/// Whether a kernel of this version has `mount_setattr`.
+fn sets_attributes(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 12),
+        _ => false,
+    }
+}
+
+/// Whether the features that a runtime lists hold the mount option.
+fn knows_rro(features: &[u8]) -> bool {
+    /// The one part that matters here.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Features {
+        /// The options that mounts may have.
+        #[serde(default)]
+        mount_options: Vec<String>,
+    }
+    serde_json::from_slice::<Features>(features)
+        .is_ok_and(|features| features.mount_options.iter().any(|option| option == "rro"))
 }
 
 /// What a Node object shows.
@@ -286,6 +324,22 @@ mod tests {
             eth1\t000010AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\n";
         assert_eq!(default_interface(routes).as_deref(), Some("eth0"));
         assert_eq!(default_interface(""), None);
+    }
+
+    #[test]
+    fn recursive_read_only_mounts_need_kernel_and_runtime() {
+        for (release, able) in [
+            ("6.18.44-fc", true),
+            ("5.12.0", true),
+            ("5.11.99-x", false),
+            ("10.0", true),
+            ("", false),
+        ] {
+            assert_eq!(sets_attributes(release), able, "{release}");
+        }
+        assert!(knows_rro(br#"{"ociVersionMin": "1.0.0", "mountOptions": ["ro", "rro"]}"#));
+        assert!(!knows_rro(br#"{"mountOptions": ["ro"]}"#));
+        assert!(!knows_rro(b"flag provided but not defined"));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Floor 7: this machine's kernel and file system: mounts, volumes, sandboxes, control groups, accounts, logs, facts.
 
+pub mod attempt_dir;
 pub mod cgroup;
 mod cgroup_systemd;
 mod cgroup_v1;
 mod cgroup_v2;
+pub mod copy_up;
 pub mod cri_log;
+pub mod disk_usage;
 pub mod facts;
+pub mod fs_group;
 pub mod log_dir;
 mod log_file;
 mod log_files;
@@ -15,6 +19,8 @@ pub mod mounts;
 pub mod removal;
 pub mod sandbox;
 pub mod shims;
+pub mod snapshot;
+pub mod sub_path;
 pub mod users;
 pub mod volumes;
 

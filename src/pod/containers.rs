@@ -88,7 +88,7 @@ pub(super) fn terminated(attempt: u32, started: Option<Timestamp>, exit: &Exit) 
 }
 
 /// Whether the reason is one that a new image may cure.
-fn wants_image(reason: &str) -> bool {
+pub(super) fn wants_image(reason: &str) -> bool {
     matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull")
 }
 

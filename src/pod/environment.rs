@@ -45,6 +45,12 @@ fn put(environment: &mut Environment, name: &str, value: String) {
 
 /// Replaces `$(NAME)` by the variable's value and `$$` by `$`; everything else, unknown names too, stays as it is.
 pub fn expand(text: &str, environment: &[(String, String)]) -> String {
+    let value = |name: &str| environment.iter().find(|(known, _)| known == name);
+    expand_with(text, |name| value(name).map(|(_, value)| value.clone()))
+}
+
+/// The same with values from wherever; each name is asked for once for every time that it stands there.
+pub fn expand_with(text: &str, mut value: impl FnMut(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -55,8 +61,8 @@ pub fn expand(text: &str, environment: &[(String, String)]) -> String {
             out.push('$');
             escaped
         } else if let Some((name, tail)) = reference {
-            match environment.iter().find(|(known, _)| known == name) {
-                Some((_, value)) => out.push_str(value),
+            match value(name) {
+                Some(value) => out.push_str(&value),
                 None => out.extend(["$(", name, ")"]),
             }
             tail

@@ -26,7 +26,7 @@ use crate::base::{
 };
 
 use super::{
-    containers::State,
+    containers::{State, wants_image},
     fault::StartFault,
     record::{PinnedImage, PodRecord},
     sandbox::SandboxFacts,
@@ -389,6 +389,14 @@ impl Pod {
             }
             Input::Delete { grace, cause } => self.stop(now, grace, cause, retry_at.is_none(), out),
             Input::Deadline if due(retry_at, now) => {
+                out.push(Effect::CreateSandbox);
+                Stage::Preparing { fault, backoff, retry_at: None }
+            }
+            // A volume that is made from an image.
+            Input::ImagesChanged
+                if retry_at.is_some()
+                    && fault.as_ref().is_some_and(|fault| wants_image(fault.reason)) =>
+            {
                 out.push(Effect::CreateSandbox);
                 Stage::Preparing { fault, backoff, retry_at: None }
             }

@@ -5,6 +5,7 @@ pub mod adopt;
 pub mod capabilities;
 pub mod command;
 pub mod containers;
+pub mod disk_limits;
 pub mod dns;
 pub mod environment;
 pub mod fault;
@@ -19,6 +20,8 @@ pub mod sandbox;
 pub mod security;
 pub mod status;
 pub mod stopping;
+pub mod sub_paths;
+pub mod termination;
 pub mod user;
 
 #[cfg(test)]

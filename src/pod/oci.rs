@@ -17,7 +17,7 @@ use super::command::{argv, working_dir};
 use super::environment::{environment, own_environment};
 use super::fault::StartFault;
 use super::image::ImageConfig;
-use super::mounts::{Mounts, mounts};
+use super::mounts::{Mounts, Prepared, mounts};
 use super::qos::oom_score_adj;
 use super::resources::container_resources;
 use super::sandbox::{DeviceKind, HostDevice, HostFacts, SandboxFacts};
@@ -57,6 +57,8 @@ pub struct Surroundings<'a> {
     pub sandbox: &'a SandboxFacts,
     /// Where each volume is on the host.
     pub volumes: &'a BTreeMap<String, PathBuf>,
+    /// What was made for this start alone.
+    pub prepared: &'a Prepared,
     /// The host.
     pub host: &'a HostFacts,
     /// The cgroup, in the form that the cgroup driver reads.

@@ -30,6 +30,8 @@ pub struct HostFacts {
     pub swap_accounting: bool,
     /// The machine's memory in bytes.
     pub memory_capacity: u64,
+    /// Whether mounts can be made read-only all the way down; looked up for the containers that ask for it.
+    pub recursive_read_only: bool,
     /// Every capability that a container can be given here, as `CAP_…`.
     pub capabilities: Vec<String>,
     /// The least `oom_score_adj` that a container can be given here.

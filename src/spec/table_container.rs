@@ -1,7 +1,7 @@
 //! The fields of a container, init container or ephemeral container.
 
 use crate::spec::{
-    reasons::{MESSAGES, OBJECTS, PROBES},
+    reasons::{OBJECTS, PROBES},
     rules,
     table::{
         Kind::{AmountMap, Flag, Int32, Int64, Ints, List, Object, Text, Texts},
@@ -78,8 +78,8 @@ pub static CONTAINER: Type = Type {
             ),
         ),
         field("stdinOnce", Flag, Ignored("it only matters with stdin, and that is refused")),
-        field("terminationMessagePath", Text, Ignored(MESSAGES)),
-        field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
+        field("terminationMessagePath", Text, Honoured),
+        field("terminationMessagePolicy", Text, Honoured),
         field(
             "tty",
             Flag,
@@ -162,8 +162,8 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
         ),
         field("stdinOnce", Flag, Ignored("it only matters with stdin, and that is refused")),
         field("targetContainerName", Text, Honoured),
-        field("terminationMessagePath", Text, Ignored(MESSAGES)),
-        field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
+        field("terminationMessagePath", Text, Honoured),
+        field("terminationMessagePolicy", Text, Honoured),
         field(
             "tty",
             Flag,
@@ -271,16 +271,9 @@ pub static VOLUME_MOUNT: Type = Type {
         field("mountPropagation", Text, Honoured),
         needed("name", Text, Honoured),
         field("readOnly", Flag, Honoured),
-        field(
-            "recursiveReadOnly",
-            Text,
-            Depends(
-                rules::recursive,
-                "`Disabled` is honoured, `IfPossible` is ignored (it is not possible in this version), `Enabled` is refused",
-            ),
-        ),
-        field("subPath", Text, Refused("parts of a volume are not mounted in this version")),
-        field("subPathExpr", Text, Refused("parts of a volume are not mounted in this version")),
+        field("recursiveReadOnly", Text, Honoured),
+        field("subPath", Text, Honoured),
+        field("subPathExpr", Text, Honoured),
     ],
 };
 

@@ -9,3 +9,4 @@ mod outliving;
 mod running;
 mod seeing;
 mod support;
+mod volumes;

@@ -15,6 +15,7 @@ pub struct Fixture {
     pub user: User,
     pub sandbox: SandboxFacts,
     pub volumes: BTreeMap<String, PathBuf>,
+    pub prepared: Prepared,
     pub host: HostFacts,
     pub cgroups_path: String,
 }
@@ -41,11 +42,13 @@ impl Fixture {
                 hostname: "node-1".into(),
             },
             volumes: BTreeMap::new(),
+            prepared: Prepared::default(),
             host: HostFacts {
                 least_oom_score_adj: -1000,
                 cgroup_v2: true,
                 swap_accounting: true,
                 memory_capacity: 4 << 30,
+                recursive_read_only: false,
                 capabilities: host_capabilities(),
                 devices: vec![HostDevice {
                     path: "/dev/kvm".into(),
@@ -92,6 +95,7 @@ impl Fixture {
             user: &self.user,
             sandbox: &self.sandbox,
             volumes: &self.volumes,
+            prepared: &self.prepared,
             host: &self.host,
             cgroups_path: &self.cgroups_path,
         })

@@ -28,6 +28,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use containers::{ContainerRecord, NewContainer};
 pub use error::{Class, Error};
+pub use snapshots::VolumeSnapshot;
 pub use tasks::{Exit, Task, TaskStatus};
 
 use client::Client;

@@ -14,17 +14,34 @@ pub(crate) const IMAGE: &str = "docker.io/library/busybox:it";
 /// The busybox that is packed.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
 
+/// What one image has besides.
+#[derive(Debug)]
+pub(crate) struct Content<'a> {
+    /// Further fields of its configuration, such as `Volumes`.
+    pub(crate) config: Value,
+    /// Further files, by their path without a slash in front.
+    pub(crate) files: &'a [(&'a str, &'a str)],
+}
+
 /// Writes the archive; the rename at the end shows it whole or not at all.
 pub(crate) fn write(archive: &Path, reference: &str) -> Result<()> {
+    write_with(archive, reference, &Content { config: json!({}), files: &[] })
+}
+
+/// The same with more in it.
+pub(crate) fn write_with(archive: &Path, reference: &str, content: &Content<'_>) -> Result<()> {
     let mut image = Builder::new(vec![]);
-    let layer = layer()?;
+    let layer = layer(content.files)?;
     let layer_digest = digest(&layer);
-    let config = json!({
+    let mut config = json!({
         "architecture": architecture(),
         "os": "linux",
         "config": {"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"], "WorkingDir": "/srv"},
         "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
     });
+    for (field, value) in content.config.as_object().into_iter().flatten() {
+        config["config"][field] = value.clone();
+    }
     let layer = blob(&mut image, "application/vnd.oci.image.layer.v1.tar", &layer)?;
     let config = blob(
         &mut image,
@@ -47,7 +64,7 @@ pub(crate) fn write(archive: &Path, reference: &str) -> Result<()> {
 }
 
 /// The root file system: busybox under all its names, and the files in which users are looked up.
-fn layer() -> Result<Vec<u8>> {
+fn layer(files: &[(&str, &str)]) -> Result<Vec<u8>> {
     let mut layer = Builder::new(vec![]);
     for folder in ["bin/", "etc/", "srv/", "tmp/", "root/"] {
         let mut header =
@@ -69,6 +86,9 @@ fn layer() -> Result<Vec<u8>> {
         b"root:x:0:0::/root:/bin/sh\nworker:x:1000:1000::/srv:/bin/sh\n",
     )?;
     add(&mut layer, "etc/group", b"root:x:0:\nworker:x:1000:\naudio:x:63:worker\n")?;
+    for (path, text) in files {
+        add(&mut layer, path, text.as_bytes())?;
+    }
     Ok(layer.into_inner()?)
 }
 
