@@ -128,7 +128,8 @@ fn the_log_speaks_for_a_failed_container_without_a_message() -> Result<()> {
             sets.push(set.out(&dir).text());
         }
         host.write("sets.yaml", &sets.join("---\n"))?;
-        let end = again(host, "fails")?.last_end("main");
+        let pod = again(host, "fails")?;
+        let end = pod.last_end("main");
         let message = end["message"].as_str().context("no message")?.to_owned();
         assert!(message.ends_with("line 500\nthe cause\n"), "{message}");
         assert!(message.len() <= 2048 && !message.contains("line 420\n"), "{message}");
@@ -168,7 +169,8 @@ fn a_container_that_ends_while_no_agent_runs_is_heard_too() -> Result<()> {
         })?;
         host.start_agent()?;
         for (name, code, message) in [("alone", 5, "alone"), ("unheard", 6, "unheard\n")] {
-            let end = again(host, name)?.last_end("main");
+            let pod = again(host, name)?;
+            let end = pod.last_end("main");
             assert_eq!((&end["exitCode"], &end["message"]), (&json!(code), &json!(message)));
         }
         Ok(())
