@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Container;
 use crate::base::errors::Chain;
 use crate::host::{attempt_dir::AttemptDir, copy_up, facts, sub_path};
 use crate::pod::{
-    environment::own_environment,
+    environment::Environment,
     fault::StartFault,
     image::{ImageConfig, MountPoint},
     mounts::{Prepared, anonymous_volumes, asks_recursive},
@@ -26,8 +26,9 @@ impl Effects {
         container: &Container,
         number: u32,
         image: &ImageConfig,
+        own: &Environment,
     ) -> Result<Prepared, StartFault> {
-        let parts = sub_paths(container, &own_environment(container))?;
+        let parts = sub_paths(container, own)?;
         let anonymous = anonymous_volumes(container, image);
         let pod_dir = self.records.pod_dir(&record.uid);
         let dir = AttemptDir::of(&pod_dir, &container.name, number);
@@ -84,12 +85,12 @@ fn make_own(dir: &AttemptDir, anonymous: Vec<String>) -> Result<Prepared, StartF
 
 /// Mounts one part of a volume where the runtime takes it from.
 fn bind(part: &SubPath, container: &str, volume: &Path, target: &Path) -> Result<(), StartFault> {
-    let SubPath { index, volume: name, path, propagation } = part;
+    let SubPath { field, volume: name, path, propagation, .. } = part;
     let wanted = sub_path::Part { volume, path, target, propagation: *propagation };
     sub_path::bind(&wanted).map_err(|error| {
         StartFault::config(format!(
             "failed to prepare subPath for volumeMount {name:?} of container {container:?}: \
-             volumeMounts[{index}].subPath: {path:?}: {}",
+             {field}: {}",
             Chain(&error)
         ))
     })

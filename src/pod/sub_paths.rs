@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
-use super::environment::{Environment, expand_with};
+use super::environment::{Environment, expand_fully};
 use super::fault::StartFault;
 use super::mounts::Propagation;
 
@@ -11,6 +11,8 @@ use super::mounts::Propagation;
 pub struct SubPath {
     /// Which of the container's mounts.
     pub index: usize,
+    /// The field with what was written there, for messages.
+    pub field: String,
     /// The volume.
     pub volume: String,
     /// The path in it: relative, without `..`.
@@ -30,63 +32,42 @@ pub fn sub_paths(container: &Container, own: &Environment) -> Result<Vec<SubPath
     let mounts = container.volume_mounts.iter().flatten().enumerate();
     mounts
         .filter(|(_, mount)| is_partial(mount))
-        .map(|(index, mount)| {
-            Ok(SubPath {
-                index,
-                volume: mount.name.clone(),
-                path: path(index, mount, own)?,
-                propagation: Propagation::of(mount)?,
-            })
-        })
+        .map(|(index, mount)| part(index, mount, own))
         .collect()
 }
 
-/// The path of one mount.
-fn path(index: usize, mount: &VolumeMount, own: &Environment) -> Result<String, StartFault> {
+/// One mount's part: its variables put in, and still within the volume.
+fn part(index: usize, mount: &VolumeMount, own: &Environment) -> Result<SubPath, StartFault> {
     let plain = mount.sub_path.as_deref().filter(|path| !path.is_empty());
-    let (field, path) = match plain {
-        Some(path) => ("subPath", path.to_owned()),
-        None => ("subPathExpr", expanded(index, mount, own)?),
+    let expression = mount.sub_path_expr.as_deref().unwrap_or_default();
+    let name = if plain.is_some() { "subPath" } else { "subPathExpr" };
+    // As it was written: what stands in variables may be secret.
+    let field = format!("volumeMounts[{index}].{name}: {:?}", plain.unwrap_or(expression));
+    let path = match plain {
+        Some(path) => path.to_owned(),
+        // A variable that is unset or empty would name another directory than meant.
+        None => expand_fully(expression, own).map_err(|missing| {
+            StartFault::config(format!("{field}: {missing}; set it in the container's env"))
+        })?,
     };
-    let fault = |problem, remedy| {
-        StartFault::config(format!("volumeMounts[{index}].{field}: {path:?}: {problem}; {remedy}"))
-    };
+    let fault = |problem| StartFault::config(format!("{field}: {problem}"));
     if path.starts_with('/') {
-        return Err(fault("must not be an absolute path", "write a path relative to the volume"));
+        return Err(fault("must not be an absolute path; write a path relative to the volume"));
     }
     if path.split('/').any(|part| part == "..") {
-        return Err(fault("must not contain '..'", "write a path below the volume"));
+        return Err(fault("must not contain '..'; write a path below the volume"));
     }
     if path.contains('\0') {
-        return Err(fault("holds a NUL byte", "remove it"));
+        return Err(fault("holds a NUL byte; remove it"));
     }
-    Ok(path)
-}
-
-/// `subPathExpr` with its variables put in: one that is unset or empty would name another directory than meant.
-fn expanded(index: usize, mount: &VolumeMount, own: &Environment) -> Result<String, StartFault> {
-    let mut missing = Vec::new();
-    let text = mount.sub_path_expr.as_deref().unwrap_or_default();
-    let path = expand_with(text, |name| {
-        let value = own.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        if value.as_ref().is_none_or(String::is_empty) {
-            missing.push(name.to_owned());
-        }
-        value
-    });
-    if missing.is_empty() {
-        return Ok(path);
-    }
-    missing.sort();
-    missing.dedup();
-    let missing = missing.join(", ");
-    Err(StartFault::config(format!(
-        "volumeMounts[{index}].subPathExpr: {text:?}: missing value for {missing}; set it in the container's env"
-    )))
+    let propagation = Propagation::of(mount)?;
+    Ok(SubPath { index, field, volume: mount.name.clone(), path, propagation })
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::pod::environment::tests::{own, with_env};
+
     use super::*;
 
     fn container(mounts: &[(&str, &str)]) -> Container {
@@ -101,12 +82,8 @@ mod tests {
     }
 
     fn paths(mounts: &[(&str, &str)]) -> Result<Vec<(usize, String)>, String> {
-        let own = vec![
-            ("POD".into(), "web-1".into()),
-            ("EMPTY".into(), String::new()),
-            ("UP".into(), "..".into()),
-            ("ROOT".into(), "/etc".into()),
-        ];
+        let variables = [("POD", "web-1"), ("EMPTY", ""), ("UP", ".."), ("ROOT", "/etc")];
+        let own = own(&with_env(&variables)).unwrap();
         let found = sub_paths(&container(mounts), &own).map_err(|fault| {
             assert_eq!(fault.reason, "CreateContainerConfigError");
             fault.message
@@ -134,7 +111,7 @@ mod tests {
         for (mounts, problem) in [
             (("/etc", ""), "subPath: \"/etc\": must not be an absolute path"),
             (("a/../../b", ""), "must not contain '..'"),
-            (("", "$(ROOT)"), "subPathExpr: \"/etc\": must not be an absolute path"),
+            (("", "$(ROOT)"), "subPathExpr: \"$(ROOT)\": must not be an absolute path"),
             (("", "a/$(UP)"), "must not contain '..'"),
         ] {
             let fault = paths(&[mounts]).unwrap_err();

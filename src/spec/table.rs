@@ -110,7 +110,6 @@ pub struct Given<'a> {
     /// The entry's key, when the field is a map.
     pub key: &'a str,
     /// The object that holds the field.
-    #[allow(dead_code, reason = "for rules that weigh a field against its neighbours")]
     pub parent: &'a Value,
     /// The pod spec, or null outside of it.
     pub pod: &'a Value,

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::support::image::{self, Content};
+use crate::support::image::{self, File};
 use crate::support::leaks::mounts_below;
 use crate::support::pod::Pod;
 use crate::support::set::{STAY, Set};
@@ -28,6 +28,11 @@ fn report(script: &str) -> String {
 fn reported(host: &Host, set: &Set) -> Result<String> {
     host.write("set.yaml", &set.text())?;
     Host::reads(&host.path("out/said"), "end\n")
+}
+
+/// A file of an image.
+fn file(path: &str, text: &str) -> File {
+    File { path: path.into(), mode: 0o644, bytes: text.into() }
 }
 
 /// A volume of the host that every such set mounts, to report in.
@@ -460,11 +465,10 @@ fn directories_that_an_image_declares_are_fresh_for_each_run_and_begin_with_its_
 -> Result<()> {
     on_host(|host| {
         let reference = "docker.io/library/declares:it";
-        let content = Content {
-            config: json!({"Volumes": {"/data": {}, "/none": {}, "/own": {}}}),
-            files: &[("data/sub/given", "from the image\n"), ("own/hidden", "x")],
-        };
-        image::write_with(&host.path("state/images/declares.tar"), reference, &content)?;
+        let config =
+            json!({"Env": ["PATH=/bin"], "Volumes": {"/data": {}, "/none": {}, "/own": {}}});
+        let files = [file("data/sub/given", "from the image\n"), file("own/hidden", "x")];
+        image::pack(&host.path("state/images/declares.tar"), reference, &config, &files)?;
         let script = "{ ls /data /own; cat /data/sub/given; ls /none | wc -l; grep -c ' /data ' /proc/mounts; echo end; } \
              >>/out/said; touch /data/run /none/run; [ -e /out/once ] || { touch /out/once; exit 1; }";
         let set = set_with(
@@ -491,8 +495,8 @@ fn directories_that_an_image_declares_are_fresh_for_each_run_and_begin_with_its_
 fn an_image_is_mounted_as_a_volume_and_nothing_of_it_can_be_changed_or_run() -> Result<()> {
     on_host(|host| {
         let reference = "docker.io/library/model:it";
-        let content = Content { config: json!({}), files: &[("model/weights", "1 2 3\n")] };
-        image::write_with(&host.path("state/images/model.tar"), reference, &content)?;
+        let files = [file("model/weights", "1 2 3\n")];
+        image::pack(&host.path("state/images/model.tar"), reference, &json!({}), &files)?;
         let script = report(
             "cat /model/model/weights /part/weights; touch /model/x 2>/dev/null || echo sealed; /model/bin/busybox true 2>/dev/null || echo not run",
         );

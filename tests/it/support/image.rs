@@ -1,4 +1,4 @@
-//! A busybox image as an OCI layout in a tar, packed from this machine's static busybox.
+//! Images as OCI layouts in a tar: this machine's static busybox, and whatever else a test puts beside it.
 
 use std::fs;
 use std::path::Path;
@@ -14,34 +14,35 @@ pub(crate) const IMAGE: &str = "docker.io/library/busybox:it";
 /// The busybox that is packed.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
 
-/// What one image has besides.
-#[derive(Debug)]
-pub(crate) struct Content<'a> {
-    /// Further fields of its configuration, such as `Volumes`.
-    pub(crate) config: Value,
-    /// Further files, by their path without a slash in front.
-    pub(crate) files: &'a [(&'a str, &'a str)],
+/// A file of an image: where it lies there, its mode, and what it holds.
+#[derive(Debug, Clone)]
+pub(crate) struct File {
+    /// The path in the image.
+    pub(crate) path: String,
+    /// The mode.
+    pub(crate) mode: u32,
+    /// The content.
+    pub(crate) bytes: Vec<u8>,
 }
 
-/// Writes the archive; the rename at the end shows it whole or not at all.
+/// Writes an image of busybox; the rename at the end shows it whole or not at all.
 pub(crate) fn write(archive: &Path, reference: &str) -> Result<()> {
-    write_with(archive, reference, &Content { config: json!({}), files: &[] })
+    let config =
+        json!({"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"], "WorkingDir": "/srv"});
+    pack(archive, reference, &config, &[])
 }
 
-/// The same with more in it.
-pub(crate) fn write_with(archive: &Path, reference: &str, content: &Content<'_>) -> Result<()> {
+/// Writes an image of busybox and other files, which runs as its configuration says.
+pub(crate) fn pack(archive: &Path, reference: &str, config: &Value, files: &[File]) -> Result<()> {
     let mut image = Builder::new(vec![]);
-    let layer = layer(content.files)?;
+    let layer = layer(files)?;
     let layer_digest = digest(&layer);
-    let mut config = json!({
+    let config = json!({
         "architecture": architecture(),
         "os": "linux",
-        "config": {"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"], "WorkingDir": "/srv"},
+        "config": config,
         "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
     });
-    for (field, value) in content.config.as_object().into_iter().flatten() {
-        config["config"][field] = value.clone();
-    }
     let layer = blob(&mut image, "application/vnd.oci.image.layer.v1.tar", &layer)?;
     let config = blob(
         &mut image,
@@ -63,8 +64,8 @@ pub(crate) fn write_with(archive: &Path, reference: &str, content: &Content<'_>)
     Ok(())
 }
 
-/// The root file system: busybox under all its names, and the files in which users are looked up.
-fn layer(files: &[(&str, &str)]) -> Result<Vec<u8>> {
+/// The root file system: busybox under all its names, the files in which users are looked up, and the others.
+fn layer(files: &[File]) -> Result<Vec<u8>> {
     let mut layer = Builder::new(vec![]);
     for folder in ["bin/", "etc/", "srv/", "tmp/", "root/"] {
         let mut header =
@@ -86,8 +87,10 @@ fn layer(files: &[(&str, &str)]) -> Result<Vec<u8>> {
         b"root:x:0:0::/root:/bin/sh\nworker:x:1000:1000::/srv:/bin/sh\n",
     )?;
     add(&mut layer, "etc/group", b"root:x:0:\nworker:x:1000:\naudio:x:63:worker\n")?;
-    for (path, text) in files {
-        add(&mut layer, path, text.as_bytes())?;
+    for file in files {
+        let mut entry = header(EntryType::Regular, file.bytes.len() as u64, file.mode);
+        let path = file.path.trim_start_matches('/');
+        layer.append_data(&mut entry, path, &file.bytes[..]).context(file.path.clone())?;
     }
     Ok(layer.into_inner()?)
 }
