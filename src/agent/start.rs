@@ -17,6 +17,7 @@ use crate::host::{
     users,
 };
 use crate::pod::{
+    cdi::{self, Devices},
     confinement::{Confinement, confine},
     downward::Downward,
     environment::{Environment, own_environment},
@@ -73,6 +74,8 @@ struct Attempt<'a> {
     image: PinnedImage,
     /// What confines it.
     confinement: Confinement,
+    /// The devices that it gets.
+    devices: Devices,
 }
 
 impl Effects {
@@ -119,11 +122,12 @@ impl Effects {
         })?;
         let image = self.pinned_image(record, container).await?;
         let confinement = self.confinement(record, container).await?;
+        let devices = self.devices(record).await?;
         let id = ContainerId::of(&record.uid, name, number);
         let node = self.node_view();
         let values = Values { objects, downward: Downward { record, node: &node } };
         let own = own_environment(container, &values)?;
-        let attempt = Attempt { record, own, container, number, id, image, confinement };
+        let attempt = Attempt { record, own, container, number, id, image, confinement, devices };
         let ran = self.run(&attempt).await;
         if ran.is_err() {
             let id = &attempt.id;
@@ -256,6 +260,7 @@ impl Effects {
             host: &self.host_for(attempt.container),
             cgroups_path: &self.cgroups.container_path(&record.uid, &attempt.id),
         })?;
+        cdi::apply(&mut spec, &attempt.devices)?;
         confine(&mut spec, &attempt.confinement, &self.host)?;
         serde_json::to_vec(&spec).map_err(|error| StartFault {
             reason: "CreateContainerConfigError",

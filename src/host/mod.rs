@@ -1,5 +1,6 @@
 //! Floor 7: this machine's kernel and file system: mounts, volumes, sandboxes, control groups, accounts, logs, facts.
 
+pub mod cdi;
 pub mod cgroup;
 mod cgroup_systemd;
 mod cgroup_v1;

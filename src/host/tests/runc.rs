@@ -22,7 +22,6 @@ use crate::host::{removal, volumes};
 use crate::pod::environment::Environment;
 use crate::pod::image::{ImageConfig, MountPoint};
 use crate::pod::oci::{Surroundings, oci_spec};
-use crate::pod::payload::Payload;
 use crate::pod::resources::pod_resources;
 use crate::pod::user::{resolve_user, user_request};
 
@@ -148,8 +147,7 @@ impl Pod {
             image_ref: "busybox",
             user: &resolve_user(&request, &passwd, &group).unwrap(),
             sandbox: &sandbox.unwrap(),
-            volumes: &volumes::prepare(&self.spec, &self.pod_dir(), &|_| Ok(Payload::new()))
-                .unwrap(),
+            volumes: &volumes::prepare(&self.spec, &self.pod_dir()).unwrap(),
             host: &host_facts(),
             cgroups_path: &self.cgroups.container_path(&self.uid, id),
         });
