@@ -336,6 +336,7 @@ impl Effects {
         let pod_dir = self.pod_log_dir(record);
         log_dir::create(&pod_dir, &container.name)?;
         let path = log_dir::log_path(&pod_dir, &container.name, *number);
+        log_dir::begin(&path);
         let (namespace, pod) = (record.set.namespace.as_str(), record.name.as_str());
         let owner = LogOwner { namespace, pod, container: &container.name, id };
         log_dir::link(&self.paths.container_logs, owner, &path)?;

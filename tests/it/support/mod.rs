@@ -372,6 +372,11 @@ impl Host {
         self.until_pod(set, "running", Pod::running)
     }
 
+    /// Waits until the one pod of a set is ready.
+    pub(crate) fn ready(&self, set: &str) -> Result<Pod> {
+        self.until_pod(set, "ready", Pod::ready)
+    }
+
     /// Waits until a set has no pod any more.
     pub(crate) fn gone(&self, set: &str) -> Result<()> {
         self.until(&format!("the pods of {set} to be gone"), || {
