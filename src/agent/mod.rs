@@ -19,6 +19,7 @@ mod reconciler;
 mod records;
 mod recovery;
 mod removal;
+mod resize;
 mod sets;
 mod sources;
 mod start;

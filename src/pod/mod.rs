@@ -25,6 +25,7 @@ pub mod probes;
 pub mod qos;
 pub mod record;
 pub mod references;
+pub mod resize;
 pub mod resources;
 pub mod restart;
 pub mod sandbox;
