@@ -57,6 +57,7 @@ pub fn host_facts() -> HostFacts {
         swap_accounting: swap_accounting(Path::new(CGROUP_ROOT), cgroup_v2),
         memory_capacity: memory_capacity(),
         confines: Confines {
+            arch: std::env::consts::ARCH,
             seccomp: confinement::seccomp_enabled(),
             safe_ptrace: at_least(&text("/proc/sys/kernel/osrelease"), (4, 8)),
             app_armor: confinement::app_armor_enabled(),

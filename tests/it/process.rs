@@ -288,12 +288,12 @@ fn limited(name: &str, cpu: &str, memory: &str) -> Set {
 /// The limit of memory of a process' cgroup, and of the one above it.
 fn memory_limits(pid: i32) -> Result<(String, String)> {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-    let (at, file) = match groups.lines().find_map(|line| line.split_once(":memory:")) {
-        Some((_, path)) => (format!("/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes"),
-        None => {
-            let path = groups.trim().rsplit_once(':').context("a cgroup")?.1;
-            (format!("/sys/fs/cgroup{path}"), "memory.max")
-        }
+    let counted = groups.lines().find_map(|line| line.split_once(":memory:"));
+    let (at, file) = if let Some((_, path)) = counted {
+        (format!("/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes")
+    } else {
+        let path = groups.trim().rsplit_once(':').context("a cgroup")?.1;
+        (format!("/sys/fs/cgroup{path}"), "memory.max")
     };
     let above = at.rsplit_once('/').context("a cgroup above")?.0;
     let limit = |at: &str| fs::read_to_string(format!("{at}/{file}"));
@@ -340,6 +340,25 @@ fn a_limit_below_what_is_used_is_said_and_the_pod_is_replaced() -> Result<()> {
         host.write("set.yaml", &set("16Mi").text())?;
         host.until_pod("full", "replaced", |new| new.running() && new.uid() != pod.uid())?;
         assert!(host.has_event("ResizeError", "below current usage")?);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_containers_own_stop_signal_is_the_one_that_it_gets() -> Result<()> {
+    on_host(|host| {
+        let script = "trap 'echo usr1 >/out/said; exit 0' USR1; trap 'echo term >/out/said; exit 0' TERM; \
+                      echo end >/out/ready; while :; do sleep 1000 & wait $!; done";
+        let set = Set::named("signal")
+            .script(script)
+            .pod(&json!({"os": {"name": "linux"}}))
+            .container(&json!({"lifecycle": {"stopSignal": "SIGUSR1"}}))
+            .out(&host.path("out"));
+        host.write("set.yaml", &set.text())?;
+        Host::reads(&host.path("out/ready"), "end\n")?;
+        host.remove("set.yaml")?;
+        host.gone("signal")?;
+        assert_eq!(fs::read_to_string(host.path("out/said"))?, "usr1\n");
         Ok(())
     })
 }
