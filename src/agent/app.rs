@@ -267,6 +267,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             pod_logs: settings.paths.pod_logs.clone(),
             container_logs: settings.paths.container_logs.clone(),
             seccomp: settings.paths.state.join("seccomp"),
+            cdi: settings.cdi_dirs.clone(),
         },
         logging: Logging {
             exe: own_binary()?,

@@ -2,6 +2,7 @@
 
 mod actions;
 pub mod app;
+mod cdi;
 mod commands;
 mod configs;
 mod confine;

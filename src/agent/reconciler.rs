@@ -284,6 +284,9 @@ impl Reconciler {
             let (pod, effects) = Pod::adopt(now, record, &observed, self.policy());
             self.pods.insert(uid.clone(), pod);
             self.dispatch(now, &uid, effects);
+            if observed.sandbox {
+                self.watch_holder(&uid);
+            }
         }
     }
 
@@ -302,10 +305,14 @@ impl Reconciler {
         let now = time::now();
         let Some(pod) = self.pods.get_mut(uid) else { return false };
         let routine = matches!(input, Input::Probed { .. } | Input::Deadline);
+        let sandbox = matches!(input, Input::SandboxReady { .. });
         let effects = pod.step(now, input);
         let gone = pod.gone();
         let probes_only = effects.iter().all(|effect| matches!(effect, Effect::Probe { .. }));
         self.dispatch(now, uid, effects);
+        if sandbox {
+            self.watch_holder(uid);
+        }
         if routine && probes_only && !gone {
             return false;
         }

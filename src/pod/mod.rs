@@ -4,6 +4,7 @@ pub mod action;
 pub mod adopt;
 pub mod apparmor;
 pub mod capabilities;
+pub mod cdi;
 pub mod command;
 pub mod confinement;
 pub mod containers;

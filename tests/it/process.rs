@@ -212,3 +212,67 @@ fn holder(host: &Host, pod: &crate::support::pod::Pod) -> Result<i32> {
     let holder = tasks.iter().find(|task| !own.contains(&task.id) && task.status == "RUNNING");
     Ok(holder.with_context(|| format!("no holder in {tasks:?}"))?.pid)
 }
+
+#[test]
+fn a_pod_whose_first_process_is_killed_is_made_anew_whole() -> Result<()> {
+    on_host(|host| {
+        host.write("set.yaml", &sharing("shared", host).text())?;
+        let pod = host.running("shared")?;
+        let before = holder(host, &pod)?;
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(before),
+            nix::sys::signal::Signal::SIGKILL,
+        )?;
+        host.until_pod("shared", "made anew", |pod| {
+            pod.running() && holder(host, pod).is_ok_and(|holder| holder != before)
+        })?;
+        assert_eq!(host.containerd.containers()?.len(), 3);
+        Ok(())
+    })
+}
+
+/// A set whose template asks for a device.
+fn with_device(device: &str, set: &Set) -> Result<String> {
+    let mut document: serde_json::Value = serde_json::from_str(&set.text())?;
+    document["spec"]["template"]["metadata"]["annotations"] =
+        json!({"cdi.k8s.io/test": format!("vendor.com/thing={device}")});
+    Ok(format!("{document:#}\n"))
+}
+
+#[test]
+fn a_device_by_annotation_brings_its_node_variables_and_mounts_and_a_missing_one_is_named()
+-> Result<()> {
+    on_host(|host| {
+        host.configure("cdiDirs", json!([host.path("cdi")]))?;
+        host.restart_agent()?;
+        fs::create_dir(host.path("cdi"))?;
+        fs::write(host.path("given"), "given\n")?;
+        let vendor = json!({
+            "cdiVersion": "0.6.0",
+            "kind": "vendor.com/thing",
+            "devices": [{"name": "one", "containerEdits": {
+                "env": ["THING=one"],
+                "deviceNodes": [{"path": "/dev/thing", "hostPath": "/dev/null"}],
+                "mounts": [{"hostPath": host.path("given"), "containerPath": "/etc/thing",
+                            "options": ["ro", "bind"]}],
+            }}],
+        });
+        fs::write(host.path("cdi/vendor.json"), vendor.to_string())?;
+        let set = Set::named("device")
+            .script(&report("echo $THING; cat /etc/thing; echo x >/dev/thing && ls -l /dev/thing"))
+            .out(&host.path("out"));
+        host.write("set.yaml", &with_device("one", &set)?)?;
+        let said = Host::reads(&host.path("out/said"), "end\n")?;
+        assert!(said.starts_with("one\ngiven\n") && said.contains("1,   3"), "{said}");
+
+        host.write("missing.yaml", &with_device("two", &Set::named("missing"))?)?;
+        let dir = host.path("cdi").display().to_string();
+        host.until_pod("missing", "waiting for its device", |pod| {
+            let waiting = pod.container("main")["state"]["waiting"].to_string();
+            waiting.contains("CreateContainerError")
+                && waiting.contains("vendor.com/thing=two")
+                && waiting.contains(&dir)
+        })?;
+        Ok(())
+    })
+}
