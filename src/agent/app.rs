@@ -34,6 +34,7 @@ use crate::source::watch::{WatchError, Watcher};
 
 use super::{
     daemon::Daemon,
+    disk_watch::DiskWatch,
     effects::{Effects, Logging, Paths},
     handle::{Command, Handle, SyncReport},
     images::ImageKeeper,
@@ -214,6 +215,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         holds: BTreeMap::new(),
         pods: BTreeMap::new(),
         evictions: Timers::default(),
+        disk: DiskWatch::default(),
         renewals: Renewals::default(),
         faults: Vec::new(),
         readings: Some(Vec::new()),

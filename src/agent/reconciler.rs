@@ -34,6 +34,7 @@ use crate::spec::{ObjectKey, Objects};
 
 use super::{
     desire::Standing,
+    disk_watch::{DiskWatch, Look},
     effects::{Effects, blocking},
     handle::{Command, SyncReport},
     images::{ImageKeeper, Import},
@@ -65,6 +66,8 @@ pub(super) enum Done {
     Saved(std::io::Result<()>),
     /// New archives were imported.
     Imported(ImageKeeper, Vec<Import>),
+    /// The use of the disk was looked at.
+    Looked(Look),
     /// The configuration was read again.
     Configured(Box<Result<Settings, Vec<crate::base::fault::Fault>>>),
 }
@@ -117,6 +120,8 @@ pub(super) struct Reconciler {
     pub pods: BTreeMap<PodUid, Pod>,
     /// NoExecute countdowns.
     pub evictions: Timers,
+    /// Looks at how much of the disk volumes take.
+    pub disk: DiskWatch,
     /// How soon pods that ended are followed by others.
     pub renewals: Renewals,
     /// What operators see of the past.
@@ -255,6 +260,7 @@ impl Reconciler {
             Done::Read(readings) => self.sources_read(readings),
             Done::Saved(saved) => self.sets_saved(saved),
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
+            Done::Looked(look) => self.disk_looked(look),
             Done::Configured(settings) => self.configured(*settings),
         }
         Ok(())
@@ -349,6 +355,7 @@ impl Reconciler {
         for uid in due {
             news |= self.tell(&uid, Input::Deadline);
         }
+        self.look_at_disk();
         if self.import_retry.0.is_some_and(|at| at <= now) {
             self.import_retry.0 = None;
             self.import_images();
@@ -370,6 +377,7 @@ impl Reconciler {
             self.missing_until(),
             unsaved,
             self.import_retry.0,
+            self.disk.due(),
         ];
         own.into_iter().flatten().chain(pods).min()
     }
@@ -394,7 +402,7 @@ impl Reconciler {
                     self.spawn(uid, started);
                 }
                 Effect::Watch { container, attempt } => {
-                    let (watched, uid) = (on.watch(uid.clone(), container, attempt), uid.clone());
+                    let (watched, uid) = (on.watch(record, container, attempt), uid.clone());
                     self.watches.spawn(async move { Done::Pod(uid, Some(watched.await)) });
                 }
                 Effect::Probe { container, attempt, kind } => {

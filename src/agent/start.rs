@@ -24,6 +24,7 @@ use crate::pod::{
     fault::StartFault,
     image::MountPoint,
     machine::{Exit, ExitKind, Input},
+    mounts::{Prepared, asks_recursive},
     oci::{Surroundings, oci_spec},
     record::{PinnedImage, PodRecord},
     sandbox::HostFacts,
@@ -74,6 +75,8 @@ struct Attempt<'a> {
     image: PinnedImage,
     /// What confines it.
     confinement: Confinement,
+    /// What was made for it to mount.
+    prepared: Prepared,
     /// The devices that it gets.
     devices: Devices,
 }
@@ -127,7 +130,9 @@ impl Effects {
         let node = self.node_view();
         let values = Values { objects, downward: Downward { record, node: &node } };
         let own = own_environment(container, &values)?;
-        let attempt = Attempt { record, own, container, number, id, image, confinement, devices };
+        let prepared = self.prepare_start(record, container, number, &image.config, &own).await?;
+        let attempt =
+            Attempt { record, own, container, number, id, image, confinement, prepared, devices };
         let ran = self.run(&attempt).await;
         if ran.is_err() {
             let id = &attempt.id;
@@ -159,15 +164,10 @@ impl Effects {
             }),
             Ok(None) => {
                 let namespace = self.daemon.client.namespace();
-                Err(Failure::Fault(missing_image(container, reference, namespace)))
+                let policy = container.image_pull_policy.as_deref();
+                Err(Failure::Fault(missing_image(policy, reference, namespace)))
             }
-            Err(error) => Err(Failure::Fault(StartFault {
-                reason: match error.class() {
-                    Class::Invalid => "InvalidImageName",
-                    _ => "ImageInspectError",
-                },
-                message: Chain(&error).to_string(),
-            })),
+            Err(error) => Err(Failure::Fault(unreadable_image(&error))),
         }
     }
 
@@ -257,6 +257,7 @@ impl Effects {
             user,
             sandbox,
             volumes: &record.volumes,
+            prepared: &attempt.prepared,
             host: &self.host_for(attempt.container),
             cgroups_path: &self.cgroups.container_path(&record.uid, &attempt.id),
         })?;
@@ -270,12 +271,15 @@ impl Effects {
 
     /// What the container gets of the host; devices come and go, so a privileged one's are looked up now.
     fn host_for(&self, container: &Container) -> Cow<'_, HostFacts> {
+        let mut host = Cow::Borrowed(&self.host);
         let context = container.security_context.as_ref();
         if context.and_then(|context| context.privileged) == Some(true) {
-            Cow::Owned(HostFacts { devices: facts::devices(), ..self.host.clone() })
-        } else {
-            Cow::Borrowed(&self.host)
+            host.to_mut().devices = facts::devices();
         }
+        if asks_recursive(container) {
+            host.to_mut().recursive_read_only = facts::recursive_read_only();
+        }
+        host
     }
 
     /// The OCI spec once the image's own accounts were read.
@@ -308,6 +312,7 @@ impl Effects {
         mounts: Vec<MountPoint>,
     ) -> Result<(), Failure> {
         let never_ran = |error: Error| Failure::NeverRan(Chain(&error).to_string());
+        self.fill_volumes(&attempt.prepared, &mounts).await?;
         let logger = self.log(attempt).map_err(|error| StartFault {
             reason: "CreateContainerError",
             message: Chain(&error).to_string(),
@@ -347,9 +352,20 @@ impl Effects {
     }
 }
 
+/// The fault of an image that containerd cannot give.
+pub(super) fn unreadable_image(error: &Error) -> StartFault {
+    StartFault {
+        reason: match error.class() {
+            Class::Invalid => "InvalidImageName",
+            _ => "ImageInspectError",
+        },
+        message: Chain(error).to_string(),
+    }
+}
+
 /// The fault of an image that is not on this host.
-fn missing_image(container: &Container, reference: &str, namespace: &str) -> StartFault {
-    if container.image_pull_policy.as_deref() == Some("Never") {
+pub(super) fn missing_image(policy: Option<&str>, reference: &str, namespace: &str) -> StartFault {
+    if policy == Some("Never") {
         let message =
             format!("Container image {reference:?} is not present with pull policy of Never");
         return StartFault { reason: "ErrImageNeverPull", message };

@@ -8,6 +8,7 @@ pub mod cdi;
 pub mod command;
 pub mod confinement;
 pub mod containers;
+pub mod disk_limits;
 pub mod dns;
 pub mod downward;
 mod effect;
@@ -33,6 +34,8 @@ pub mod seccomp;
 pub mod security;
 pub mod status;
 pub mod stopping;
+pub mod sub_paths;
+pub mod termination;
 pub mod user;
 pub mod values;
 

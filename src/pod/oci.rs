@@ -18,7 +18,7 @@ use super::environment::{Environment, environment};
 use super::fault::StartFault;
 use super::holder::shares_processes;
 use super::image::ImageConfig;
-use super::mounts::{Mounts, mounts};
+use super::mounts::{Mounts, Prepared, mounts};
 use super::qos::oom_score_adj;
 use super::resources::container_resources;
 use super::sandbox::{DeviceKind, HostDevice, HostFacts, SandboxFacts};
@@ -60,6 +60,8 @@ pub struct Surroundings<'a> {
     pub sandbox: &'a SandboxFacts,
     /// Where each volume is on the host.
     pub volumes: &'a BTreeMap<String, PathBuf>,
+    /// What was made for this start alone.
+    pub prepared: &'a Prepared,
     /// The host.
     pub host: &'a HostFacts,
     /// The cgroup, in the form that the cgroup driver reads.

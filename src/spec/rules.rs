@@ -168,15 +168,6 @@ pub fn resource(given: &Given) -> Verdict {
     }
 }
 
-/// `recursiveReadOnly`.
-pub fn recursive(given: &Given) -> Verdict {
-    match given.value.as_str() {
-        Some("IfPossible") => (Ignored, "it is not possible in this version"),
-        Some("Enabled") => (Refused, "mounts below this one would stay writable in this version"),
-        _ => FINE,
-    }
-}
-
 /// `emptyDir.medium`.
 pub fn medium(given: &Given) -> Verdict {
     match given.value.as_str() {
@@ -185,14 +176,5 @@ pub fn medium(given: &Given) -> Verdict {
             (Refused, "volumes of huge pages are not made in this version")
         }
         Some(_) => (Refused, "no such medium; write Memory, or leave it out for the disk"),
-    }
-}
-
-/// `emptyDir.sizeLimit`.
-pub fn size_limit(given: &Given) -> Verdict {
-    if given.parent.get("medium").is_some_and(|medium| medium == "Memory") {
-        FINE
-    } else {
-        (Ignored, "disk use is not limited in this version")
     }
 }

@@ -1,7 +1,6 @@
 //! The fields of a container, init container or ephemeral container.
 
 use crate::spec::{
-    reasons::MESSAGES,
     rules,
     table::{
         Kind::{AmountMap, Flag, Int32, Int64, Ints, List, Object, Text, Texts},
@@ -65,8 +64,8 @@ pub static CONTAINER: Type = Type {
                 "nobody attaches to a container here, so there is no first session whose end could matter",
             ),
         ),
-        field("terminationMessagePath", Text, Ignored(MESSAGES)),
-        field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
+        field("terminationMessagePath", Text, Honoured),
+        field("terminationMessagePolicy", Text, Honoured),
         field("tty", Flag, Honoured),
         field(
             "volumeDevices",
@@ -133,8 +132,8 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
             ),
         ),
         field("targetContainerName", Text, Honoured),
-        field("terminationMessagePath", Text, Ignored(MESSAGES)),
-        field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
+        field("terminationMessagePath", Text, Honoured),
+        field("terminationMessagePolicy", Text, Honoured),
         field("tty", Flag, Honoured),
         field(
             "volumeDevices",
@@ -252,16 +251,9 @@ pub static VOLUME_MOUNT: Type = Type {
         field("mountPropagation", Text, Honoured),
         needed("name", Text, Honoured),
         field("readOnly", Flag, Honoured),
-        field(
-            "recursiveReadOnly",
-            Text,
-            Depends(
-                rules::recursive,
-                "`Disabled` is honoured, `IfPossible` is ignored (it is not possible in this version), `Enabled` is refused",
-            ),
-        ),
-        field("subPath", Text, Refused("parts of a volume are not mounted in this version")),
-        field("subPathExpr", Text, Refused("parts of a volume are not mounted in this version")),
+        field("recursiveReadOnly", Text, Honoured),
+        field("subPath", Text, Honoured),
+        field("subPathExpr", Text, Honoured),
     ],
 };
 

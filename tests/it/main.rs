@@ -14,3 +14,4 @@ mod running;
 mod seeing;
 mod support;
 mod vendors;
+mod volumes;

@@ -124,6 +124,11 @@ impl Host {
         Ok(Some(host))
     }
 
+    /// The host's directory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// A path below the host's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
