@@ -6,6 +6,7 @@ mod fields;
 mod harness;
 mod kill_loop;
 mod living;
+mod manifests;
 mod outliving;
 mod running;
 mod seeing;
