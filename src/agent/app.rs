@@ -27,13 +27,14 @@ use crate::host::{
     cgroup::{CgroupError, Cgroups, Driver, DriverWish},
     facts,
 };
-use crate::plan::eviction::Timers;
+use crate::plan::{eviction::Timers, renewal::Renewals};
 use crate::pod::sandbox::HostFacts;
 use crate::runtime::containerd::{self, Containerd};
 use crate::source::watch::{WatchError, Watcher};
 
 use super::{
     daemon::Daemon,
+    disk_watch::DiskWatch,
     effects::{Effects, Logging, Paths},
     handle::{Command, Handle, SyncReport},
     images::ImageKeeper,
@@ -203,8 +204,8 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         settings,
         effects,
         node,
+        objects: Arc::new(sets.objects()),
         sets,
-        objects: Arc::default(),
         saving: false,
         unsaved: None,
         watcher,
@@ -213,9 +214,12 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         holds: BTreeMap::new(),
         pods: BTreeMap::new(),
         evictions: Timers::default(),
+        disk: DiskWatch::default(),
+        renewals: Renewals::default(),
         faults: Vec::new(),
         readings: Some(Vec::new()),
         missing: BTreeMap::new(),
+        missing_objects: BTreeMap::new(),
         changed: BTreeSet::new(),
         import_again: false,
         import_retry: (None, Backoff::default()),
@@ -223,6 +227,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         recovered: false,
         work: JoinSet::new(),
         watches: JoinSet::new(),
+        actions: JoinSet::new(),
         wake: None,
         syncs: Vec::new(),
         started: time::now().wall,
@@ -252,6 +257,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
         systemd_cgroup: cgroups.driver() == Driver::Systemd,
         runc_root: run.join("runc"),
     })?;
+    let facts = facts::node_facts();
     Ok(Effects {
         daemon: Daemon::new(client),
         cgroups,
@@ -260,6 +266,8 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             sandboxes: run.join("pods"),
             pod_logs: settings.paths.pod_logs.clone(),
             container_logs: settings.paths.container_logs.clone(),
+            seccomp: settings.paths.state.join("seccomp"),
+            cdi: settings.cdi_dirs.clone(),
         },
         logging: Logging {
             exe: own_binary()?,
@@ -267,7 +275,8 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             max_files: settings.logs.max_files,
         },
         host: HostFacts { devices: Vec::new(), ..facts::host_facts() },
-        facts: facts::node_facts(),
+        node: node_of(settings, &facts).name,
+        facts,
         accounts: Mutex::default(),
     })
 }

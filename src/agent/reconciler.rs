@@ -27,13 +27,14 @@ use crate::base::{
 use crate::config::Settings;
 use crate::fleet::events::{EventLog, EventType, Involved};
 use crate::node::Node;
-use crate::plan::{eviction::Timers, steps::Hold};
+use crate::plan::{eviction::Timers, renewal::Renewals, steps::Hold};
 use crate::pod::machine::{Effect, Input, Pod, PodEvent, Policy};
 use crate::source::{merge::SourceReading, watch::Watcher};
-use crate::spec::Objects;
+use crate::spec::{ObjectKey, Objects};
 
 use super::{
     desire::Standing,
+    disk_watch::{DiskWatch, Look},
     effects::{Effects, blocking},
     handle::{Command, SyncReport},
     images::{ImageKeeper, Import},
@@ -63,6 +64,8 @@ pub(super) enum Done {
     Saved(std::io::Result<()>),
     /// New archives were imported.
     Imported(ImageKeeper, Vec<Import>),
+    /// The use of the disk was looked at.
+    Looked(Look),
     /// The configuration was read again.
     Configured(Box<Result<Settings, Vec<crate::base::fault::Fault>>>),
 }
@@ -115,6 +118,10 @@ pub(super) struct Reconciler {
     pub pods: BTreeMap<PodUid, Pod>,
     /// NoExecute countdowns.
     pub evictions: Timers,
+    /// Looks at how much of the disk volumes take.
+    pub disk: DiskWatch,
+    /// How soon pods that ended are followed by others.
+    pub renewals: Renewals,
     /// What operators see of the past.
     pub events: EventLog,
     /// Everything wrong with the sources, one line each.
@@ -123,6 +130,8 @@ pub(super) struct Reconciler {
     pub readings: Option<Vec<SourceReading>>,
     /// Sets that the sources no longer name, and since when: see [`Reconciler::spare`].
     pub missing: BTreeMap<SetKey, Instant>,
+    /// ConfigMaps and Secrets, likewise.
+    pub missing_objects: BTreeMap<ObjectKey, Instant>,
     /// Paths that changed while the sources were being read.
     pub changed: BTreeSet<PathBuf>,
     /// Watches of manifests, images and configuration.
@@ -143,6 +152,8 @@ pub(super) struct Reconciler {
     pub work: JoinSet<Done>,
     /// Waits for the ends of containers.
     pub watches: JoinSet<Done>,
+    /// Probes and hooks under way: nothing waits for them, and the next agent runs them again.
+    pub actions: JoinSet<Done>,
     /// When to plan again although nothing happens.
     pub wake: Option<Instant>,
     /// Syncs that wait.
@@ -177,6 +188,11 @@ impl Reconciler {
             tokio::select! {
                 Some(done) = self.work.join_next() => self.take(done)?,
                 Some(done) = self.watches.join_next() => self.take(done)?,
+                Some(done) = self.actions.join_next() => {
+                    if !self.take_answer(done) {
+                        continue;
+                    }
+                }
                 Some(path) = inputs.touched.recv() => self.touched(path),
                 Some(command) = inputs.commands.recv() => self.answer(command),
                 () = until(deadline) => {
@@ -185,7 +201,9 @@ impl Reconciler {
                         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                         alive_at = self.watchdog.map(|every| now + every);
                     }
-                    self.deadlines();
+                    if !self.deadlines() {
+                        continue;
+                    }
                 }
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
             }
@@ -198,6 +216,7 @@ impl Reconciler {
     /// Lets effects that are under way come to their end: one that is cut off in containerd leaves rests.
     async fn drain(mut self) {
         self.watches.abort_all();
+        self.actions.abort_all();
         self.unsaved = self.unsaved.map(|_| time::now().mono);
         self.save_if_due();
         info!(count = self.work.len(), "stopping; pods run on");
@@ -229,14 +248,29 @@ impl Reconciler {
         };
         match done {
             Done::Pod(_, None) | Done::TidiedUp => {}
-            Done::Pod(uid, Some(input)) => self.tell(&uid, input),
+            Done::Pod(uid, Some(input)) => {
+                self.tell(&uid, input);
+            }
             Done::Recovered(recovered) => self.adopt(recovered?),
             Done::Read(readings) => self.sources_read(readings),
             Done::Saved(saved) => self.sets_saved(saved),
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
+            Done::Looked(look) => self.disk_looked(look),
             Done::Configured(settings) => self.configured(*settings),
         }
         Ok(())
+    }
+
+    /// Takes the answer of a probe or a hook; `false` when it changed nothing, as most answers of probes do.
+    fn take_answer(&mut self, done: Result<Done, tokio::task::JoinError>) -> bool {
+        match done {
+            Ok(Done::Pod(uid, Some(input))) => self.tell(&uid, input),
+            Ok(_) => false,
+            Err(error) => {
+                error!(error = %error, "a probe or hook ended unexpectedly");
+                true
+            }
+        }
     }
 
     /// Takes up the pods that were there before this agent.
@@ -250,6 +284,9 @@ impl Reconciler {
             let (pod, effects) = Pod::adopt(now, record, &observed, self.policy());
             self.pods.insert(uid.clone(), pod);
             self.dispatch(now, &uid, effects);
+            if observed.sandbox {
+                self.watch_holder(&uid);
+            }
         }
     }
 
@@ -262,18 +299,29 @@ impl Reconciler {
         policy
     }
 
-    /// Tells a pod what happened, and does what it asks for.
-    pub(super) fn tell(&mut self, uid: &PodUid, input: Input) {
+    /// Tells a pod what happened, and does what it asks for. `false` when it was no news: an answer of a probe like the
+    /// last one. Thousands of these come in a minute, and neither a plan nor anybody who watches is to be bothered.
+    pub(super) fn tell(&mut self, uid: &PodUid, input: Input) -> bool {
         let now = time::now();
-        let Some(pod) = self.pods.get_mut(uid) else { return };
+        let Some(pod) = self.pods.get_mut(uid) else { return false };
+        let routine = matches!(input, Input::Probed { .. } | Input::Deadline);
+        let sandbox = matches!(input, Input::SandboxReady { .. });
         let effects = pod.step(now, input);
         let gone = pod.gone();
+        let probes_only = effects.iter().all(|effect| matches!(effect, Effect::Probe { .. }));
         self.dispatch(now, uid, effects);
+        if sandbox {
+            self.watch_holder(uid);
+        }
+        if routine && probes_only && !gone {
+            return false;
+        }
         if gone && let Some(pod) = self.pods.remove(uid) {
             info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
             self.tidy_up();
         }
         self.changed();
+        true
     }
 
     /// With the last pod goes the group above all pods.
@@ -287,9 +335,12 @@ impl Reconciler {
         }
     }
 
-    /// Wakes the pods whose time has come.
-    fn deadlines(&mut self) {
+    /// Wakes whatever's time has come; `false` when nothing came of it but that probes run.
+    fn deadlines(&mut self) -> bool {
         let now = time::now().mono;
+        let own = [self.wake, self.evictions.next(now), self.missing_until(), self.unsaved];
+        // An eviction that is due is no longer the next one: the plan alone knows it.
+        let mut news = own.into_iter().flatten().any(|at| at <= now) || self.evictions.due(now);
         let due: Vec<PodUid> = self
             .pods
             .iter()
@@ -297,8 +348,9 @@ impl Reconciler {
             .map(|(uid, _)| uid.clone())
             .collect();
         for uid in due {
-            self.tell(&uid, Input::Deadline);
+            news |= self.tell(&uid, Input::Deadline);
         }
+        self.look_at_disk();
         if self.import_retry.0.is_some_and(|at| at <= now) {
             self.import_retry.0 = None;
             self.import_images();
@@ -306,6 +358,7 @@ impl Reconciler {
         if self.missing_until().is_some_and(|at| at <= now) && self.readings.is_some() {
             self.read_sources();
         }
+        news
     }
 
     /// The next moment at which something is due.
@@ -319,6 +372,7 @@ impl Reconciler {
             self.missing_until(),
             unsaved,
             self.import_retry.0,
+            self.disk.due(),
         ];
         own.into_iter().flatten().chain(pods).min()
     }
@@ -343,8 +397,18 @@ impl Reconciler {
                     self.spawn(uid, started);
                 }
                 Effect::Watch { container, attempt } => {
-                    let (watched, uid) = (on.watch(uid.clone(), container, attempt), uid.clone());
+                    let (watched, uid) = (on.watch(record, container, attempt), uid.clone());
                     self.watches.spawn(async move { Done::Pod(uid, Some(watched.await)) });
+                }
+                Effect::Probe { container, attempt, kind } => {
+                    let (probed, uid) =
+                        (on.probe(record.clone(), container, attempt, kind), uid.clone());
+                    self.actions.spawn(async move { Done::Pod(uid, Some(probed.await)) });
+                }
+                Effect::RunHook { container, attempt, hook, timeout } => {
+                    let hooked = on.hook(record.clone(), container, attempt, hook, timeout);
+                    let (hooked, uid) = (Box::pin(hooked), uid.clone());
+                    self.actions.spawn(async move { Done::Pod(uid, Some(hooked.await)) });
                 }
                 Effect::Signal { container, attempt, signal } => {
                     let sent = on.signal(record.clone(), container, attempt, signal);
@@ -440,10 +504,14 @@ impl Reconciler {
 
     /// Tells the syncs that wait once nothing is under way any more.
     pub(super) fn settle_syncs(&mut self, settled: bool) {
-        let reading = self.readings.is_none() || !self.missing.is_empty();
+        let reading = self.readings.is_none() || self.missing_until().is_some();
         let saving = self.saving || self.unsaved.is_some();
         let busy = !self.work.is_empty() || reading || saving || !self.recovered;
-        if self.syncs.is_empty() || busy || !settled || self.pods.values().any(Pod::stopping) {
+        if self.syncs.is_empty()
+            || busy
+            || !settled
+            || self.pods.values().any(|pod| pod.stopping() || pod.coming_up())
+        {
             return;
         }
         let (more, converged) = self.state_lines();

@@ -12,10 +12,10 @@ use super::{
 use crate::base::{errors::Errors, ids::ContainerId};
 
 /// SIGKILL.
-const KILL: u32 = 9;
+pub(super) const KILL: u32 = 9;
 
 /// How long a killed task may take to end: a process in the kernel's hands dies only when the kernel lets go.
-const DEATH: Duration = Duration::from_secs(30);
+pub(super) const DEATH: Duration = Duration::from_secs(30);
 
 impl Containerd {
     /// Removes a container: its task (killed if it lives), its record, its snapshot. What is missing
@@ -29,8 +29,8 @@ impl Containerd {
         failures.into_result(id)
     }
 
-    /// Removes a container's task.
-    async fn remove_task(&self, id: &ContainerId) -> Result<(), Error> {
+    /// Removes a container's task, and returns once its logger has ended.
+    pub async fn remove_task(&self, id: &ContainerId) -> Result<(), Error> {
         // Without a process namespace of its own, a container's first process can end and leave others behind.
         if self.spec_json(id).await?.is_some_and(|spec| shares_processes(&spec)) {
             self.end_task(id, true).await?;

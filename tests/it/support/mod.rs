@@ -126,6 +126,11 @@ impl Host {
         Ok(Some(host))
     }
 
+    /// The host's directory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// A path below the host's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -372,6 +377,11 @@ impl Host {
     /// Waits until the one pod of a set runs.
     pub(crate) fn running(&self, set: &str) -> Result<Pod> {
         self.until_pod(set, "running", Pod::running)
+    }
+
+    /// Waits until the one pod of a set is ready.
+    pub(crate) fn ready(&self, set: &str) -> Result<Pod> {
+        self.until_pod(set, "ready", Pod::ready)
     }
 
     /// Waits until a set has no pod any more.
