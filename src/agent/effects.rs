@@ -50,6 +50,8 @@ pub struct Paths {
     pub container_logs: PathBuf,
     /// The operator's seccomp profiles.
     pub seccomp: PathBuf,
+    /// Where vendors describe their devices.
+    pub cdi: Vec<PathBuf>,
 }
 
 impl Paths {

@@ -2,6 +2,7 @@
 
 mod actions;
 pub mod app;
+mod cdi;
 mod commands;
 mod configs;
 mod confine;
@@ -21,6 +22,7 @@ mod reconciler;
 mod records;
 mod recovery;
 mod removal;
+mod resize;
 mod sets;
 mod sources;
 mod start;

@@ -17,6 +17,7 @@ use crate::host::{
     users,
 };
 use crate::pod::{
+    cdi::{self, Devices},
     confinement::{Confinement, confine},
     downward::Downward,
     environment::{Environment, own_environment},
@@ -76,6 +77,8 @@ struct Attempt<'a> {
     confinement: Confinement,
     /// What was made for it to mount.
     prepared: Prepared,
+    /// The devices that it gets.
+    devices: Devices,
 }
 
 impl Effects {
@@ -122,12 +125,14 @@ impl Effects {
         })?;
         let image = self.pinned_image(record, container).await?;
         let confinement = self.confinement(record, container).await?;
+        let devices = self.devices(record).await?;
         let id = ContainerId::of(&record.uid, name, number);
         let node = self.node_view();
         let values = Values { objects, downward: Downward { record, node: &node } };
         let own = own_environment(container, &values)?;
         let prepared = self.prepare_start(record, container, number, &image.config, &own).await?;
-        let attempt = Attempt { record, own, container, number, id, image, confinement, prepared };
+        let attempt =
+            Attempt { record, own, container, number, id, image, confinement, prepared, devices };
         let ran = self.run(&attempt).await;
         if ran.is_err() {
             let id = &attempt.id;
@@ -256,6 +261,7 @@ impl Effects {
             host: &self.host_for(attempt.container),
             cgroups_path: &self.cgroups.container_path(&record.uid, &attempt.id),
         })?;
+        cdi::apply(&mut spec, &attempt.devices)?;
         confine(&mut spec, &attempt.confinement, &self.host)?;
         serde_json::to_vec(&spec).map_err(|error| StartFault {
             reason: "CreateContainerConfigError",

@@ -1,6 +1,7 @@
 //! Floor 7: this machine's kernel and file system: mounts, volumes, sandboxes, control groups, accounts, logs, facts.
 
 pub mod attempt_dir;
+pub mod cdi;
 pub mod cgroup;
 mod cgroup_systemd;
 mod cgroup_v1;
