@@ -5,6 +5,7 @@ mod commands;
 mod daemon;
 mod desire;
 mod effects;
+mod files;
 pub mod handle;
 mod images;
 mod objects;

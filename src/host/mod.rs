@@ -1,5 +1,6 @@
 //! Floor 7: this machine's kernel and file system: mounts, volumes, sandboxes, control groups, accounts, logs, facts.
 
+mod atomic_dir;
 pub mod cgroup;
 mod cgroup_systemd;
 mod cgroup_v1;
@@ -12,6 +13,7 @@ mod log_files;
 pub mod logger;
 pub mod logs;
 pub mod mounts;
+pub mod payload_volume;
 pub mod removal;
 pub mod sandbox;
 pub mod shims;

@@ -13,6 +13,7 @@ pub mod image;
 pub mod machine;
 pub mod mounts;
 pub mod oci;
+pub mod payload;
 pub mod qos;
 pub mod record;
 pub mod resources;
