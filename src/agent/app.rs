@@ -27,7 +27,7 @@ use crate::host::{
     cgroup::{CgroupError, Cgroups, Driver, DriverWish},
     facts,
 };
-use crate::plan::eviction::Timers;
+use crate::plan::{eviction::Timers, renewal::Renewals};
 use crate::pod::sandbox::HostFacts;
 use crate::runtime::containerd::{self, Containerd};
 use crate::source::watch::{WatchError, Watcher};
@@ -203,8 +203,8 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         settings,
         effects,
         node,
+        objects: Arc::new(sets.objects()),
         sets,
-        objects: Arc::default(),
         saving: false,
         unsaved: None,
         watcher,
@@ -213,9 +213,11 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         holds: BTreeMap::new(),
         pods: BTreeMap::new(),
         evictions: Timers::default(),
+        renewals: Renewals::default(),
         faults: Vec::new(),
         readings: Some(Vec::new()),
         missing: BTreeMap::new(),
+        missing_objects: BTreeMap::new(),
         changed: BTreeSet::new(),
         import_again: false,
         import_retry: (None, Backoff::default()),
@@ -223,6 +225,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         recovered: false,
         work: JoinSet::new(),
         watches: JoinSet::new(),
+        actions: JoinSet::new(),
         wake: None,
         syncs: Vec::new(),
         started: time::now().wall,
@@ -261,6 +264,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             sandboxes: run.join("pods"),
             pod_logs: settings.paths.pod_logs.clone(),
             container_logs: settings.paths.container_logs.clone(),
+            seccomp: settings.paths.state.join("seccomp"),
         },
         logging: Logging {
             exe: own_binary()?,

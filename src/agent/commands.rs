@@ -1,6 +1,6 @@
 //! Answers to the control socket.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -159,9 +159,11 @@ impl Reconciler {
             let (pod, _) = Pod::adopt(now, record, &here, self.policy());
             self.pods.insert(uid, pod);
         }
-        let merged = merge(&self.read_now(), &self.sets.wanted());
+        let merged = merge(&self.read_now(), &self.sets.wanted(), self.sets.documents());
         self.faults = merged.faults.iter().map(ToString::to_string).collect();
         self.sets.update(now.wall, merged.sets);
+        self.sets.update_documents(merged.objects);
+        self.objects = Arc::new(self.sets.objects());
         self.judge();
         Ok(self.dry_run())
     }

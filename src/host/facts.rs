@@ -12,7 +12,9 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::sys::statvfs::statvfs;
 
 use crate::pod::capabilities::KERNEL;
-use crate::pod::sandbox::{DeviceKind, HostDevice, HostFacts};
+use crate::pod::sandbox::{Confines, DeviceKind, HostDevice, HostFacts};
+
+use super::confinement;
 
 /// Where control groups are mounted.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -54,6 +56,11 @@ pub fn host_facts() -> HostFacts {
         cgroup_v2,
         swap_accounting: swap_accounting(Path::new(CGROUP_ROOT), cgroup_v2),
         memory_capacity: memory_capacity(),
+        confines: Confines {
+            seccomp: confinement::seccomp_enabled(),
+            safe_ptrace: at_least(&text("/proc/sys/kernel/osrelease"), (4, 8)),
+            app_armor: confinement::app_armor_enabled(),
+        },
         least_oom_score_adj: least_oom_score_adj(&capabilities),
         capabilities,
         devices: devices(),
@@ -66,6 +73,12 @@ pub fn devices() -> Vec<HostDevice> {
     let mut found = Vec::new();
     collect_devices(Path::new("/dev"), &mut found);
     found
+}
+
+/// Whether a kernel's version such as `6.1.0-18-amd64` is this one or a later one.
+fn at_least(release: &str, wanted: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= wanted)
 }
 
 /// What a Node object shows.
@@ -292,6 +305,20 @@ mod tests {
             eth1\t000010AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\n";
         assert_eq!(default_interface(routes).as_deref(), Some("eth0"));
         assert_eq!(default_interface(""), None);
+    }
+
+    #[test]
+    fn versions_of_kernels_are_compared_by_number() {
+        for (release, new) in [
+            ("6.1.0-18-amd64", true),
+            ("4.8", true),
+            ("4.10.1", true),
+            ("4.4.0-1", false),
+            ("3.10.0", false),
+            ("", false),
+        ] {
+            assert_eq!(at_least(release, (4, 8)), new, "{release}");
+        }
     }
 
     #[test]

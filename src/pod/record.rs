@@ -44,6 +44,12 @@ pub struct PodRecord {
     /// Where each volume is on the host, once made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, PathBuf>,
+    /// When the init containers had done their work in the present sandbox; they do not run again in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initialized: Option<Timestamp>,
+    /// Whether the pod is ready, and since when it is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Readiness>,
     /// Set once the pod is to go; never taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,
@@ -85,6 +91,15 @@ impl PodRecord {
     }
 }
 
+/// Whether a pod is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Whether it is.
+    pub ready: bool,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// A deletion that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
@@ -105,6 +120,21 @@ pub struct ContainerRecord {
     /// When that attempt started, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_since: Option<Timestamp>,
+    /// Whether that attempt counts as started: its postStart hook and its startup probe are through.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub started: bool,
+    /// Whether it was ready when last looked at.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ready: bool,
+    /// The attempt whose postStart hook has come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_start: Option<u32>,
+    /// The attempt whose preStop hook has come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_stop: Option<u32>,
+    /// Whether it ended for good: it is not started again in this sandbox.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub finished: bool,
     /// How the newest ended attempt ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminated: Option<Terminated>,
@@ -117,6 +147,12 @@ pub struct ContainerRecord {
     /// The image that the reference meant at the first start; a restart never changes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<PinnedImage>,
+}
+
+/// Whether a flag need not be written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it skips by reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// An image as it was resolved for this pod.

@@ -10,6 +10,7 @@ use crate::spec::{
     spot::Spot,
     validate_pod::Role,
     validate_probe::{hooks, probes},
+    validate_restart::restarts,
     validate_security, validate_values,
 };
 
@@ -25,7 +26,7 @@ pub fn container(
     image(container, report);
     container.at("imagePullPolicy").one_of(report, &["Always", "IfNotPresent", "Never"]);
     container.at("terminationMessagePolicy").one_of(report, &["File", "FallbackToLogsOnError"]);
-    container.at("restartPolicy").one_of(report, &["Always", "OnFailure", "Never"]);
+    restarts(container, report);
     validate_values::environment(container, report);
     ports(&container.at("ports"), report);
     resources(&container.at("resources"), report);

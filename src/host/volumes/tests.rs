@@ -175,8 +175,8 @@ fn a_volume_in_memory_is_no_larger_than_its_pod() {
 #[test]
 fn other_volumes_and_media_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    let secret =
-        Volume { name: "s".into(), nfs: Some(NFSVolumeSource::default()), ..Volume::default() };
+    let network =
+        Volume { name: "n".into(), nfs: Some(NFSVolumeSource::default()), ..Volume::default() };
     let pages = Volume {
         name: "h".into(),
         empty_dir: Some(EmptyDirVolumeSource {

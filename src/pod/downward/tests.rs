@@ -33,6 +33,8 @@ pub fn record(containers: Vec<Container>) -> PodRecord {
         },
         sandbox: None,
         volumes: BTreeMap::new(),
+        initialized: None,
+        readiness: None,
         deletion: None,
         containers: BTreeMap::new(),
     }

@@ -35,6 +35,7 @@ impl Fixture {
             user: User { uid: 0, gid: 0, additional_gids: vec![0, 10] },
             sandbox: SandboxFacts {
                 ipc: Some("/run/p/ipc".into()),
+                pid: None,
                 shm: "/run/p/shm".into(),
                 hosts: "/run/p/hosts".into(),
                 hostname_file: "/run/p/hostname".into(),
@@ -58,6 +59,7 @@ impl Fixture {
                     gid: 104,
                 }],
                 thermal_throttle: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
+                ..HostFacts::default()
             },
             cgroups_path: "/podward/podu/c".into(),
         }
