@@ -42,6 +42,7 @@ use super::{
     reconciler::{Inputs, Reconciler},
     records::{RecordError, Records},
     recovery::RecoveryError,
+    resize::Resizes,
     sets::Sets,
     sources::source_paths,
 };
@@ -225,6 +226,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         import_retry: (None, Backoff::default()),
         configuring: 0,
         recovered: false,
+        resizes: Resizes::default(),
         work: JoinSet::new(),
         watches: JoinSet::new(),
         actions: JoinSet::new(),

@@ -170,6 +170,7 @@ impl Reconciler {
             created: pod.record.created,
             stopping: pod.stopping(),
             ready_for: pod.ready_since().map(|since| elapsed(since, now.wall)),
+            resizable: self.resizable(pod),
             time_over: self.evictions.over(now.mono, uid),
             ended: pod.over().map(|over| Ended {
                 failed: over == Over::Failed,
@@ -221,6 +222,7 @@ impl Reconciler {
         match step {
             Step::Create(key) => self.create(&key),
             Step::Delete { pod, cause } => self.delete(&pod, &cause),
+            Step::Resize(pod) => self.resize(&pod),
         }
     }
 

@@ -22,6 +22,7 @@ mod reconciler;
 mod records;
 mod recovery;
 mod removal;
+mod resize;
 mod sets;
 mod sources;
 mod start;

@@ -54,6 +54,8 @@ const DISK_RETRY: Duration = Duration::from_secs(5);
 pub(super) enum Done {
     /// An effect of a pod, with its answer if it has one.
     Pod(PodUid, Option<Input>),
+    /// The limits of a pod were changed, or could not be.
+    Resized(PodUid, Result<(), String>),
     /// What pods share was put away.
     TidiedUp,
     /// The stock-taking at the start.
@@ -148,6 +150,8 @@ pub(super) struct Reconciler {
     pub configuring: u32,
     /// Whether the stock-taking is over.
     pub recovered: bool,
+    /// Pods that are given new limits.
+    pub resizes: super::resize::Resizes,
     /// Effects under way.
     pub work: JoinSet<Done>,
     /// Waits for the ends of containers.
@@ -251,6 +255,7 @@ impl Reconciler {
             Done::Pod(uid, Some(input)) => {
                 self.tell(&uid, input);
             }
+            Done::Resized(uid, outcome) => self.resized(&uid, outcome),
             Done::Recovered(recovered) => self.adopt(recovered?),
             Done::Read(readings) => self.sources_read(readings),
             Done::Saved(saved) => self.sets_saved(saved),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{major, minor};
 
-use crate::pod::cdi::{CdiEdits, CdiFile};
+use crate::pod::cdi::{CdiEdits, CdiFile, CdiNode};
 use crate::pod::sandbox::{DeviceKind, HostDevice};
 
 /// The files of all directories, the least first. One that is no description of devices is left out, with the
@@ -40,7 +40,7 @@ fn read(path: &Path) -> Result<CdiFile, String> {
 
 /// The host's nodes at the places that changes name.
 pub fn nodes(edits: &[CdiEdits]) -> Vec<HostDevice> {
-    let sources = edits.iter().flat_map(|edit| &edit.device_nodes).map(|node| node.source());
+    let sources = edits.iter().flat_map(|edit| &edit.device_nodes).map(CdiNode::source);
     sources.filter_map(|path| node(path)).collect()
 }
 

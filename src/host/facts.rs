@@ -61,6 +61,7 @@ pub fn host_facts() -> HostFacts {
         memory_capacity: memory_capacity(),
         recursive_read_only: false,
         confines: Confines {
+            arch: std::env::consts::ARCH,
             seccomp: confinement::seccomp_enabled(),
             safe_ptrace: at_least(&text("/proc/sys/kernel/osrelease"), (4, 8)),
             app_armor: confinement::app_armor_enabled(),

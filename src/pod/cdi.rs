@@ -152,12 +152,10 @@ pub fn edits(wanted: &[String], files: &[CdiFile]) -> Result<Vec<CdiEdits>, Stri
     let (mut all, mut used) = (Vec::new(), BTreeSet::new());
     for name in wanted {
         let (kind, device) = name.split_once('=').ok_or(name.as_str())?;
-        let described = files.iter().enumerate().rev().filter(|(_, file)| file.kind == kind);
-        let found = described
-            .filter_map(|(place, file)| {
-                Some((place, file, file.devices.iter().find(|d| d.name == device)?))
-            })
-            .next();
+        let found = files.iter().enumerate().rev().find_map(|(place, file)| {
+            let own = file.devices.iter().find(|own| file.kind == kind && own.name == device)?;
+            Some((place, file, own))
+        });
         let (place, file, device) = found.ok_or(name.as_str())?;
         if used.insert(place) {
             all.push(file.container_edits.clone());
@@ -304,13 +302,12 @@ fn hook(spec: &mut Spec, wanted: &CdiHook) -> Result<(), StartFault> {
 /// The list of the hooks of one moment.
 fn place<'a>(hooks: &'a mut Hooks, name: &str) -> Option<&'a mut Option<Vec<Hook>>> {
     match name {
-        "createRuntime" => Some(hooks.create_runtime_mut()),
+        // `prestart` is how old files say `createRuntime`.
+        "createRuntime" | "prestart" => Some(hooks.create_runtime_mut()),
         "createContainer" => Some(hooks.create_container_mut()),
         "startContainer" => Some(hooks.start_container_mut()),
         "poststart" => Some(hooks.poststart_mut()),
         "poststop" => Some(hooks.poststop_mut()),
-        // `prestart` is how old files say `createRuntime`.
-        "prestart" => Some(hooks.create_runtime_mut()),
         _ => None,
     }
 }

@@ -26,6 +26,7 @@ pub mod probes;
 pub mod qos;
 pub mod record;
 pub mod references;
+pub mod resize;
 pub mod resources;
 pub mod restart;
 pub mod sandbox;

@@ -215,7 +215,14 @@ fn namespaces(of: &Surroundings<'_>) -> Vec<LinuxNamespace> {
 
 /// The container's own cgroup.
 fn resources(of: &Surroundings<'_>) -> LinuxResources {
-    let wanted = container_resources(of.container);
+    let mut resources = limits(of.container, of.host);
+    resources.set_devices(Some(device_rules(of.container).iter().map(device_rule).collect()));
+    resources
+}
+
+/// The limits of the container's cgroup, which can change while it runs.
+pub fn limits(container: &Container, host: &HostFacts) -> LinuxResources {
+    let wanted = container_resources(container);
     let mut cpu = LinuxCpu::default();
     cpu.set_shares(Some(wanted.cpu_shares))
         .set_quota(wanted.cpu_quota)
@@ -224,16 +231,13 @@ fn resources(of: &Surroundings<'_>) -> LinuxResources {
     let mut pids = LinuxPids::default();
     pids.set_limit(-1);
     let mut resources = LinuxResources::default();
-    resources
-        .set_devices(Some(device_rules(of.container).iter().map(device_rule).collect()))
-        .set_cpu(Some(cpu))
-        .set_pids(Some(pids));
+    resources.set_devices(None).set_cpu(Some(cpu)).set_pids(Some(pids));
     if let Some(limit) = wanted.memory_limit {
         let mut memory = LinuxMemory::default();
         // Memory and swap together may not exceed the memory: no swap.
-        memory.set_limit(Some(limit)).set_swap(of.host.swap_accounting.then_some(limit));
+        memory.set_limit(Some(limit)).set_swap(host.swap_accounting.then_some(limit));
         resources.set_memory(Some(memory));
-        if of.host.cgroup_v2 {
+        if host.cgroup_v2 {
             // Out of memory ends the container as a whole, not whichever process is the largest.
             let group = ("memory.oom.group".to_owned(), "1".to_owned());
             resources.set_unified(Some([group].into()));

@@ -50,6 +50,8 @@ pub struct HostFacts {
 /// By what a kernel confines processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Confines {
+    /// The architecture whose system calls it filters, as Rust names it.
+    pub arch: &'static str,
     /// Whether it filters system calls.
     pub seccomp: bool,
     /// Whether a filter holds for traced processes too: from Linux 4.8 on.

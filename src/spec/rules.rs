@@ -130,6 +130,15 @@ pub fn stdin(given: &Given) -> Verdict {
     )
 }
 
+/// `resizePolicy[].restartPolicy`.
+pub fn resize_restart(given: &Given) -> Verdict {
+    if given.value == "RestartContainer" {
+        (Ignored, "a change of the resource replaces the pod instead of restarting the container")
+    } else {
+        FINE
+    }
+}
+
 /// `hostPort`.
 pub fn host_port(given: &Given) -> Verdict {
     if host_network(given.pod) || given.value == 0 { FINE } else { (Ignored, NO_NETWORK) }

@@ -43,11 +43,7 @@ pub static CONTAINER: Type = Type {
         needed("name", Text, Honoured),
         field("ports", List(&CONTAINER_PORT), Honoured),
         field("readinessProbe", Object(&PROBE), Honoured),
-        field(
-            "resizePolicy",
-            List(&CONTAINER_RESIZE_POLICY),
-            Ignored("containers are not resized in place; a change replaces the pod"),
-        ),
+        field("resizePolicy", List(&CONTAINER_RESIZE_POLICY), Honoured),
         field("resources", Object(&RESOURCE_REQUIREMENTS), Honoured),
         field("restartPolicy", Text, Honoured),
         field("restartPolicyRules", List(&CONTAINER_RESTART_RULE), Honoured),
@@ -114,11 +110,7 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
         needed("name", Text, Honoured),
         field("ports", List(&CONTAINER_PORT), Honoured),
         field("readinessProbe", Object(&PROBE), Honoured),
-        field(
-            "resizePolicy",
-            List(&CONTAINER_RESIZE_POLICY),
-            Ignored("containers are not resized in place; a change replaces the pod"),
-        ),
+        field("resizePolicy", List(&CONTAINER_RESIZE_POLICY), Honoured),
         field("resources", Object(&RESOURCE_REQUIREMENTS), Honoured),
         field("restartPolicy", Text, Honoured),
         field("restartPolicyRules", List(&CONTAINER_RESTART_RULE), Honoured),
@@ -182,7 +174,17 @@ pub static CONTAINER_PORT: Type = Type {
 /// The fields of `ContainerResizePolicy`.
 pub static CONTAINER_RESIZE_POLICY: Type = Type {
     name: "ContainerResizePolicy",
-    fields: &[needed("resourceName", Text, Honoured), needed("restartPolicy", Text, Honoured)],
+    fields: &[
+        needed("resourceName", Text, Honoured),
+        needed(
+            "restartPolicy",
+            Text,
+            Depends(
+                rules::resize_restart,
+                "`NotRequired` is honoured: the containers run on under their new limits; `RestartContainer` is ignored: a change of the resource replaces the pod",
+            ),
+        ),
+    ],
 };
 
 /// The fields of `ContainerRestartRule`.
