@@ -10,7 +10,7 @@ mod kinds;
 mod lines;
 #[cfg(test)]
 mod markdown;
-mod names;
+pub mod names;
 mod object;
 mod read;
 mod read_object;
@@ -48,7 +48,6 @@ pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
 pub use hash::hash_of;
 #[cfg(test)]
 pub use markdown::markdown;
-pub use names::object_key as check_object_key;
 pub use object::{MAX_OBJECT, Object, ObjectDocument, ObjectKey, ObjectKind, Objects};
 pub use read::read;
 pub use shape::entry_path;
