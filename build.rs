@@ -2,8 +2,10 @@
 
 use std::error::Error;
 
-/// What is compiled: our own control API, and the one message of runc's shim that containerd-client leaves out.
-const PROTOS: [&str; 2] = ["proto/podward/v1/control.proto", "proto/runc.proto"];
+/// What is compiled: our own control API, the one message of runc's shim that containerd-client leaves out, and gRPC's
+/// health service, which probes ask.
+const PROTOS: [&str; 3] =
+    ["proto/podward/v1/control.proto", "proto/runc.proto", "proto/health.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for proto in PROTOS {

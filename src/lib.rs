@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod fleet;
 mod host;
+mod net;
 mod node;
 mod plan;
 mod pod;
@@ -27,12 +28,17 @@ pub mod logger {
     pub use crate::host::logger::run;
 }
 
+/// The first process of pods that share their processes, which runs as `podward hold`.
+pub mod holder {
+    pub use crate::host::holder::run;
+}
+
 /// What tests and benchmarks outside the crate may name.
 #[cfg(feature = "testing")]
 pub mod testing {
-    pub use crate::base::ids::{ContainerId, PodUid};
+    pub use crate::base::ids::{ContainerId, ExecId, PodUid};
     pub use crate::base::time;
-    pub use crate::host::{logger, logs};
+    pub use crate::host::{fifos, logger, logs};
     pub use crate::node::{Node, eligibility};
     pub use crate::pod::image;
     pub use crate::runtime::containerd;

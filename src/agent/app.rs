@@ -27,7 +27,7 @@ use crate::host::{
     cgroup::{CgroupError, Cgroups, Driver, DriverWish},
     facts,
 };
-use crate::plan::eviction::Timers;
+use crate::plan::{eviction::Timers, renewal::Renewals};
 use crate::pod::sandbox::HostFacts;
 use crate::runtime::containerd::{self, Containerd};
 use crate::source::watch::{WatchError, Watcher};
@@ -219,6 +219,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         pods: BTreeMap::new(),
         evictions: Timers::default(),
         source_faults: Vec::new(),
+        renewals: Renewals::default(),
         faults: Vec::new(),
         readings: Some(Vec::new()),
         missing: BTreeMap::new(),
@@ -230,6 +231,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         recovered: false,
         work: JoinSet::new(),
         watches: JoinSet::new(),
+        actions: JoinSet::new(),
         wake: None,
         syncs: Vec::new(),
         started: time::now().wall,
@@ -259,6 +261,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
         systemd_cgroup: cgroups.driver() == Driver::Systemd,
         runc_root: run.join("runc"),
     })?;
+    let facts = facts::node_facts();
     Ok(Effects {
         daemon: Daemon::new(client),
         cgroups,
@@ -267,6 +270,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             sandboxes: run.join("pods"),
             pod_logs: settings.paths.pod_logs.clone(),
             container_logs: settings.paths.container_logs.clone(),
+            seccomp: settings.paths.state.join("seccomp"),
         },
         logging: Logging {
             exe: own_binary()?,
@@ -274,7 +278,8 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             max_files: settings.logs.max_files,
         },
         host: HostFacts { devices: Vec::new(), ..facts::host_facts() },
-        facts: facts::node_facts(),
+        node: node_of(settings, &facts).name,
+        facts,
         accounts: Mutex::default(),
     })
 }

@@ -13,8 +13,9 @@ use crate::base::{
 };
 use crate::fleet::events::EventType;
 use crate::node::eligibility;
-use crate::plan::steps::{Cause, DesiredSet, ObservedPod, Plan, Step, plan};
+use crate::plan::steps::{Cause, DesiredSet, Ended, ObservedPod, Plan, Step, plan};
 use crate::pod::{
+    init::Over,
     machine::{Effect, Input, Pod, PodEvent},
     record::{PodRecord, VERSION},
     references::{effective_hash, missing, references},
@@ -182,8 +183,12 @@ impl Reconciler {
             hash: pod.record.hash.clone(),
             created: pod.record.created,
             stopping: pod.stopping(),
-            ready_for: pod.last_change().filter(|_| pod.ready()).map(|at| elapsed(at, now.wall)),
+            ready_for: pod.ready_since().map(|since| elapsed(since, now.wall)),
             time_over: self.evictions.over(now.mono, uid),
+            ended: pod.over().map(|over| Ended {
+                failed: over == Over::Failed,
+                wait: self.renewals.wait(now.mono, &pod.record.set),
+            }),
         };
         self.pods.iter().map(see).collect()
     }
@@ -197,6 +202,10 @@ impl Reconciler {
             self.evictions.observe(now, uid, after);
         }
         self.evictions.retain(|uid| self.pods.contains_key(uid));
+        for (uid, pod) in self.pods.iter().filter(|(_, pod)| pod.over().is_some()) {
+            self.renewals.observe(now, &pod.record.set, uid);
+        }
+        self.renewals.retain(|set| self.standings.contains_key(set));
     }
 
     /// Brings the node nearer to what is wanted.
@@ -248,6 +257,8 @@ impl Reconciler {
             template: entry.set.template().clone(),
             sandbox: None,
             volumes: BTreeMap::new(),
+            initialized: None,
+            readiness: None,
             deletion: None,
             containers: BTreeMap::new(),
         };
@@ -287,6 +298,23 @@ impl Reconciler {
                 message: format!("Marking for deletion Pod {}/{name}", set.namespace),
             };
             self.dispatch(time::now(), uid, vec![Effect::Record(event)]);
+        }
+        match cause {
+            Cause::Failed => {
+                let message = format!(
+                    "Found failed daemon pod {}/{name}, will try to kill it",
+                    set.namespace
+                );
+                self.note_set(&set, EventType::Warning, "FailedDaemonPod", message);
+            }
+            Cause::Completed => {
+                let message = format!(
+                    "Found succeeded daemon pod {}/{name}, will try to delete it",
+                    set.namespace
+                );
+                self.note_set(&set, EventType::Normal, "SucceededDaemonPod", message);
+            }
+            _ => {}
         }
         let message = format!("Deleted pod: {name} ({cause})");
         self.note_set(&set, EventType::Normal, "SuccessfulDelete", message);

@@ -12,12 +12,19 @@ use tracing::warn;
 
 use crate::base::{
     errors::Chain,
-    ids::{ContainerId, PodUid},
+    ids::{ContainerId, NodeName, PodUid},
     time,
 };
-use crate::host::{cgroup::Cgroups, facts::NodeFacts, log_dir, sandbox, volumes};
+use crate::host::{
+    cgroup::Cgroups,
+    facts::{self, NodeFacts},
+    fifos, log_dir, sandbox, volumes,
+};
 use crate::pod::{
+    downward::NodeView,
     fault::StartFault,
+    holder::shares_processes,
+    image::stop_signal,
     machine::{Exit, ExitKind, Input, Signal},
     record::PodRecord,
     resources::pod_resources,
@@ -40,6 +47,8 @@ pub struct Paths {
     pub pod_logs: PathBuf,
     /// The links that log shippers read.
     pub container_logs: PathBuf,
+    /// The operator's seccomp profiles.
+    pub seccomp: PathBuf,
 }
 
 impl Paths {
@@ -77,6 +86,8 @@ pub struct Effects {
     pub host: HostFacts,
     /// What the host is.
     pub facts: NodeFacts,
+    /// The node's name.
+    pub node: NodeName,
     /// `/etc/passwd` and `/etc/group` of images, by their top layer: containers start on what never changes.
     pub accounts: Mutex<BTreeMap<String, (String, String)>>,
 }
@@ -90,17 +101,31 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 }
 
 impl Effects {
+    /// The node as its pods may see it. Addresses come and go, so they are looked up now.
+    pub fn node_view(&self) -> NodeView {
+        NodeView {
+            name: self.node.clone(),
+            addresses: facts::addresses(),
+            cpus: self.facts.cpus,
+            memory: self.facts.memory,
+            storage: facts::storage(self.records.dir()),
+        }
+    }
+
     /// Makes volumes, cgroup, namespaces and files of a pod.
     pub async fn create_sandbox(
         self: Arc<Self>,
         record: PodRecord,
         objects: Arc<Objects>,
     ) -> Input {
-        let made = blocking(move || self.make_sandbox(&record, &objects)).await;
-        match made {
-            Ok(ready) => ready,
-            Err(fault) => Input::SandboxFailed(fault),
+        let (effects, pod) = (Arc::clone(&self), record.clone());
+        let mut made = blocking(move || effects.make_sandbox(&pod, &objects)).await;
+        if let Ok(Input::SandboxReady { facts, .. }) = &mut made
+            && let Err(fault) = self.hold_processes(&record, facts).await
+        {
+            made = Err(fault);
         }
+        made.unwrap_or_else(Input::SandboxFailed)
     }
 
     /// The same, in one piece: nothing in it waits for the network or for containerd.
@@ -179,11 +204,12 @@ impl Effects {
     ) {
         let id = ContainerId::of(&record.uid, &container, attempt);
         let number = match signal {
-            Signal::Stop => stop_signal(&record, &container),
+            Signal::Stop => stop_signal_of(&record, &container),
             Signal::Kill => signal::SIGKILL as u32,
         };
         // Without a PID namespace of its own a container's children outlive its first process.
-        let all = signal == Signal::Kill && record.spec().host_pid == Some(true);
+        let shared = record.spec().host_pid == Some(true) || shares_processes(record.spec());
+        let all = signal == Signal::Kill && shared;
         let sent = self.daemon.call(|| self.daemon.client.kill_task(&id, number, all)).await;
         report("signal a container", &id, sent);
     }
@@ -199,13 +225,18 @@ impl Effects {
         let removed = self.daemon.call(|| self.daemon.client.remove_container(&id)).await;
         report("remove a container", &id, removed);
         let pruned = blocking(move || {
+            let run_dir = self.paths.sandbox(&record.uid);
+            if let Err(error) = fifos::remove_all(&run_dir, &container, attempt) {
+                warn!(container = %id, error = %Chain(&error), "failed to remove pipes");
+            }
             let pod_dir = self.pod_log_dir(&record);
-            log_dir::prune(&self.paths.container_logs, &pod_dir, &container, KEPT_LOGS)
-        })
-        .await;
-        if let Err(error) = pruned {
-            warn!(container = %id, error = %Chain(&error), "failed to prune logs");
-        }
+            if let Err(error) =
+                log_dir::prune(&self.paths.container_logs, &pod_dir, &container, KEPT_LOGS)
+            {
+                warn!(container = %id, error = %Chain(&error), "failed to prune logs");
+            }
+        });
+        pruned.await;
     }
 
     /// The directory of a pod's logs.
@@ -222,12 +253,10 @@ impl Effects {
     }
 }
 
-/// The signal that asks a container to end: its image's, or SIGTERM.
-fn stop_signal(record: &PodRecord, container: &str) -> u32 {
+/// The signal that asks a container of this pod to end.
+fn stop_signal_of(record: &PodRecord, container: &str) -> u32 {
     let image = record.containers.get(container).and_then(|container| container.image.as_ref());
-    image
-        .and_then(|image| crate::pod::image::signal_number(&image.config.stop_signal))
-        .unwrap_or(signal::SIGTERM as u32)
+    stop_signal(record.container(container), image.map(|image| &image.config))
 }
 
 /// Logs an effect that has no answer and failed: what it left behind is found by the pod's removal.

@@ -114,15 +114,16 @@ impl Reconciler {
             .filter(|pod| pod.record.set == set.key)
             .map(|pod| {
                 let ready = pod.ready();
-                let for_long =
-                    pod.last_change().is_some_and(|at| elapsed(at, now.wall) >= set.min_ready());
+                let for_long = pod
+                    .ready_since()
+                    .is_some_and(|since| elapsed(since, now.wall) >= set.min_ready());
                 PodReport {
                     created: pod.record.created,
                     ready,
                     available: ready && for_long,
                     updated: pod.record.hash == *hash,
                     terminating: pod.stopping(),
-                    terminal: false,
+                    terminal: pod.over().is_some(),
                 }
             })
             .collect();

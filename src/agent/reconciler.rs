@@ -28,7 +28,7 @@ use crate::base::{
 use crate::config::Settings;
 use crate::fleet::events::{EventLog, EventType, Involved};
 use crate::node::Node;
-use crate::plan::{eviction::Timers, steps::Hold};
+use crate::plan::{eviction::Timers, renewal::Renewals, steps::Hold};
 use crate::pod::machine::{Effect, Input, Pod, PodEvent, Policy};
 use crate::source::{merge::SourceReading, objects_dir::DirReading, watch::Watcher};
 use crate::spec::{ObjectKey, Objects};
@@ -127,6 +127,8 @@ pub(super) struct Reconciler {
     pub pods: BTreeMap<PodUid, Pod>,
     /// NoExecute countdowns.
     pub evictions: Timers,
+    /// How soon pods that ended are followed by others.
+    pub renewals: Renewals,
     /// What operators see of the past.
     pub events: EventLog,
     /// What is wrong with the sources.
@@ -159,6 +161,8 @@ pub(super) struct Reconciler {
     pub work: JoinSet<Done>,
     /// Waits for the ends of containers.
     pub watches: JoinSet<Done>,
+    /// Probes and hooks under way: nothing waits for them, and the next agent runs them again.
+    pub actions: JoinSet<Done>,
     /// When to plan again although nothing happens.
     pub wake: Option<Instant>,
     /// Syncs that wait.
@@ -194,6 +198,11 @@ impl Reconciler {
             tokio::select! {
                 Some(done) = self.work.join_next() => self.take(done)?,
                 Some(done) = self.watches.join_next() => self.take(done)?,
+                Some(done) = self.actions.join_next() => {
+                    if !self.take_answer(done) {
+                        continue;
+                    }
+                }
                 Some(path) = inputs.touched.recv() => self.touched(path),
                 Some(command) = inputs.commands.recv() => self.answer(command),
                 () = until(deadline) => {
@@ -202,7 +211,9 @@ impl Reconciler {
                         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                         alive_at = self.watchdog.map(|every| now + every);
                     }
-                    self.deadlines();
+                    if !self.deadlines() {
+                        continue;
+                    }
                 }
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
             }
@@ -215,6 +226,7 @@ impl Reconciler {
     /// Lets effects that are under way come to their end: one that is cut off in containerd leaves rests.
     async fn drain(mut self) {
         self.watches.abort_all();
+        self.actions.abort_all();
         self.unsaved = self.unsaved.map(|_| time::now().mono);
         self.save_if_due();
         info!(count = self.work.len(), "stopping; pods run on");
@@ -246,7 +258,9 @@ impl Reconciler {
         };
         match done {
             Done::Pod(_, None) | Done::TidiedUp => {}
-            Done::Pod(uid, Some(input)) => self.tell(&uid, input),
+            Done::Pod(uid, Some(input)) => {
+                self.tell(&uid, input);
+            }
             Done::Recovered(recovered) => self.adopt(recovered?),
             Done::Read(readings) => self.sources_read(readings),
             Done::ReadObjects(reading) => self.own_objects_read(reading),
@@ -258,6 +272,18 @@ impl Reconciler {
             Done::Configured(settings) => self.configured(*settings),
         }
         Ok(())
+    }
+
+    /// Takes the answer of a probe or a hook; `false` when it changed nothing, as most answers of probes do.
+    fn take_answer(&mut self, done: Result<Done, tokio::task::JoinError>) -> bool {
+        match done {
+            Ok(Done::Pod(uid, Some(input))) => self.tell(&uid, input),
+            Ok(_) => false,
+            Err(error) => {
+                error!(error = %error, "a probe or hook ended unexpectedly");
+                true
+            }
+        }
     }
 
     /// Takes up the pods that were there before this agent.
@@ -285,18 +311,25 @@ impl Reconciler {
         policy
     }
 
-    /// Tells a pod what happened, and does what it asks for.
-    pub(super) fn tell(&mut self, uid: &PodUid, input: Input) {
+    /// Tells a pod what happened, and does what it asks for. `false` when it was no news: an answer of a probe like the
+    /// last one. Thousands of these come in a minute, and neither a plan nor anybody who watches is to be bothered.
+    pub(super) fn tell(&mut self, uid: &PodUid, input: Input) -> bool {
         let now = time::now();
-        let Some(pod) = self.pods.get_mut(uid) else { return };
+        let Some(pod) = self.pods.get_mut(uid) else { return false };
+        let routine = matches!(input, Input::Probed { .. } | Input::Deadline);
         let effects = pod.step(now, input);
         let gone = pod.gone();
+        let probes_only = effects.iter().all(|effect| matches!(effect, Effect::Probe { .. }));
         self.dispatch(now, uid, effects);
+        if routine && probes_only && !gone {
+            return false;
+        }
         if gone && let Some(pod) = self.pods.remove(uid) {
             info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
             self.tidy_up();
         }
         self.changed();
+        true
     }
 
     /// With the last pod goes the group above all pods.
@@ -310,9 +343,12 @@ impl Reconciler {
         }
     }
 
-    /// Wakes the pods whose time has come.
-    fn deadlines(&mut self) {
+    /// Wakes whatever's time has come; `false` when nothing came of it but that probes run.
+    fn deadlines(&mut self) -> bool {
         let now = time::now().mono;
+        let own = [self.wake, self.evictions.next(now), self.missing_until(), self.unsaved];
+        // An eviction that is due is no longer the next one: the plan alone knows it.
+        let mut news = own.into_iter().flatten().any(|at| at <= now) || self.evictions.due(now);
         let due: Vec<PodUid> = self
             .pods
             .iter()
@@ -320,7 +356,7 @@ impl Reconciler {
             .map(|(uid, _)| uid.clone())
             .collect();
         for uid in due {
-            self.tell(&uid, Input::Deadline);
+            news |= self.tell(&uid, Input::Deadline);
         }
         if self.import_retry.0.is_some_and(|at| at <= now) {
             self.import_retry.0 = None;
@@ -329,6 +365,7 @@ impl Reconciler {
         if self.missing_until().is_some_and(|at| at <= now) && self.readings.is_some() {
             self.read_sources();
         }
+        news
     }
 
     /// The next moment at which something is due.
@@ -368,6 +405,16 @@ impl Reconciler {
                 Effect::Watch { container, attempt } => {
                     let (watched, uid) = (on.watch(uid.clone(), container, attempt), uid.clone());
                     self.watches.spawn(async move { Done::Pod(uid, Some(watched.await)) });
+                }
+                Effect::Probe { container, attempt, kind } => {
+                    let (probed, uid) =
+                        (on.probe(record.clone(), container, attempt, kind), uid.clone());
+                    self.actions.spawn(async move { Done::Pod(uid, Some(probed.await)) });
+                }
+                Effect::RunHook { container, attempt, hook, timeout } => {
+                    let hooked = on.hook(record.clone(), container, attempt, hook, timeout);
+                    let (hooked, uid) = (Box::pin(hooked), uid.clone());
+                    self.actions.spawn(async move { Done::Pod(uid, Some(hooked.await)) });
                 }
                 Effect::Signal { container, attempt, signal } => {
                     let sent = on.signal(record.clone(), container, attempt, signal);
@@ -466,7 +513,11 @@ impl Reconciler {
         let reading = self.readings.is_none() || self.missing_until().is_some();
         let saving = self.saving || self.unsaved.is_some();
         let busy = !self.work.is_empty() || reading || saving || !self.recovered;
-        if self.syncs.is_empty() || busy || !settled || self.pods.values().any(Pod::stopping) {
+        if self.syncs.is_empty()
+            || busy
+            || !settled
+            || self.pods.values().any(|pod| pod.stopping() || pod.coming_up())
+        {
             return;
         }
         let (more, converged) = self.state_lines();

@@ -57,6 +57,9 @@ impl Effects {
         let tasks = self.daemon.call(|| self.daemon.client.list_tasks()).await?;
         let known: BTreeSet<PodUid> = records.iter().map(|record| record.uid.clone()).collect();
         self.clear(&known, torn, &found).await;
+        for record in &records {
+            self.sweep_execs(record).await;
+        }
         let tasks: BTreeMap<ContainerId, Task> =
             tasks.into_iter().map(|task| (task.id.clone(), task)).collect();
         let effects = Arc::clone(&self);

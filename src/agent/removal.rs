@@ -7,7 +7,7 @@ use crate::base::{
     ids::{ContainerId, PodUid},
 };
 use crate::host::{log_dir, sandbox, shims, volumes};
-use crate::pod::{machine::Input, record::PodRecord, resources::all_containers};
+use crate::pod::{holder::holder_id, machine::Input, record::PodRecord, resources::all_containers};
 
 use super::effects::{Effects, blocking};
 
@@ -116,6 +116,7 @@ fn ids(record: &PodRecord) -> BTreeSet<String> {
     let names = all_containers(record.spec()).map(|container| &container.name);
     names
         .flat_map(|name| attempts(name).map(|attempt| ContainerId::of(&record.uid, name, attempt)))
+        .chain([holder_id(&record.uid)])
         .map(|id| id.to_string())
         .collect()
 }

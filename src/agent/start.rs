@@ -17,6 +17,9 @@ use crate::host::{
     users,
 };
 use crate::pod::{
+    confinement::{Confinement, confine},
+    downward::Downward,
+    environment::{Environment, own_environment},
     fault::StartFault,
     image::MountPoint,
     machine::{Exit, ExitKind, Input},
@@ -24,8 +27,9 @@ use crate::pod::{
     record::{PinnedImage, PodRecord},
     sandbox::HostFacts,
     user::{User, UserRequest, resolve_user, user_request},
+    values::Values,
 };
-use crate::runtime::containerd::{Class, Error, NewContainer};
+use crate::runtime::containerd::{Class, Error, NewContainer, Stdio};
 use crate::spec::Objects;
 
 use super::effects::{Effects, Logging, blocking};
@@ -57,9 +61,8 @@ fn unmade(error: &Error) -> Failure {
 struct Attempt<'a> {
     /// The pod.
     record: &'a PodRecord,
-    /// The ConfigMaps and Secrets of this node.
-    #[expect(dead_code, reason = "read once values come from objects")]
-    objects: &'a Objects,
+    /// The container's own environment.
+    own: Environment,
     /// The container in its template.
     container: &'a Container,
     /// Which attempt.
@@ -68,6 +71,8 @@ struct Attempt<'a> {
     id: ContainerId,
     /// The image that it runs.
     image: PinnedImage,
+    /// What confines it.
+    confinement: Confinement,
 }
 
 impl Effects {
@@ -113,8 +118,12 @@ impl Effects {
             message: format!("the pod's template has no container {name}"),
         })?;
         let image = self.pinned_image(record, container).await?;
+        let confinement = self.confinement(record, container).await?;
         let id = ContainerId::of(&record.uid, name, number);
-        let attempt = Attempt { record, objects, container, number, id, image };
+        let node = self.node_view();
+        let values = Values { objects, downward: Downward { record, node: &node } };
+        let own = own_environment(container, &values)?;
+        let attempt = Attempt { record, own, container, number, id, image, confinement };
         let ran = self.run(&attempt).await;
         if ran.is_err() {
             let id = &attempt.id;
@@ -232,13 +241,14 @@ impl Effects {
             reason: "CreateContainerError",
             message: "the pod's sandbox is not there".into(),
         })?;
-        let spec = oci_spec(&Surroundings {
+        let mut spec = oci_spec(&Surroundings {
             namespace: &record.set.namespace,
             pod_name: &record.name,
             pod_uid: &record.uid,
             spec: record.spec(),
             container: attempt.container,
             image: &attempt.image.config,
+            own: &attempt.own,
             image_ref: &attempt.image.reference,
             user,
             sandbox,
@@ -246,6 +256,7 @@ impl Effects {
             host: &self.host_for(attempt.container),
             cgroups_path: &self.cgroups.container_path(&record.uid, &attempt.id),
         })?;
+        confine(&mut spec, &attempt.confinement, &self.host)?;
         serde_json::to_vec(&spec).map_err(|error| StartFault {
             reason: "CreateContainerConfigError",
             message: error.to_string(),
@@ -292,14 +303,15 @@ impl Effects {
         mounts: Vec<MountPoint>,
     ) -> Result<(), Failure> {
         let never_ran = |error: Error| Failure::NeverRan(Chain(&error).to_string());
-        let stdout = self.log(attempt).map_err(|error| StartFault {
+        let logger = self.log(attempt).map_err(|error| StartFault {
             reason: "CreateContainerError",
             message: Chain(&error).to_string(),
         })?;
+        let stdio = Stdio { logger, terminal: attempt.container.tty == Some(true) };
         let id = &attempt.id;
         let client = &self.daemon.client;
         let create = || async {
-            match client.create_task(id, mounts.clone(), &stdout).await {
+            match client.create_task(id, mounts.clone(), &stdio).await {
                 // containerd went away in the middle and had made it.
                 Err(error) if error.class() == Class::Exists => Ok(()),
                 made => made.map(drop),
@@ -323,7 +335,8 @@ impl Effects {
         let owner = LogOwner { namespace, pod, container: &container.name, id };
         log_dir::link(&self.paths.container_logs, owner, &path)?;
         let Logging { exe, max_size, max_files } = &self.logging;
-        let target = LogTarget { path, max_size: *max_size, max_files: *max_files };
+        let terminal = container.tty == Some(true);
+        let target = LogTarget { path, max_size: *max_size, max_files: *max_files, terminal };
         Ok(logger::uri(exe, &target))
     }
 }

@@ -50,6 +50,11 @@ id_type! {
     ContainerId
 }
 
+id_type! {
+    /// containerd's id of one command in a container, beside the container's own process.
+    ExecId
+}
+
 impl ContainerId {
     /// The id of one attempt at a container: the same inputs give the same id, so that a start that
     /// was interrupted is found again. Log shippers expect 64 hexadecimal digits.

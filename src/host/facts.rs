@@ -9,9 +9,12 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::sys::statvfs::statvfs;
 
 use crate::pod::capabilities::KERNEL;
-use crate::pod::sandbox::{DeviceKind, HostDevice, HostFacts};
+use crate::pod::sandbox::{Confines, DeviceKind, HostDevice, HostFacts};
+
+use super::confinement;
 
 /// Where control groups are mounted.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -53,6 +56,11 @@ pub fn host_facts() -> HostFacts {
         cgroup_v2,
         swap_accounting: swap_accounting(Path::new(CGROUP_ROOT), cgroup_v2),
         memory_capacity: memory_capacity(),
+        confines: Confines {
+            seccomp: confinement::seccomp_enabled(),
+            safe_ptrace: at_least(&text("/proc/sys/kernel/osrelease"), (4, 8)),
+            app_armor: confinement::app_armor_enabled(),
+        },
         least_oom_score_adj: least_oom_score_adj(&capabilities),
         capabilities,
         devices: devices(),
@@ -65,6 +73,12 @@ pub fn devices() -> Vec<HostDevice> {
     let mut found = Vec::new();
     collect_devices(Path::new("/dev"), &mut found);
     found
+}
+
+/// Whether a kernel's version such as `6.1.0-18-amd64` is this one or a later one.
+fn at_least(release: &str, wanted: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= wanted)
 }
 
 /// What a Node object shows.
@@ -83,6 +97,11 @@ pub fn node_facts() -> NodeFacts {
         cpus: count_cpus(&text("/sys/devices/system/cpu/online")),
         addresses: addresses(),
     }
+}
+
+/// The size of the file system that a path lies on, in bytes; nothing when it cannot be told.
+pub fn storage(path: &Path) -> u64 {
+    statvfs(path).map_or(0, |found| found.blocks().saturating_mul(found.fragment_size()))
 }
 
 /// A small file's text without the space around it; empty when it cannot be read.
@@ -222,7 +241,7 @@ fn pretty_name(release: &str) -> String {
 
 /// The machine's own addresses, the default route's interface first, IPv4 before IPv6 on each: at most one of a
 /// family, as a Node shows them.
-fn addresses() -> Vec<IpAddr> {
+pub fn addresses() -> Vec<IpAddr> {
     let default = default_interface(&text("/proc/net/route"));
     let mut found: Vec<(bool, IpAddr)> = getifaddrs()
         .into_iter()
@@ -286,6 +305,20 @@ mod tests {
             eth1\t000010AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\n";
         assert_eq!(default_interface(routes).as_deref(), Some("eth0"));
         assert_eq!(default_interface(""), None);
+    }
+
+    #[test]
+    fn versions_of_kernels_are_compared_by_number() {
+        for (release, new) in [
+            ("6.1.0-18-amd64", true),
+            ("4.8", true),
+            ("4.10.1", true),
+            ("4.4.0-1", false),
+            ("3.10.0", false),
+            ("", false),
+        ] {
+            assert_eq!(at_least(release, (4, 8)), new, "{release}");
+        }
     }
 
     #[test]

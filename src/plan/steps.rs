@@ -52,6 +52,17 @@ pub struct ObservedPod {
     pub ready_for: Option<Duration>,
     /// Whether its NoExecute countdown is over.
     pub time_over: bool,
+    /// Whether and how it is over: no container of it will do any more work.
+    pub ended: Option<Ended>,
+}
+
+/// A pod of which nothing runs any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Whether it failed.
+    pub failed: bool,
+    /// How long its successor still has to wait: sets whose pods fail again and again are not started in a loop.
+    pub wait: Duration,
 }
 
 /// One thing to do.
@@ -81,6 +92,10 @@ pub enum Cause {
     Outdated,
     /// There is another pod of the set.
     Surplus,
+    /// All its containers ended well.
+    Completed,
+    /// A container ended badly and is not started again.
+    Failed,
 }
 
 impl fmt::Display for Cause {
@@ -91,6 +106,8 @@ impl fmt::Display for Cause {
             Self::Evicted => f.write_str("its toleration of a NoExecute taint ran out"),
             Self::Outdated => f.write_str("its template is outdated"),
             Self::Surplus => f.write_str("another pod of the DaemonSet is older"),
+            Self::Completed => f.write_str("it completed"),
+            Self::Failed => f.write_str("it failed"),
         }
     }
 }
@@ -110,6 +127,11 @@ pub enum Hold {
     NotAvailable,
     /// A new pod could not start for want of these ConfigMaps, Secrets or keys of them.
     ObjectsMissing(String),
+    /// Its pod ended; the next one starts when its back-off is over.
+    Ended {
+        /// Whether it failed.
+        failed: bool,
+    },
 }
 
 impl Hold {
@@ -122,6 +144,7 @@ impl Hold {
             Self::OnDelete => "on-delete",
             Self::NotAvailable => "not-available",
             Self::ObjectsMissing(_) => "objects-missing",
+            Self::Ended { .. } => "ended",
         }
     }
 }
@@ -142,6 +165,11 @@ impl fmt::Display for Hold {
             Self::ObjectsMissing(what) => {
                 write!(f, "a new pod could not start: {what}; add it, what runs goes on till then")
             }
+            Self::Ended { failed } => write!(
+                f,
+                "the pod {}; another one starts when the back-off is over",
+                if *failed { "failed" } else { "completed" }
+            ),
         }
     }
 }
@@ -201,6 +229,13 @@ impl Plan {
             self.delete(&over, &Cause::Evicted);
             return self.hold(key, Hold::Evicted);
         }
+        let (ended, live): (Vec<_>, Vec<_>) = live.into_iter().partition(|pod| pod.ended.is_some());
+        if !ended.is_empty() {
+            self.renew(key, set, &ended);
+            if live.is_empty() {
+                return;
+            }
+        }
         match live.as_slice() {
             [] => self.create(key, set, going),
             [first, rest @ ..] if set.surge => self.surge(key, set, first, rest),
@@ -209,6 +244,20 @@ impl Plan {
                 if oldest.hash != set.hash {
                     self.replace(key, set, oldest);
                 }
+            }
+        }
+    }
+
+    /// Stops pods that ended, each when its back-off is over; the next plan makes a successor.
+    fn renew(&mut self, key: &SetKey, set: &DesiredSet, ended: &[&ObservedPod]) {
+        for pod in ended {
+            let Some(Ended { failed, wait }) = pod.ended else { continue };
+            // Another template may end otherwise.
+            if wait.is_zero() || pod.hash != set.hash {
+                self.delete(&[pod], if failed { &Cause::Failed } else { &Cause::Completed });
+            } else {
+                self.wake = Some(self.wake.map_or(wait, |wake| wake.min(wait)));
+                self.hold(key, Hold::Ended { failed });
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::steps::{Cause, DesiredSet, Hold, ObservedPod, Plan, Step, plan};
+use super::steps::{Cause, DesiredSet, Ended, Hold, ObservedPod, Plan, Step, plan};
 use crate::base::ids::{PodUid, SetKey, TemplateHash};
 
 fn key() -> SetKey {
@@ -36,6 +36,7 @@ fn pod(uid: &str, hash: &str, age: i64) -> ObservedPod {
         stopping: false,
         ready_for: Some(Duration::from_mins(1)),
         time_over: false,
+        ended: None,
     }
 }
 
@@ -71,6 +72,25 @@ fn a_refused_set_is_held_with_its_reason() {
 fn a_no_schedule_taint_keeps_a_pod_that_runs_even_an_outdated_one() {
     let set = DesiredSet { should_run: false, refusal: "taint".into(), ..wanted("b") };
     assert!(planned(Some(set), &[pod("1", "a", 9)]).steps.is_empty());
+}
+
+#[test]
+fn a_pod_that_ended_is_followed_by_another_when_its_back_off_is_over() {
+    let over = |failed, wait| ObservedPod {
+        ended: Some(Ended { failed, wait: Duration::from_secs(wait) }),
+        ready_for: None,
+        ..pod("1", "a", 9)
+    };
+    let plan = planned(Some(wanted("a")), &[over(true, 0)]);
+    assert_eq!(plan.steps, [deletion("1", Cause::Failed)]);
+    let plan = planned(Some(wanted("a")), &[over(false, 0)]);
+    assert_eq!(plan.steps, [deletion("1", Cause::Completed)]);
+    let plan = planned(Some(wanted("a")), &[over(true, 4)]);
+    assert!(plan.steps.is_empty());
+    assert_eq!(plan.holds[&key()], Hold::Ended { failed: true });
+    assert_eq!(plan.wake, Some(Duration::from_secs(4)));
+    let plan = planned(Some(wanted("b")), &[over(true, 4)]);
+    assert_eq!(plan.steps, [deletion("1", Cause::Failed)], "a new template waits for nothing");
 }
 
 #[test]

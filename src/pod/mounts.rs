@@ -171,7 +171,7 @@ fn bind_mount(bind: &Bind) -> Mount {
 }
 
 /// A mount of the OCI spec.
-fn mount(destination: &str, kind: &str, source: impl AsRef<Path>, options: &[&str]) -> Mount {
+pub fn mount(destination: &str, kind: &str, source: impl AsRef<Path>, options: &[&str]) -> Mount {
     let mut mount = Mount::default();
     mount
         .set_destination(destination.into())

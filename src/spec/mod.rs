@@ -12,6 +12,8 @@ mod lines;
 mod markdown;
 pub mod names;
 mod object;
+#[cfg(test)]
+mod proofs;
 mod read;
 mod read_object;
 mod reasons;
@@ -33,8 +35,10 @@ mod validate;
 mod validate_container;
 mod validate_pod;
 mod validate_probe;
+mod validate_restart;
 mod validate_scheduling;
 mod validate_security;
+mod validate_values;
 mod validate_volume;
 
 #[cfg(test)]
@@ -47,7 +51,7 @@ pub use bytes::{
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
 pub use hash::hash_of;
 #[cfg(test)]
-pub use markdown::markdown;
+pub use markdown::{markdown, table_rows};
 pub use object::{MAX_OBJECT, Object, ObjectDocument, ObjectKey, ObjectKind, Objects};
 pub use read::read;
 pub use shape::entry_path;

@@ -4,5 +4,6 @@
 
 mod containerd;
 mod daemon;
+mod execs;
 mod images;
 mod logger;

@@ -2,10 +2,13 @@
 
 mod bad_input;
 mod cli;
+mod fields;
 mod harness;
 mod kill_loop;
 mod living;
 mod outliving;
+mod process;
 mod running;
 mod seeing;
 mod support;
+mod vendors;

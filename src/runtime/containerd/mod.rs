@@ -12,6 +12,7 @@ mod containers;
 mod content;
 mod documents;
 mod error;
+mod execs;
 mod images;
 mod import;
 mod layout;
@@ -28,7 +29,8 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use containers::{ContainerRecord, NewContainer};
 pub use error::{Class, Error};
-pub use tasks::{Exit, Task, TaskStatus};
+pub use execs::{NewExec, Terminal};
+pub use tasks::{Exit, Stdio, Task, TaskStatus};
 
 use client::Client;
 use unpack::ChainLocks;

@@ -12,10 +12,10 @@ use super::{
 use crate::base::{errors::Errors, ids::ContainerId};
 
 /// SIGKILL.
-const KILL: u32 = 9;
+pub(super) const KILL: u32 = 9;
 
 /// How long a killed task may take to end: a process in the kernel's hands dies only when the kernel lets go.
-const DEATH: Duration = Duration::from_secs(30);
+pub(super) const DEATH: Duration = Duration::from_secs(30);
 
 impl Containerd {
     /// Removes a container: its task (killed if it lives), its record, its snapshot. What is missing

@@ -21,10 +21,19 @@ use crate::base::{ids::ContainerId, time};
 use crate::pod::image::MountPoint;
 
 /// How long runc may take for a start, a kill or a removal on a machine that is very busy.
-const RUNC: Duration = Duration::from_mins(2);
+pub(super) const RUNC: Duration = Duration::from_mins(2);
 
 /// The exit code of a task whose shim died: containerd kills what the shim kept.
 const LOST: u32 = 137;
+
+/// Where a task's output goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stdio {
+    /// The URI of its logger; empty is nowhere.
+    pub logger: String,
+    /// Whether it writes to a terminal. Nobody ever types there: reading from it waits.
+    pub terminal: bool,
+}
 
 /// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,14 +79,15 @@ impl Containerd {
         &self,
         id: &ContainerId,
         mounts: Vec<MountPoint>,
-        stdout_uri: &str,
+        stdio: &Stdio,
     ) -> Result<u32, Error> {
         let request = CreateTaskRequest {
             container_id: id.as_str().to_owned(),
             rootfs: mounts.into_iter().map(wire_mount).collect(),
-            // The scheme of stdout alone decides; a logger gets both streams.
-            stdout: stdout_uri.to_owned(),
-            stderr: stdout_uri.to_owned(),
+            terminal: stdio.terminal,
+            // The scheme of stdout alone decides; a logger gets both streams. A terminal has no second one.
+            stdout: stdio.logger.clone(),
+            stderr: if stdio.terminal { String::new() } else { stdio.logger.clone() },
             ..CreateTaskRequest::default()
         };
         let mut service = self.client().tasks();
@@ -191,7 +201,7 @@ impl Containerd {
 
 impl Task {
     /// Reads containerd's process: it carries the container's id as its own.
-    fn of(process: Process) -> Self {
+    pub(super) fn of(process: Process) -> Self {
         let status = match process.status() {
             Status::Created => TaskStatus::Created,
             Status::Running => TaskStatus::Running,
@@ -206,7 +216,7 @@ impl Task {
 }
 
 /// The end of a task whose shim died.
-fn lost() -> Exit {
+pub(super) fn lost() -> Exit {
     Exit { code: LOST, at: time::now().wall }
 }
 

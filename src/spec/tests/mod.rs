@@ -6,6 +6,8 @@ mod objects;
 mod reading;
 mod rules;
 mod schema;
+mod support;
+mod values;
 
 use crate::spec::{Document, FieldValidation, Outcome, Reading, Set, Support, read};
 

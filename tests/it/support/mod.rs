@@ -5,6 +5,7 @@
 pub(crate) mod containerd;
 pub(crate) mod image;
 pub(crate) mod leaks;
+pub(crate) mod manifest;
 pub(crate) mod pod;
 pub(crate) mod set;
 pub(crate) mod wait;

@@ -63,6 +63,12 @@ impl Set {
         self
     }
 
+    /// Lays fields over the set's metadata.
+    pub(crate) fn metadata(mut self, fields: &Value) -> Self {
+        merge(&mut self.0["metadata"], fields);
+        self
+    }
+
     /// Gives every container a directory of the host at `/out`.
     pub(crate) fn out(mut self, directory: &std::path::Path) -> Self {
         let spec = &mut self.0["spec"]["template"]["spec"];

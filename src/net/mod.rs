@@ -1,0 +1,78 @@
+//! Floor 7: what probes and hooks speak with containers: TCP, HTTP with or without TLS, and gRPC's health service.
+//!
+//! Texts of failures are the kubelet's, which are Go's: they end up in events that people and tools know.
+
+pub mod health;
+pub mod http;
+mod redirect;
+pub mod tcp;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::{future::Future, io, time::Duration};
+
+/// Why somebody could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A page could not be had.
+    #[error("Get {url:?}")]
+    Get {
+        /// Its address.
+        url: String,
+        /// Why not.
+        #[source]
+        source: Box<Error>,
+    },
+    /// No connection came about.
+    #[error("dial tcp {address}: {reason}")]
+    Dial {
+        /// Host and port.
+        address: String,
+        /// In Go's words.
+        reason: String,
+    },
+    /// The time was up.
+    #[error("context deadline exceeded (Client.Timeout exceeded while awaiting headers)")]
+    Deadline,
+    /// The server does not speak TLS.
+    #[error("http: server gave HTTP response to HTTPS client")]
+    NotTls,
+    /// The server speaks TLS, but not with us.
+    #[error("tls: handshake failure")]
+    Handshake(#[source] io::Error),
+    /// The host's name cannot be one, so TLS has nobody to ask for.
+    #[error("tls: {host:?} is neither an address nor a host's name")]
+    Name {
+        /// The name.
+        host: String,
+    },
+    /// What is to be sent is no HTTP.
+    #[error("net/http: {0}")]
+    Request(String),
+    /// The exchange broke off.
+    #[error(transparent)]
+    Exchange(#[from] hyper::Error),
+    /// A redirect leads nowhere.
+    #[error("failed to parse Location header {location:?}")]
+    Location {
+        /// Where it would lead.
+        location: String,
+    },
+    /// Redirects lead in a circle.
+    #[error("stopped after 10 redirects")]
+    Redirects,
+}
+
+/// Waits for `work`, for no longer than `limit` if there is one.
+async fn limited<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+/// Host and port in one, as in a URL.
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
