@@ -35,6 +35,7 @@ use crate::source::watch::{WatchError, Watcher};
 use super::{
     configs::OwnObjects,
     daemon::Daemon,
+    disk_watch::DiskWatch,
     effects::{Effects, Logging, Paths},
     handle::{Command, Handle, SyncReport},
     images::ImageKeeper,
@@ -42,6 +43,7 @@ use super::{
     reconciler::{Inputs, Reconciler},
     records::{RecordError, Records},
     recovery::RecoveryError,
+    resize::Resizes,
     sets::Sets,
     sources::source_paths,
 };
@@ -219,6 +221,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         pods: BTreeMap::new(),
         evictions: Timers::default(),
         source_faults: Vec::new(),
+        disk: DiskWatch::default(),
         renewals: Renewals::default(),
         faults: Vec::new(),
         readings: Some(Vec::new()),
@@ -229,6 +232,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         import_retry: (None, Backoff::default()),
         configuring: 0,
         recovered: false,
+        resizes: Resizes::default(),
         work: JoinSet::new(),
         watches: JoinSet::new(),
         actions: JoinSet::new(),
@@ -271,6 +275,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             pod_logs: settings.paths.pod_logs.clone(),
             container_logs: settings.paths.container_logs.clone(),
             seccomp: settings.paths.state.join("seccomp"),
+            cdi: settings.cdi_dirs.clone(),
         },
         logging: Logging {
             exe: own_binary()?,

@@ -144,6 +144,10 @@ impl Reconciler {
                 let name = self.pods.get(pod).map_or("", |pod| pod.record.name.as_str());
                 format!("would delete pod {name}: {cause}")
             }
+            Step::Resize(pod) => {
+                let name = self.pods.get(pod).map_or("", |pod| pod.record.name.as_str());
+                format!("would resize pod {name}")
+            }
         };
         let mut lines: Vec<String> = plan.steps.iter().map(say).collect();
         lines.extend(self.faults.iter().map(|fault| format!("fault: {fault}")));

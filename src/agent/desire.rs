@@ -184,6 +184,7 @@ impl Reconciler {
             created: pod.record.created,
             stopping: pod.stopping(),
             ready_for: pod.ready_since().map(|since| elapsed(since, now.wall)),
+            resizable: self.resizable(pod),
             time_over: self.evictions.over(now.mono, uid),
             ended: pod.over().map(|over| Ended {
                 failed: over == Over::Failed,
@@ -214,6 +215,7 @@ impl Reconciler {
             return self.save_if_due();
         }
         self.count_down();
+        self.plan_disk_look();
         let plan: Plan = plan(&self.desired(), &self.observed());
         self.wake = plan.wake.map(|wait| time::now().mono + wait);
         if self.holds != plan.holds {
@@ -235,6 +237,7 @@ impl Reconciler {
         match step {
             Step::Create(key) => self.create(&key),
             Step::Delete { pod, cause } => self.delete(&pod, &cause),
+            Step::Resize(pod) => self.resize(&pod),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::base::{
     time,
 };
 use crate::host::{
+    attempt_dir::AttemptDir,
     cgroup::Cgroups,
     facts::{self, NodeFacts},
     fifos, log_dir, sandbox, volumes,
@@ -33,7 +34,7 @@ use crate::pod::{
 use crate::runtime::containerd::Error;
 use crate::spec::Objects;
 
-use super::{daemon::Daemon, records::Records};
+use super::{daemon::Daemon, image_volumes, messages::LastWords, records::Records};
 
 /// How many runs of a container keep their logs.
 const KEPT_LOGS: usize = 2;
@@ -49,6 +50,8 @@ pub struct Paths {
     pub container_logs: PathBuf,
     /// The operator's seccomp profiles.
     pub seccomp: PathBuf,
+    /// Where vendors describe their devices.
+    pub cdi: Vec<PathBuf>,
 }
 
 impl Paths {
@@ -118,6 +121,11 @@ impl Effects {
         record: PodRecord,
         objects: Arc<Objects>,
     ) -> Input {
+        if image_volumes::any(record.spec())
+            && let Err(fault) = self.mount_images(&record).await
+        {
+            return Input::SandboxFailed(fault);
+        }
         let (effects, pod) = (Arc::clone(&self), record.clone());
         let mut made = blocking(move || effects.make_sandbox(&pod, &objects)).await;
         if let Ok(Input::SandboxReady { facts, .. }) = &mut made
@@ -152,31 +160,35 @@ impl Effects {
         Ok(Input::SandboxReady { facts, volumes })
     }
 
-    /// Waits for the end of an attempt.
-    pub async fn watch(self: Arc<Self>, uid: PodUid, container: String, attempt: u32) -> Input {
-        let id = ContainerId::of(&uid, &container, attempt);
-        let (effects, pod) = (Arc::clone(&self), uid.clone());
+    /// Waits for the end of an attempt. The record is only looked at now: a watch lasts as long as its container.
+    pub fn watch(
+        self: Arc<Self>,
+        record: &PodRecord,
+        container: String,
+        attempt: u32,
+    ) -> impl Future<Output = Input> + Send + use<> {
+        let words = LastWords::of(&self, record, &container, attempt);
+        let uid = record.uid.clone();
+        async move {
+            let exit = self.end_of(&uid, &container, attempt).await;
+            let exit = self.explain(words, exit).await;
+            Input::Exited { container, attempt, exit }
+        }
+    }
+
+    /// How an attempt ends, once it does.
+    async fn end_of(self: &Arc<Self>, uid: &PodUid, container: &str, attempt: u32) -> Exit {
+        let id = ContainerId::of(uid, container, attempt);
+        let (effects, pod) = (Arc::clone(self), uid.clone());
         let before = blocking(move || effects.cgroups.oom_kills_of_the_gone(&pod)).await;
-        let exit = match self.daemon.ended(&id).await {
-            Some(exit) if exit.code == 137 && self.killed_for_memory(&uid, &id, before).await => {
-                Exit {
-                    code: exit.code,
-                    at: exit.at,
-                    kind: ExitKind::OutOfMemory,
-                    message: String::new(),
-                }
+        let message = String::new();
+        match self.daemon.ended(&id).await {
+            Some(exit) if exit.code == 137 && self.killed_for_memory(uid, &id, before).await => {
+                Exit { code: exit.code, at: exit.at, kind: ExitKind::OutOfMemory, message }
             }
-            Some(exit) => {
-                Exit { code: exit.code, at: exit.at, kind: ExitKind::Ended, message: String::new() }
-            }
-            None => Exit {
-                code: 255,
-                at: time::now().wall,
-                kind: ExitKind::Lost,
-                message: String::new(),
-            },
-        };
-        Input::Exited { container, attempt, exit }
+            Some(exit) => Exit { code: exit.code, at: exit.at, kind: ExitKind::Ended, message },
+            None => Exit { code: 255, at: time::now().wall, kind: ExitKind::Lost, message },
+        }
     }
 
     /// Whether the kernel killed the container for memory, given the kills in groups that were gone before.
@@ -224,7 +236,11 @@ impl Effects {
         let id = ContainerId::of(&record.uid, &container, attempt);
         let removed = self.daemon.call(|| self.daemon.client.remove_container(&id)).await;
         report("remove a container", &id, removed);
+        let dir = AttemptDir::of(&self.records.pod_dir(&record.uid), &container, attempt);
         let pruned = blocking(move || {
+            if let Err(errors) = dir.remove() {
+                warn!(container = %id, error = %errors, "failed to remove what an attempt had to itself");
+            }
             let run_dir = self.paths.sandbox(&record.uid);
             if let Err(error) = fifos::remove_all(&run_dir, &container, attempt) {
                 warn!(container = %id, error = %Chain(&error), "failed to remove pipes");

@@ -2,12 +2,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use crate::base::errors::Chain;
+use crate::base::{errors::Chain, ids::PodUid};
 use crate::host::{program::own_program, sandbox};
 use crate::pod::{
     confinement::{Confinement, Seccomp, confine},
     fault::StartFault,
     holder::{HolderPlan, holder_id, holder_spec, shares_processes},
+    machine::{Input, Pod},
     record::PodRecord,
     sandbox::SandboxFacts,
 };
@@ -15,6 +16,7 @@ use crate::runtime::containerd::{Class, Error, Stdio};
 
 use super::{
     effects::{Effects, blocking},
+    reconciler::{Done, Reconciler},
     removal::POD_UID_LABEL,
 };
 
@@ -102,6 +104,26 @@ impl Effects {
             message: "share the process namespace: its holder ended at once".into(),
         };
         task.map(|task| task.pid).ok_or_else(ended)
+    }
+
+    /// Waits for the end of a pod's holder: with it the kernel ends every process of the pod.
+    async fn holder_ended(self: Arc<Self>, uid: PodUid) -> Input {
+        self.daemon.ended(&holder_id(&uid)).await;
+        Input::SandboxLost
+    }
+}
+
+impl Reconciler {
+    /// Sees to it that a pod whose sandbox is there learns of the end of its holder, if it has one.
+    pub(super) fn watch_holder(&mut self, uid: &PodUid) {
+        let holder = |pod: &Pod| shares_processes(pod.record.spec());
+        if self.pods.get(uid).is_some_and(holder) {
+            let (effects, uid) = (Arc::clone(&self.effects), uid.clone());
+            self.watches.spawn(async move {
+                let lost = effects.holder_ended(uid.clone()).await;
+                Done::Pod(uid, Some(lost))
+            });
+        }
     }
 }
 

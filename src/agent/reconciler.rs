@@ -36,6 +36,7 @@ use crate::spec::{ObjectKey, Objects};
 use super::{
     configs::OwnObjects,
     desire::Standing,
+    disk_watch::{DiskWatch, Look},
     effects::{Effects, blocking},
     handle::{Command, SyncReport},
     images::{ImageKeeper, Import},
@@ -55,6 +56,8 @@ const DISK_RETRY: Duration = Duration::from_secs(5);
 pub(super) enum Done {
     /// An effect of a pod, with its answer if it has one.
     Pod(PodUid, Option<Input>),
+    /// The limits of a pod were changed, or could not be.
+    Resized(PodUid, Result<(), String>),
     /// What pods share was put away.
     TidiedUp,
     /// The stock-taking at the start.
@@ -69,6 +72,8 @@ pub(super) enum Done {
     Saved(std::io::Result<()>),
     /// New archives were imported.
     Imported(ImageKeeper, Vec<Import>),
+    /// The use of the disk was looked at.
+    Looked(Look),
     /// The configuration was read again.
     Configured(Box<Result<Settings, Vec<Fault>>>),
 }
@@ -127,6 +132,8 @@ pub(super) struct Reconciler {
     pub pods: BTreeMap<PodUid, Pod>,
     /// NoExecute countdowns.
     pub evictions: Timers,
+    /// Looks at how much of the disk volumes take.
+    pub disk: DiskWatch,
     /// How soon pods that ended are followed by others.
     pub renewals: Renewals,
     /// What operators see of the past.
@@ -157,6 +164,8 @@ pub(super) struct Reconciler {
     pub configuring: u32,
     /// Whether the stock-taking is over.
     pub recovered: bool,
+    /// Pods that are given new limits.
+    pub resizes: super::resize::Resizes,
     /// Effects under way.
     pub work: JoinSet<Done>,
     /// Waits for the ends of containers.
@@ -261,6 +270,7 @@ impl Reconciler {
             Done::Pod(uid, Some(input)) => {
                 self.tell(&uid, input);
             }
+            Done::Resized(uid, outcome) => self.resized(&uid, outcome),
             Done::Recovered(recovered) => self.adopt(recovered?),
             Done::Read(readings) => self.sources_read(readings),
             Done::ReadObjects(reading) => self.own_objects_read(reading),
@@ -269,6 +279,7 @@ impl Reconciler {
             }
             Done::Saved(saved) => self.sets_saved(saved),
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
+            Done::Looked(look) => self.disk_looked(look),
             Done::Configured(settings) => self.configured(*settings),
         }
         Ok(())
@@ -299,6 +310,9 @@ impl Reconciler {
             // What changed while no agent ran is not known.
             self.lagging.insert(uid.clone());
             self.dispatch(now, &uid, effects);
+            if observed.sandbox {
+                self.watch_holder(&uid);
+            }
         }
     }
 
@@ -317,10 +331,14 @@ impl Reconciler {
         let now = time::now();
         let Some(pod) = self.pods.get_mut(uid) else { return false };
         let routine = matches!(input, Input::Probed { .. } | Input::Deadline);
+        let sandbox = matches!(input, Input::SandboxReady { .. });
         let effects = pod.step(now, input);
         let gone = pod.gone();
         let probes_only = effects.iter().all(|effect| matches!(effect, Effect::Probe { .. }));
         self.dispatch(now, uid, effects);
+        if sandbox {
+            self.watch_holder(uid);
+        }
         if routine && probes_only && !gone {
             return false;
         }
@@ -358,6 +376,7 @@ impl Reconciler {
         for uid in due {
             news |= self.tell(&uid, Input::Deadline);
         }
+        self.look_at_disk();
         if self.import_retry.0.is_some_and(|at| at <= now) {
             self.import_retry.0 = None;
             self.import_images();
@@ -379,6 +398,7 @@ impl Reconciler {
             self.missing_until(),
             unsaved,
             self.import_retry.0,
+            self.disk.due(),
         ];
         own.into_iter().flatten().chain(pods).min()
     }
@@ -403,7 +423,7 @@ impl Reconciler {
                     self.spawn(uid, started);
                 }
                 Effect::Watch { container, attempt } => {
-                    let (watched, uid) = (on.watch(uid.clone(), container, attempt), uid.clone());
+                    let (watched, uid) = (on.watch(record, container, attempt), uid.clone());
                     self.watches.spawn(async move { Done::Pod(uid, Some(watched.await)) });
                 }
                 Effect::Probe { container, attempt, kind } => {

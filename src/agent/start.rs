@@ -17,12 +17,14 @@ use crate::host::{
     users,
 };
 use crate::pod::{
+    cdi::{self, Devices},
     confinement::{Confinement, confine},
     downward::Downward,
     environment::{Environment, own_environment},
     fault::StartFault,
     image::MountPoint,
     machine::{Exit, ExitKind, Input},
+    mounts::{Prepared, asks_recursive},
     oci::{Surroundings, oci_spec},
     record::{PinnedImage, PodRecord},
     sandbox::HostFacts,
@@ -73,6 +75,10 @@ struct Attempt<'a> {
     image: PinnedImage,
     /// What confines it.
     confinement: Confinement,
+    /// What was made for it to mount.
+    prepared: Prepared,
+    /// The devices that it gets.
+    devices: Devices,
 }
 
 impl Effects {
@@ -119,11 +125,14 @@ impl Effects {
         })?;
         let image = self.pinned_image(record, container).await?;
         let confinement = self.confinement(record, container).await?;
+        let devices = self.devices(record).await?;
         let id = ContainerId::of(&record.uid, name, number);
         let node = self.node_view();
         let values = Values { objects, downward: Downward { record, node: &node } };
         let own = own_environment(container, &values)?;
-        let attempt = Attempt { record, own, container, number, id, image, confinement };
+        let prepared = self.prepare_start(record, container, number, &image.config, &own).await?;
+        let attempt =
+            Attempt { record, own, container, number, id, image, confinement, prepared, devices };
         let ran = self.run(&attempt).await;
         if ran.is_err() {
             let id = &attempt.id;
@@ -155,15 +164,10 @@ impl Effects {
             }),
             Ok(None) => {
                 let namespace = self.daemon.client.namespace();
-                Err(Failure::Fault(missing_image(container, reference, namespace)))
+                let policy = container.image_pull_policy.as_deref();
+                Err(Failure::Fault(missing_image(policy, reference, namespace)))
             }
-            Err(error) => Err(Failure::Fault(StartFault {
-                reason: match error.class() {
-                    Class::Invalid => "InvalidImageName",
-                    _ => "ImageInspectError",
-                },
-                message: Chain(&error).to_string(),
-            })),
+            Err(error) => Err(Failure::Fault(unreadable_image(&error))),
         }
     }
 
@@ -253,9 +257,11 @@ impl Effects {
             user,
             sandbox,
             volumes: &record.volumes,
+            prepared: &attempt.prepared,
             host: &self.host_for(attempt.container),
             cgroups_path: &self.cgroups.container_path(&record.uid, &attempt.id),
         })?;
+        cdi::apply(&mut spec, &attempt.devices)?;
         confine(&mut spec, &attempt.confinement, &self.host)?;
         serde_json::to_vec(&spec).map_err(|error| StartFault {
             reason: "CreateContainerConfigError",
@@ -265,12 +271,15 @@ impl Effects {
 
     /// What the container gets of the host; devices come and go, so a privileged one's are looked up now.
     fn host_for(&self, container: &Container) -> Cow<'_, HostFacts> {
+        let mut host = Cow::Borrowed(&self.host);
         let context = container.security_context.as_ref();
         if context.and_then(|context| context.privileged) == Some(true) {
-            Cow::Owned(HostFacts { devices: facts::devices(), ..self.host.clone() })
-        } else {
-            Cow::Borrowed(&self.host)
+            host.to_mut().devices = facts::devices();
         }
+        if asks_recursive(container) {
+            host.to_mut().recursive_read_only = facts::recursive_read_only();
+        }
+        host
     }
 
     /// The OCI spec once the image's own accounts were read.
@@ -303,6 +312,7 @@ impl Effects {
         mounts: Vec<MountPoint>,
     ) -> Result<(), Failure> {
         let never_ran = |error: Error| Failure::NeverRan(Chain(&error).to_string());
+        self.fill_volumes(&attempt.prepared, &mounts).await?;
         let logger = self.log(attempt).map_err(|error| StartFault {
             reason: "CreateContainerError",
             message: Chain(&error).to_string(),
@@ -331,6 +341,7 @@ impl Effects {
         let pod_dir = self.pod_log_dir(record);
         log_dir::create(&pod_dir, &container.name)?;
         let path = log_dir::log_path(&pod_dir, &container.name, *number);
+        log_dir::begin(&path);
         let (namespace, pod) = (record.set.namespace.as_str(), record.name.as_str());
         let owner = LogOwner { namespace, pod, container: &container.name, id };
         log_dir::link(&self.paths.container_logs, owner, &path)?;
@@ -341,9 +352,20 @@ impl Effects {
     }
 }
 
+/// The fault of an image that containerd cannot give.
+pub(super) fn unreadable_image(error: &Error) -> StartFault {
+    StartFault {
+        reason: match error.class() {
+            Class::Invalid => "InvalidImageName",
+            _ => "ImageInspectError",
+        },
+        message: Chain(error).to_string(),
+    }
+}
+
 /// The fault of an image that is not on this host.
-fn missing_image(container: &Container, reference: &str, namespace: &str) -> StartFault {
-    if container.image_pull_policy.as_deref() == Some("Never") {
+pub(super) fn missing_image(policy: Option<&str>, reference: &str, namespace: &str) -> StartFault {
+    if policy == Some("Never") {
         let message =
             format!("Container image {reference:?} is not present with pull policy of Never");
         return StartFault { reason: "ErrImageNeverPull", message };

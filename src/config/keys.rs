@@ -9,8 +9,8 @@ use super::file::Tree;
 use super::read::Notes;
 use super::settings::{CgroupDriver, Settings, SourceSettings, name_of};
 use super::values::{
-    bytes, cgroup, choice, files, labels, node_name, path, period, set, shown, shown_taint,
-    sources, taints, word,
+    bytes, cgroup, choice, directories, files, labels, node_name, path, period, set, shown,
+    shown_taint, sources, taints, word,
 };
 
 /// One key.
@@ -88,7 +88,7 @@ const PLAIN: Key = Key {
 };
 
 /// Every key, in the order of the reference page.
-pub static KEYS: [Key; 21] = [
+pub static KEYS: [Key; 22] = [
     Key {
         path: "cluster",
         about: "The fleet that this host belongs to.",
@@ -202,7 +202,7 @@ pub static KEYS: [Key; 21] = [
     Key {
         path: "paths.state",
         sort: "path",
-        about: "What outlives a reboot: records, volumes, `images/`.",
+        about: "What outlives a reboot: records, volumes, `images/`, and `seccomp/` with the operator's seccomp profiles.",
         read: |tree, to, notes| set(&mut to.paths.state, path(tree, notes)),
         show: |of| shown(&of.paths.state),
         ..PLAIN
@@ -229,6 +229,16 @@ pub static KEYS: [Key; 21] = [
         about: "Links to the logs, one for each container, as log shippers expect them.",
         read: |tree, to, notes| set(&mut to.paths.container_logs, path(tree, notes)),
         show: |of| shown(&of.paths.container_logs),
+        ..PLAIN
+    },
+    Key {
+        path: "cdiDirs",
+        sort: "list of paths",
+        in_environment: false,
+        about: "Where vendors describe their devices (the Container Device Interface): what a pod's annotations \
+                `cdi.k8s.io/…` name is sought here, a later directory before an earlier one.",
+        read: |tree, to, notes| set(&mut to.cdi_dirs, directories(tree, notes)),
+        show: |of| of.cdi_dirs.iter().map(|dir| shown(dir)).collect::<Vec<_>>().join(", "),
         ..PLAIN
     },
     Key {

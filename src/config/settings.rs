@@ -23,6 +23,8 @@ pub struct Settings {
     pub cgroup_parent: Option<String>,
     /// Where things are kept.
     pub paths: Paths,
+    /// Where vendors describe their devices, the least directory first.
+    pub cdi_dirs: Vec<PathBuf>,
     /// How logs are rotated.
     pub logs: LogSettings,
     /// What happens to fields that Kubernetes does not know.
@@ -129,6 +131,7 @@ impl Default for Settings {
                 pod_logs: "/var/log/pods".into(),
                 container_logs: "/var/log/containers".into(),
             },
+            cdi_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
             logs: LogSettings { max_size: 10 << 20, max_files: 5 },
             field_validation: FieldValidation::Strict,
             max_container_restart_period: Duration::from_mins(5),

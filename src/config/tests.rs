@@ -46,7 +46,7 @@ fn a_full_file_sets_every_key() {
         .filter(|key| (key.show)(&settings) == (key.show)(&Settings::default()))
         .map(|key| key.path)
         .collect();
-    assert_eq!(untouched, ["containerd.runtime", "socket"]);
+    assert_eq!(untouched, ["containerd.runtime", "cdiDirs", "socket"]);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn all_faults_come_at_once_each_with_line_path_and_remedy() {
             "c.yaml:17: etcd: not in this version; remove it",
             "c.yaml:18: crashLoopBackOff.maxContainerRestartPeriod: \"10m\": not a duration from 1s to 5m; write a duration such as 1m30s",
             "c.yaml:19: containerd: […]: not a mapping; write keys and values",
-            "c.yaml:20: socket: unknown key; known here: cluster, node, sources, objectsDir, containerd, cgroupParent, paths, logs, fieldValidation, crashLoopBackOff",
+            "c.yaml:20: socket: unknown key; known here: cluster, node, sources, objectsDir, containerd, cgroupParent, paths, cdiDirs, logs, fieldValidation, crashLoopBackOff",
         ]
     );
 }

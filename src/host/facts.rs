@@ -4,12 +4,15 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::sys::statvfs::statvfs;
+use serde::Deserialize;
 
 use crate::pod::capabilities::KERNEL;
 use crate::pod::sandbox::{Confines, DeviceKind, HostDevice, HostFacts};
@@ -56,7 +59,9 @@ pub fn host_facts() -> HostFacts {
         cgroup_v2,
         swap_accounting: swap_accounting(Path::new(CGROUP_ROOT), cgroup_v2),
         memory_capacity: memory_capacity(),
+        recursive_read_only: false,
         confines: Confines {
+            arch: std::env::consts::ARCH,
             seccomp: confinement::seccomp_enabled(),
             safe_ptrace: at_least(&text("/proc/sys/kernel/osrelease"), (4, 8)),
             app_armor: confinement::app_armor_enabled(),
@@ -73,6 +78,32 @@ pub fn devices() -> Vec<HostDevice> {
     let mut found = Vec::new();
     collect_devices(Path::new("/dev"), &mut found);
     found
+}
+
+/// Whether mounts can be made read-only all the way down: the kernel must be able to, and the runtime must ask it.
+/// Asked of them once, when the first container wants it.
+pub fn recursive_read_only() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let asked = || Command::new("runc").arg("features").stdin(Stdio::null()).output();
+        // `mount_setattr` came with this kernel.
+        at_least(&text("/proc/sys/kernel/osrelease"), (5, 12))
+            && asked().is_ok_and(|said| said.status.success() && knows_rro(&said.stdout))
+    })
+}
+
+/// Whether the features that a runtime lists hold the mount option.
+fn knows_rro(features: &[u8]) -> bool {
+    /// The one part that matters here.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Features {
+        /// The options that mounts may have.
+        #[serde(default)]
+        mount_options: Vec<String>,
+    }
+    serde_json::from_slice::<Features>(features)
+        .is_ok_and(|features| features.mount_options.iter().any(|option| option == "rro"))
 }
 
 /// Whether a kernel's version such as `6.1.0-18-amd64` is this one or a later one.
@@ -305,6 +336,13 @@ mod tests {
             eth1\t000010AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\n";
         assert_eq!(default_interface(routes).as_deref(), Some("eth0"));
         assert_eq!(default_interface(""), None);
+    }
+
+    #[test]
+    fn a_runtime_says_whether_it_makes_mounts_read_only_all_the_way_down() {
+        assert!(knows_rro(br#"{"ociVersionMin": "1.0.0", "mountOptions": ["ro", "rro"]}"#));
+        assert!(!knows_rro(br#"{"mountOptions": ["ro"]}"#));
+        assert!(!knows_rro(b"flag provided but not defined"));
     }
 
     #[test]

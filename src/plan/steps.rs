@@ -50,6 +50,8 @@ pub struct ObservedPod {
     pub stopping: bool,
     /// How long it has been ready; `None` while it is not.
     pub ready_for: Option<Duration>,
+    /// Whether it can take its set's present template as it runs.
+    pub resizable: bool,
     /// Whether its NoExecute countdown is over.
     pub time_over: bool,
     /// Whether and how it is over: no container of it will do any more work.
@@ -77,6 +79,8 @@ pub enum Step {
         /// Why.
         cause: Cause,
     },
+    /// Give a running pod the limits of its set's present template.
+    Resize(PodUid),
 }
 
 /// Why a pod is stopped.
@@ -281,6 +285,8 @@ impl Plan {
     fn replace(&mut self, key: &SetKey, set: &DesiredSet, pod: &ObservedPod) {
         if set.on_delete {
             self.hold(key, Hold::OnDelete);
+        } else if pod.resizable {
+            self.steps.push(Step::Resize(pod.uid.clone()));
         } else if set.should_run && !set.missing.is_empty() {
             // A pod that runs is not given up for one that cannot.
             self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
@@ -307,6 +313,7 @@ impl Plan {
         self.delete(&new.chain(old).collect::<Vec<_>>(), &Cause::Surplus);
         match (newest, oldest) {
             (None, Some(_)) if set.on_delete => self.hold(key, Hold::OnDelete),
+            (None, Some(old)) if old.resizable => self.steps.push(Step::Resize(old.uid.clone())),
             (None, Some(_)) if set.should_run && !set.missing.is_empty() => {
                 self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
             }

@@ -35,6 +35,7 @@ fn pod(uid: &str, hash: &str, age: i64) -> ObservedPod {
         created: Timestamp::from_second(1_000_000 - age).unwrap(),
         stopping: false,
         ready_for: Some(Duration::from_mins(1)),
+        resizable: false,
         time_over: false,
         ended: None,
     }
@@ -130,6 +131,17 @@ fn a_new_template_stops_the_old_pod_and_waits_for_its_end() {
 }
 
 #[test]
+fn a_pod_that_can_take_the_new_template_as_it_runs_is_not_replaced() {
+    let pod = ObservedPod { resizable: true, ..pod("1", "a", 9) };
+    let resize = [Step::Resize(PodUid::new("1"))];
+    let one = std::slice::from_ref(&pod);
+    assert_eq!(planned(Some(wanted("b")), one).steps, resize);
+    assert_eq!(planned(Some(DesiredSet { surge: true, ..wanted("b") }), one).steps, resize);
+    let held = planned(Some(DesiredSet { on_delete: true, ..wanted("b") }), one);
+    assert_eq!((held.steps, &held.holds[&key()]), (Vec::new(), &Hold::OnDelete));
+}
+
+#[test]
 fn on_delete_keeps_the_old_pod_until_it_is_deleted() {
     let set = DesiredSet { on_delete: true, ..wanted("b") };
     let plan = planned(Some(set.clone()), &[pod("1", "a", 9)]);
@@ -189,6 +201,11 @@ fn apply(plan: &Plan, desired: &BTreeMap<SetKey, DesiredSet>, pods: &mut Vec<Obs
     for step in &plan.steps {
         match step {
             Step::Delete { pod, .. } => pods.retain(|there| there.uid != *pod),
+            Step::Resize(pod) => {
+                for there in pods.iter_mut().filter(|there| there.uid == *pod) {
+                    there.hash = desired[&there.set].hash.clone();
+                }
+            }
             Step::Create(set) => pods.push(ObservedPod {
                 uid: PodUid::new(format!("new-{}", pods.len())),
                 set: set.clone(),
@@ -205,6 +222,7 @@ proptest! {
         wanted_hash in "[ab]", on_delete: bool, surge: bool, run: bool, stay: bool, evicted: bool,
         exists: bool, lacks: bool, unread: bool,
         hashes in proptest::collection::vec(("[ab]", any::<bool>(), 0i64..99), 0..4),
+        resizable: bool,
     ) {
         let set = DesiredSet {
             on_delete, surge, evicted, unread,
@@ -218,6 +236,7 @@ proptest! {
             .enumerate()
             .map(|(at, (hash, over, age))| ObservedPod {
                 time_over: *over && evicted,
+                resizable,
                 ..pod(&format!("p{at}"), hash, *age)
             })
             .collect();

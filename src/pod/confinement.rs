@@ -39,7 +39,7 @@ pub fn confine(
         Seccomp::Default => {
             let capabilities = bounding(spec);
             let facts = ProfileFacts {
-                arch: std::env::consts::ARCH,
+                arch: host.confines.arch,
                 safe_ptrace: host.confines.safe_ptrace,
                 capabilities: &capabilities,
             };

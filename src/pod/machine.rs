@@ -294,6 +294,14 @@ impl Pod {
                 out.push(Effect::CreateSandbox);
                 Stage::Preparing { fault, backoff, retry_at: None }
             }
+            // A volume that is made from an image.
+            Input::ImagesChanged
+                if retry_at.is_some()
+                    && fault.as_ref().is_some_and(|fault| wants_image(fault.reason)) =>
+            {
+                out.push(Effect::CreateSandbox);
+                Stage::Preparing { fault, backoff, retry_at: None }
+            }
             Input::ObjectsChanged if retry_at.is_some() && waits_for_mount(fault.as_ref()) => {
                 out.push(Effect::CreateSandbox);
                 Stage::Preparing { fault, backoff, retry_at: None }

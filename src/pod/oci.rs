@@ -18,7 +18,7 @@ use super::environment::{Environment, environment};
 use super::fault::StartFault;
 use super::holder::shares_processes;
 use super::image::ImageConfig;
-use super::mounts::{Mounts, mounts};
+use super::mounts::{Mounts, Prepared, mounts};
 use super::qos::oom_score_adj;
 use super::resources::container_resources;
 use super::sandbox::{DeviceKind, HostDevice, HostFacts, SandboxFacts};
@@ -60,6 +60,8 @@ pub struct Surroundings<'a> {
     pub sandbox: &'a SandboxFacts,
     /// Where each volume is on the host.
     pub volumes: &'a BTreeMap<String, PathBuf>,
+    /// What was made for this start alone.
+    pub prepared: &'a Prepared,
     /// The host.
     pub host: &'a HostFacts,
     /// The cgroup, in the form that the cgroup driver reads.
@@ -213,7 +215,14 @@ fn namespaces(of: &Surroundings<'_>) -> Vec<LinuxNamespace> {
 
 /// The container's own cgroup.
 fn resources(of: &Surroundings<'_>) -> LinuxResources {
-    let wanted = container_resources(of.container);
+    let mut resources = limits(of.container, of.host);
+    resources.set_devices(Some(device_rules(of.container).iter().map(device_rule).collect()));
+    resources
+}
+
+/// The limits of the container's cgroup, which can change while it runs.
+pub fn limits(container: &Container, host: &HostFacts) -> LinuxResources {
+    let wanted = container_resources(container);
     let mut cpu = LinuxCpu::default();
     cpu.set_shares(Some(wanted.cpu_shares))
         .set_quota(wanted.cpu_quota)
@@ -222,16 +231,13 @@ fn resources(of: &Surroundings<'_>) -> LinuxResources {
     let mut pids = LinuxPids::default();
     pids.set_limit(-1);
     let mut resources = LinuxResources::default();
-    resources
-        .set_devices(Some(device_rules(of.container).iter().map(device_rule).collect()))
-        .set_cpu(Some(cpu))
-        .set_pids(Some(pids));
+    resources.set_devices(None).set_cpu(Some(cpu)).set_pids(Some(pids));
     if let Some(limit) = wanted.memory_limit {
         let mut memory = LinuxMemory::default();
         // Memory and swap together may not exceed the memory: no swap.
-        memory.set_limit(Some(limit)).set_swap(of.host.swap_accounting.then_some(limit));
+        memory.set_limit(Some(limit)).set_swap(host.swap_accounting.then_some(limit));
         resources.set_memory(Some(memory));
-        if of.host.cgroup_v2 {
+        if host.cgroup_v2 {
             // Out of memory ends the container as a whole, not whichever process is the largest.
             let group = ("memory.oom.group".to_owned(), "1".to_owned());
             resources.set_unified(Some([group].into()));

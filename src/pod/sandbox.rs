@@ -33,6 +33,8 @@ pub struct HostFacts {
     pub swap_accounting: bool,
     /// The machine's memory in bytes.
     pub memory_capacity: u64,
+    /// Whether mounts can be made read-only all the way down; looked up for the containers that ask for it.
+    pub recursive_read_only: bool,
     /// Every capability that a container can be given here, as `CAP_…`.
     pub capabilities: Vec<String>,
     /// What the kernel confines processes by.
@@ -48,6 +50,8 @@ pub struct HostFacts {
 /// By what a kernel confines processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Confines {
+    /// The architecture whose system calls it filters, as Rust names it.
+    pub arch: &'static str,
     /// Whether it filters system calls.
     pub seccomp: bool,
     /// Whether a filter holds for traced processes too: from Linux 4.8 on.

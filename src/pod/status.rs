@@ -15,7 +15,7 @@ use k8s_openapi::{
 use crate::base::ids::{ContainerId, NodeName};
 
 use super::{
-    containers::State,
+    containers::{State, wants_image},
     init::Over,
     machine::{Pod, Stage},
     probes::Probes,
@@ -255,6 +255,10 @@ impl Pod {
     fn waiting(&self, reason: &str, message: &str) -> ContainerState {
         let (reason, message) = match &self.stage {
             Stage::Held(fault) => (fault.reason, fault.message.as_str()),
+            // A volume that is made from an image waits for it as a container would.
+            Stage::Preparing { fault: Some(fault), .. } if wants_image(fault.reason) => {
+                (fault.reason, fault.message.as_str())
+            }
             _ => (reason, message),
         };
         ContainerState {

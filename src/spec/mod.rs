@@ -49,7 +49,7 @@ pub use bytes::{
     too_many, yaml,
 };
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
-pub use hash::hash_of;
+pub use hash::{hash_of, template_hash};
 #[cfg(test)]
 pub use markdown::{markdown, table_rows};
 pub use object::{MAX_OBJECT, Object, ObjectDocument, ObjectKey, ObjectKind, Objects};

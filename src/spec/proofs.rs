@@ -113,6 +113,11 @@ const POD: &[Line] = &[
         ],
     ),
     ("securityContext", &["it::fields::the_pods_user_and_groups_are_those_of_its_containers"]),
+    ("securityContext.fsGroup", &["it::volumes::the_pods_own_volumes_belong_to_its_group"]),
+    (
+        "securityContext.fsGroupChangePolicy",
+        &["it::volumes::the_pods_own_volumes_belong_to_its_group"],
+    ),
     (
         "securityContext.runAs*",
         &["it::fields::the_pods_user_and_groups_are_those_of_its_containers"],
@@ -238,6 +243,17 @@ const CONTAINER: &[Line] = &[
         "securityContext.runAsNonRoot",
         &["it::fields::a_container_that_may_not_be_root_is_held_and_says_so"],
     ),
+    (
+        "terminationMessagePath",
+        &[
+            "it::volumes::the_last_words_of_a_container_are_kept_and_shown",
+            "it::volumes::any_user_leaves_a_message_also_with_a_read_only_root_and_only_its_end_counts",
+        ],
+    ),
+    (
+        "terminationMessagePolicy",
+        &["it::volumes::the_log_speaks_for_a_failed_container_without_a_message"],
+    ),
     ("volumeMounts[]", &["it::running::a_read_only_volume_refuses_writes"]),
     ("volumeMounts[].mountPath", &["it::running::a_read_only_volume_refuses_writes"]),
     (
@@ -245,10 +261,30 @@ const CONTAINER: &[Line] = &[
         &[
             "it::vendors::a_mount_made_in_a_pod_shows_on_the_host_and_goes_with_the_pod",
             "it::vendors::a_mount_made_on_the_host_shows_in_a_pod_that_asks_for_it",
+            "it::volumes::mounts_travel_as_their_propagation_says",
         ],
     ),
     ("volumeMounts[].name", &["it::running::a_read_only_volume_refuses_writes"]),
     ("volumeMounts[].readOnly", &["it::running::a_read_only_volume_refuses_writes"]),
+    (
+        "volumeMounts[].recursiveReadOnly",
+        &["it::volumes::a_mount_is_read_only_all_the_way_down_when_that_is_asked"],
+    ),
+    (
+        "volumeMounts[].subPath",
+        &[
+            "it::volumes::parts_of_volumes_are_made_found_and_named_by_variables",
+            "it::volumes::no_symlink_in_a_volume_leads_a_mount_out_of_it",
+            "it::volumes::a_link_that_a_container_swaps_in_before_it_restarts_is_not_followed",
+        ],
+    ),
+    (
+        "volumeMounts[].subPathExpr",
+        &[
+            "it::volumes::parts_of_volumes_are_made_found_and_named_by_variables",
+            "it::volumes::a_variable_without_a_value_names_no_directory",
+        ],
+    ),
     (
         "workingDir",
         &["it::running::command_arguments_environment_and_directory_are_as_kubernetes_makes_them"],
@@ -259,7 +295,13 @@ const CONTAINER: &[Line] = &[
 const VOLUME: &[Line] = &[
     ("emptyDir", &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"]),
     ("emptyDir.medium", &["it::fields::a_volume_in_memory_is_as_large_as_it_may_be"]),
-    ("emptyDir.sizeLimit", &["it::fields::a_volume_in_memory_is_as_large_as_it_may_be"]),
+    (
+        "emptyDir.sizeLimit",
+        &[
+            "it::fields::a_volume_in_memory_is_as_large_as_it_may_be",
+            "it::volumes::a_pod_whose_volume_outgrows_its_limit_is_evicted_and_replaced",
+        ],
+    ),
     ("hostPath", &["it::running::a_read_only_volume_refuses_writes"]),
     (
         "hostPath.path",
@@ -273,7 +315,16 @@ const VOLUME: &[Line] = &[
         &[
             "it::running::a_host_path_of_the_wrong_type_is_said_and_mended_without_a_restart_of_anything",
             "host::volumes::tests::each_type_takes_what_kubernetes_takes",
+            "it::volumes::a_pod_that_mounts_a_socket_and_a_device_of_the_host_uses_them",
         ],
+    ),
+    (
+        "image**",
+        &["it::volumes::an_image_is_mounted_as_a_volume_and_nothing_of_it_can_be_changed_or_run"],
+    ),
+    (
+        "image.pullPolicy",
+        &["it::volumes::a_pod_waits_for_the_image_of_its_volume_and_goes_on_when_it_comes"],
     ),
     ("name", &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"]),
 ];

@@ -130,6 +130,15 @@ pub fn stdin(given: &Given) -> Verdict {
     )
 }
 
+/// `resizePolicy[].restartPolicy`.
+pub fn resize_restart(given: &Given) -> Verdict {
+    if given.value == "RestartContainer" {
+        (Ignored, "a change of the resource replaces the pod instead of restarting the container")
+    } else {
+        FINE
+    }
+}
+
 /// `hostPort`.
 pub fn host_port(given: &Given) -> Verdict {
     if host_network(given.pod) || given.value == 0 { FINE } else { (Ignored, NO_NETWORK) }
@@ -159,15 +168,6 @@ pub fn resource(given: &Given) -> Verdict {
     }
 }
 
-/// `recursiveReadOnly`.
-pub fn recursive(given: &Given) -> Verdict {
-    match given.value.as_str() {
-        Some("IfPossible") => (Ignored, "it is not possible in this version"),
-        Some("Enabled") => (Refused, "mounts below this one would stay writable in this version"),
-        _ => FINE,
-    }
-}
-
 /// `emptyDir.medium`.
 pub fn medium(given: &Given) -> Verdict {
     match given.value.as_str() {
@@ -176,14 +176,5 @@ pub fn medium(given: &Given) -> Verdict {
             (Refused, "volumes of huge pages are not made in this version")
         }
         Some(_) => (Refused, "no such medium; write Memory, or leave it out for the disk"),
-    }
-}
-
-/// `emptyDir.sizeLimit`.
-pub fn size_limit(given: &Given) -> Verdict {
-    if given.parent.get("medium").is_some_and(|medium| medium == "Memory") {
-        FINE
-    } else {
-        (Ignored, "disk use is not limited in this version")
     }
 }

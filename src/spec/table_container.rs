@@ -1,7 +1,6 @@
 //! The fields of a container, init container or ephemeral container.
 
 use crate::spec::{
-    reasons::MESSAGES,
     rules,
     table::{
         Kind::{AmountMap, Flag, Int32, Int64, Ints, List, Object, Text, Texts},
@@ -44,11 +43,7 @@ pub static CONTAINER: Type = Type {
         needed("name", Text, Honoured),
         field("ports", List(&CONTAINER_PORT), Honoured),
         field("readinessProbe", Object(&PROBE), Honoured),
-        field(
-            "resizePolicy",
-            List(&CONTAINER_RESIZE_POLICY),
-            Ignored("containers are not resized in place; a change replaces the pod"),
-        ),
+        field("resizePolicy", List(&CONTAINER_RESIZE_POLICY), Honoured),
         field("resources", Object(&RESOURCE_REQUIREMENTS), Honoured),
         field("restartPolicy", Text, Honoured),
         field("restartPolicyRules", List(&CONTAINER_RESTART_RULE), Honoured),
@@ -69,8 +64,8 @@ pub static CONTAINER: Type = Type {
                 "nobody attaches to a container here, so there is no first session whose end could matter",
             ),
         ),
-        field("terminationMessagePath", Text, Ignored(MESSAGES)),
-        field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
+        field("terminationMessagePath", Text, Honoured),
+        field("terminationMessagePolicy", Text, Honoured),
         field("tty", Flag, Honoured),
         field(
             "volumeDevices",
@@ -115,11 +110,7 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
         needed("name", Text, Honoured),
         field("ports", List(&CONTAINER_PORT), Honoured),
         field("readinessProbe", Object(&PROBE), Honoured),
-        field(
-            "resizePolicy",
-            List(&CONTAINER_RESIZE_POLICY),
-            Ignored("containers are not resized in place; a change replaces the pod"),
-        ),
+        field("resizePolicy", List(&CONTAINER_RESIZE_POLICY), Honoured),
         field("resources", Object(&RESOURCE_REQUIREMENTS), Honoured),
         field("restartPolicy", Text, Honoured),
         field("restartPolicyRules", List(&CONTAINER_RESTART_RULE), Honoured),
@@ -141,8 +132,8 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
             ),
         ),
         field("targetContainerName", Text, Honoured),
-        field("terminationMessagePath", Text, Ignored(MESSAGES)),
-        field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
+        field("terminationMessagePath", Text, Honoured),
+        field("terminationMessagePolicy", Text, Honoured),
         field("tty", Flag, Honoured),
         field(
             "volumeDevices",
@@ -183,7 +174,17 @@ pub static CONTAINER_PORT: Type = Type {
 /// The fields of `ContainerResizePolicy`.
 pub static CONTAINER_RESIZE_POLICY: Type = Type {
     name: "ContainerResizePolicy",
-    fields: &[needed("resourceName", Text, Honoured), needed("restartPolicy", Text, Honoured)],
+    fields: &[
+        needed("resourceName", Text, Honoured),
+        needed(
+            "restartPolicy",
+            Text,
+            Depends(
+                rules::resize_restart,
+                "`NotRequired` is honoured: the containers run on under their new limits; `RestartContainer` is ignored: a change of the resource replaces the pod",
+            ),
+        ),
+    ],
 };
 
 /// The fields of `ContainerRestartRule`.
@@ -250,16 +251,9 @@ pub static VOLUME_MOUNT: Type = Type {
         field("mountPropagation", Text, Honoured),
         needed("name", Text, Honoured),
         field("readOnly", Flag, Honoured),
-        field(
-            "recursiveReadOnly",
-            Text,
-            Depends(
-                rules::recursive,
-                "`Disabled` is honoured, `IfPossible` is ignored (it is not possible in this version), `Enabled` is refused",
-            ),
-        ),
-        field("subPath", Text, Refused("parts of a volume are not mounted in this version")),
-        field("subPathExpr", Text, Refused("parts of a volume are not mounted in this version")),
+        field("recursiveReadOnly", Text, Honoured),
+        field("subPath", Text, Honoured),
+        field("subPathExpr", Text, Honoured),
     ],
 };
 

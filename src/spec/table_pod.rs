@@ -226,12 +226,8 @@ pub static POD_SECURITY_CONTEXT: Type = Type {
     name: "PodSecurityContext",
     fields: &[
         field("appArmorProfile", Object(&APP_ARMOR_PROFILE), Honoured),
-        field("fsGroup", Int64, Refused("ownership of volumes is not changed in this version")),
-        field(
-            "fsGroupChangePolicy",
-            Text,
-            Ignored("it only says how fsGroup is applied, and fsGroup is refused"),
-        ),
+        field("fsGroup", Int64, Honoured),
+        field("fsGroupChangePolicy", Text, Honoured),
         field("runAsGroup", Int64, Honoured),
         field("runAsNonRoot", Flag, Honoured),
         field("runAsUser", Int64, Honoured),

@@ -43,11 +43,7 @@ pub static VOLUME: Type = Type {
         field("gitRepo", Object(&GIT_REPO), Refused(CLOUD)),
         field("glusterfs", Object(&GLUSTERFS), Refused(NETWORK)),
         field("hostPath", Object(&HOST_PATH), Honoured),
-        field(
-            "image",
-            Object(&IMAGE),
-            Refused("volumes from images are not mounted in this version"),
-        ),
+        field("image", Object(&IMAGE), Honoured),
         field("iscsi", Object(&ISCSI), Refused(NETWORK)),
         needed("name", Text, Honoured),
         field("nfs", Object(&NFS), Refused(NETWORK)),
@@ -92,14 +88,7 @@ pub static EMPTY_DIR: Type = Type {
                 "`\"\"` and `Memory` are honoured; huge pages and unknown media are refused",
             ),
         ),
-        field(
-            "sizeLimit",
-            Amount,
-            Depends(
-                rules::size_limit,
-                "honoured with medium `Memory`; ignored on disk, where use is not limited in this version",
-            ),
-        ),
+        field("sizeLimit", Amount, Honoured),
     ],
 };
 
@@ -254,7 +243,24 @@ pub static CSI: Type = Type {
 /// The fields of `ImageVolumeSource`.
 pub static IMAGE: Type = Type {
     name: "ImageVolumeSource",
-    fields: &[field("pullPolicy", Text, Honoured), field("reference", Text, Honoured)],
+    fields: &[
+        field(
+            "pullPolicy",
+            Text,
+            Depends(
+                rules::pull_policy,
+                "`Never` is honoured; `IfNotPresent` and `Always` are ignored: images are only taken from containerd and the images directory in this version",
+            ),
+        ),
+        field(
+            "reference",
+            Text,
+            Depends(
+                rules::image,
+                "honoured; a name that no image can have, such as a placeholder, is refused",
+            ),
+        ),
+    ],
 };
 
 /// The fields of `PersistentVolumeClaimVolumeSource`.

@@ -46,6 +46,7 @@ fn source(volume: &Spot, report: &mut Report) {
         match field {
             "hostPath" => host_path(&source, report),
             "emptyDir" => quantity(&source.at("sizeLimit"), report),
+            "image" => image(&source, report),
             "configMap" | "secret" => {
                 mode(&source.at("defaultMode"), report);
                 files(&source, report);
@@ -90,6 +91,22 @@ fn host_path(source: &Spot, report: &mut Report) {
                 "is a path of Windows, which no host here has",
                 remedy,
             );
+        }
+        _ => {}
+    }
+}
+
+/// Checks an image that is a volume.
+fn image(source: &Spot, report: &mut Report) {
+    source.at("pullPolicy").one_of(report, &["Always", "IfNotPresent", "Never"]);
+    let reference = source.at("reference");
+    match reference.text() {
+        None | Some("") => {
+            let remedy = "give a reference such as docker.io/library/busybox:1.36";
+            reference.fault(report, "required field is missing", remedy);
+        }
+        Some(text) if text.trim() != text => {
+            reference.fault(report, "has blanks around it", "remove them");
         }
         _ => {}
     }

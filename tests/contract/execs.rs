@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use podward::testing::{
     ContainerId, ExecId,
-    containerd::{Class, Containerd, NewExec, TaskStatus, Terminal},
+    containerd::{Class, Containerd, NewExec, Stdio, TaskStatus, Terminal},
     fifos::{self, Ends},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,7 +29,7 @@ impl Stage {
         let stay = "trap 'exit 0' TERM; export INNER=no; while :; do sleep 1000 & wait; done";
         client.create_container(&shell(&container, &chain, stay)).await.unwrap();
         let mounts = client.prepare_snapshot(&container, &chain).await.unwrap();
-        client.create_task(&container, mounts, "").await.unwrap();
+        client.create_task(&container, mounts, &Stdio::default()).await.unwrap();
         client.start_task(&container).await.unwrap();
         Self { client, container, run: daemon.path("run") }
     }

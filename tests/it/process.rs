@@ -212,3 +212,153 @@ fn holder(host: &Host, pod: &crate::support::pod::Pod) -> Result<i32> {
     let holder = tasks.iter().find(|task| !own.contains(&task.id) && task.status == "RUNNING");
     Ok(holder.with_context(|| format!("no holder in {tasks:?}"))?.pid)
 }
+
+#[test]
+fn a_pod_whose_first_process_is_killed_is_made_anew_whole() -> Result<()> {
+    on_host(|host| {
+        host.write("set.yaml", &sharing("shared", host).text())?;
+        let pod = host.running("shared")?;
+        let before = holder(host, &pod)?;
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(before),
+            nix::sys::signal::Signal::SIGKILL,
+        )?;
+        host.until_pod("shared", "made anew", |pod| {
+            pod.running() && holder(host, pod).is_ok_and(|holder| holder != before)
+        })?;
+        assert_eq!(host.containerd.containers()?.len(), 3);
+        Ok(())
+    })
+}
+
+/// A set whose template asks for a device.
+fn with_device(device: &str, set: &Set) -> Result<String> {
+    let mut document: serde_json::Value = serde_json::from_str(&set.text())?;
+    document["spec"]["template"]["metadata"]["annotations"] =
+        json!({"cdi.k8s.io/test": format!("vendor.com/thing={device}")});
+    Ok(format!("{document:#}\n"))
+}
+
+#[test]
+fn a_device_by_annotation_brings_its_node_variables_and_mounts_and_a_missing_one_is_named()
+-> Result<()> {
+    on_host(|host| {
+        host.configure("cdiDirs", json!([host.path("cdi")]))?;
+        host.restart_agent()?;
+        fs::create_dir(host.path("cdi"))?;
+        fs::write(host.path("given"), "given\n")?;
+        let vendor = json!({
+            "cdiVersion": "0.6.0",
+            "kind": "vendor.com/thing",
+            "devices": [{"name": "one", "containerEdits": {
+                "env": ["THING=one"],
+                "deviceNodes": [{"path": "/dev/thing", "hostPath": "/dev/null"}],
+                "mounts": [{"hostPath": host.path("given"), "containerPath": "/etc/thing",
+                            "options": ["ro", "bind"]}],
+            }}],
+        });
+        fs::write(host.path("cdi/vendor.json"), vendor.to_string())?;
+        let set = Set::named("device")
+            .script(&report("echo $THING; cat /etc/thing; echo x >/dev/thing && ls -l /dev/thing"))
+            .out(&host.path("out"));
+        host.write("set.yaml", &with_device("one", &set)?)?;
+        let said = Host::reads(&host.path("out/said"), "end\n")?;
+        assert!(said.starts_with("one\ngiven\n") && said.contains("1,   3"), "{said}");
+
+        host.write("missing.yaml", &with_device("two", &Set::named("missing"))?)?;
+        let dir = host.path("cdi").display().to_string();
+        host.until_pod("missing", "waiting for its device", |pod| {
+            let waiting = pod.container("main")["state"]["waiting"].to_string();
+            waiting.contains("CreateContainerError")
+                && waiting.contains("vendor.com/thing=two")
+                && waiting.contains(&dir)
+        })?;
+        Ok(())
+    })
+}
+
+/// A set whose container has these limits of CPU and memory, and requests below them.
+fn limited(name: &str, cpu: &str, memory: &str) -> Set {
+    Set::named(name).container(&json!({"resources": {
+        "requests": {"cpu": "50m", "memory": "4Mi"},
+        "limits": {"cpu": cpu, "memory": memory},
+    }}))
+}
+
+/// The limit of memory of a process' cgroup, and of the one above it.
+fn memory_limits(pid: i32) -> Result<(String, String)> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let counted = groups.lines().find_map(|line| line.split_once(":memory:"));
+    let (at, file) = if let Some((_, path)) = counted {
+        (format!("/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes")
+    } else {
+        let path = groups.trim().rsplit_once(':').context("a cgroup")?.1;
+        (format!("/sys/fs/cgroup{path}"), "memory.max")
+    };
+    let above = at.rsplit_once('/').context("a cgroup above")?.0;
+    let limit = |at: &str| fs::read_to_string(format!("{at}/{file}"));
+    Ok((limit(&at)?.trim().to_owned(), limit(above)?.trim().to_owned()))
+}
+
+#[test]
+fn new_limits_reach_a_running_pod_without_a_restart() -> Result<()> {
+    on_host(|host| {
+        host.write("set.yaml", &limited("sized", "200m", "48Mi").text())?;
+        let pod = host.running("sized")?;
+        let pid = host.pid_of(&pod.id("main"))?;
+        assert_eq!(memory_limits(pid)?.0, "50331648");
+        for (cpu, memory, bytes) in [("400m", "96Mi", "100663296"), ("100m", "32Mi", "33554432")] {
+            let before = host.running("sized")?.hash();
+            host.write("set.yaml", &limited("sized", cpu, memory).text())?;
+            let resized =
+                host.until_pod("sized", "resized", |pod| pod.running() && pod.hash() != before)?;
+            assert_eq!((resized.uid(), resized.restarts("main")), (pod.uid(), 0));
+            assert_eq!(host.pid_of(&resized.id("main"))?, pid);
+            assert_eq!(memory_limits(pid)?, (bytes.to_owned(), bytes.to_owned()));
+            let shown = &resized.0["spec"]["containers"][0]["resources"]["limits"]["memory"];
+            assert_eq!(shown, memory);
+        }
+        assert!(host.has_event("ResizeCompleted", "")?);
+        let hash = host.running("sized")?.hash();
+        host.restart_agent()?;
+        let same = host.running("sized")?;
+        assert_eq!((same.uid(), same.hash(), same.restarts("main")), (pod.uid(), hash, 0));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_limit_below_what_is_used_is_said_and_the_pod_is_replaced() -> Result<()> {
+    on_host(|host| {
+        let fill = "[ -e /out/said ] || dd if=/dev/zero of=/dev/shm/full bs=1M count=30 2>&1; \
+                    echo end >/out/said; ";
+        let set = |memory| {
+            limited("full", "200m", memory).script(&format!("{fill}{STAY}")).out(&host.path("out"))
+        };
+        let _ = reported(host, &set("64Mi"))?;
+        let pod = host.running("full")?;
+        host.write("set.yaml", &set("16Mi").text())?;
+        host.until_pod("full", "replaced", |new| new.running() && new.uid() != pod.uid())?;
+        assert!(host.has_event("ResizeError", "below current usage")?);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_containers_own_stop_signal_is_the_one_that_it_gets() -> Result<()> {
+    on_host(|host| {
+        let script = "trap 'echo usr1 >/out/said; exit 0' USR1; trap 'echo term >/out/said; exit 0' TERM; \
+                      echo end >/out/ready; while :; do sleep 1000 & wait $!; done";
+        let set = Set::named("signal")
+            .script(script)
+            .pod(&json!({"os": {"name": "linux"}}))
+            .container(&json!({"lifecycle": {"stopSignal": "SIGUSR1"}}))
+            .out(&host.path("out"));
+        host.write("set.yaml", &set.text())?;
+        Host::reads(&host.path("out/ready"), "end\n")?;
+        host.remove("set.yaml")?;
+        host.gone("signal")?;
+        assert_eq!(fs::read_to_string(host.path("out/said"))?, "usr1\n");
+        Ok(())
+    })
+}

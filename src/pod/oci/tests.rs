@@ -16,6 +16,7 @@ pub struct Fixture {
     pub user: User,
     pub sandbox: SandboxFacts,
     pub volumes: BTreeMap<String, PathBuf>,
+    pub prepared: Prepared,
     pub host: HostFacts,
     pub cgroups_path: String,
 }
@@ -43,11 +44,13 @@ impl Fixture {
                 hostname: "node-1".into(),
             },
             volumes: BTreeMap::new(),
+            prepared: Prepared::default(),
             host: HostFacts {
                 least_oom_score_adj: -1000,
                 cgroup_v2: true,
                 swap_accounting: true,
                 memory_capacity: 4 << 30,
+                recursive_read_only: false,
                 capabilities: host_capabilities(),
                 devices: vec![HostDevice {
                     path: "/dev/kvm".into(),
@@ -97,6 +100,7 @@ impl Fixture {
             user: &self.user,
             sandbox: &self.sandbox,
             volumes: &self.volumes,
+            prepared: &self.prepared,
             host: &self.host,
             cgroups_path: &self.cgroups_path,
         })

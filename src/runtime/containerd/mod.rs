@@ -30,6 +30,7 @@ use std::{path::PathBuf, sync::Arc};
 pub use containers::{ContainerRecord, NewContainer};
 pub use error::{Class, Error};
 pub use execs::{NewExec, Terminal};
+pub use snapshots::VolumeSnapshot;
 pub use tasks::{Exit, Stdio, Task, TaskStatus};
 
 use client::Client;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use containerd_client::{
     services::v1::{
         CreateTaskRequest, DeleteTaskRequest, GetRequest, KillRequest, ListTasksRequest,
-        ResumeTaskRequest, StartRequest, WaitRequest,
+        ResumeTaskRequest, StartRequest, UpdateTaskRequest, WaitRequest,
     },
     types::v1::{Process, Status},
 };
 use jiff::Timestamp;
+use prost_types::Any;
 
 use super::{
     Containerd,
@@ -22,6 +23,9 @@ use crate::pod::image::MountPoint;
 
 /// How long runc may take for a start, a kill or a removal on a machine that is very busy.
 pub(super) const RUNC: Duration = Duration::from_mins(2);
+
+/// The type of new limits, by its bare name.
+const RESOURCES_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
 
 /// The exit code of a task whose shim died: containerd kills what the shim kept.
 const LOST: u32 = 137;
@@ -103,6 +107,18 @@ impl Containerd {
         let mut service = self.client().tasks();
         let reply = service.start(self.client().request(request));
         within(RUNC, "start task", id.as_str(), reply).await.map(|_| ())
+    }
+
+    /// Gives a running task other limits: the OCI spec's resources as JSON.
+    pub async fn update_task(&self, id: &ContainerId, resources: Vec<u8>) -> Result<(), Error> {
+        let request = UpdateTaskRequest {
+            container_id: id.as_str().to_owned(),
+            resources: Some(Any { type_url: RESOURCES_TYPE.to_owned(), value: resources }),
+            ..UpdateTaskRequest::default()
+        };
+        let mut service = self.client().tasks();
+        let reply = service.update(self.client().request(request));
+        within(RUNC, "update task", id.as_str(), reply).await
     }
 
     /// Waits for a task's end, however long that takes. Class `Unavailable`: containerd went away and
