@@ -7,6 +7,7 @@ mod harness;
 mod kill_loop;
 mod lifecycle;
 mod living;
+mod manifests;
 mod outliving;
 mod probes;
 mod process;

@@ -11,7 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 
 use crate::support::image::{self, File, IMAGE};
-use crate::support::leaks::mounts_below;
+use crate::support::leaks::{mounts_below, share};
 use crate::support::manifest::{containers, daemon_set, examples, published};
 use crate::support::set::{STAY, Set};
 use crate::support::wait::{PATIENCE, patiently};
@@ -52,7 +52,7 @@ fn pack(archive: &Path, reference: &str, program: &Path, entry: &str) -> Result<
     for library in libraries(program)? {
         files.push(file(&library, Path::new(&library))?);
     }
-    image::pack(archive, reference, &json!({"Entrypoint": [entry], "User": "nobody"}), &files)
+    image::pack(archive, &[reference], &json!({"Entrypoint": [entry], "User": "nobody"}), &files)
 }
 
 /// A port that nobody listens on.
@@ -178,14 +178,6 @@ fn a_log_shipper_reads_its_neighbours_lines_at_the_stock_paths() -> Result<()> {
         }
         Ok(())
     })
-}
-
-/// Makes a directory a mount of its own that hands on what is mounted below it, as `/` does under systemd.
-fn share(directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory)?;
-    mount(Some(directory), directory, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
-    let none = None::<&str>;
-    Ok(mount(none, directory, none, MsFlags::MS_SHARED, none)?)
 }
 
 /// A set whose container sees a volume at `/shared`, with propagation.

@@ -29,11 +29,16 @@ pub(crate) struct File {
 pub(crate) fn write(archive: &Path, reference: &str) -> Result<()> {
     let config =
         json!({"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"], "WorkingDir": "/srv"});
-    pack(archive, reference, &config, &[])
+    pack(archive, &[reference], &config, &[])
 }
 
-/// Writes an image of busybox and other files, which runs as its configuration says.
-pub(crate) fn pack(archive: &Path, reference: &str, config: &Value, files: &[File]) -> Result<()> {
+/// Writes an image of busybox and other files, which runs as its configuration says and has all of these names.
+pub(crate) fn pack(
+    archive: &Path,
+    references: &[&str],
+    config: &Value,
+    files: &[File],
+) -> Result<()> {
     let mut image = Builder::new(vec![]);
     let layer = layer(files)?;
     let layer_digest = digest(&layer);
@@ -53,9 +58,13 @@ pub(crate) fn pack(archive: &Path, reference: &str, config: &Value, files: &[Fil
     let body =
         json!({"schemaVersion": 2, "mediaType": manifest, "config": config, "layers": [layer]});
     let mut descriptor = blob(&mut image, manifest, body.to_string().as_bytes())?;
-    descriptor["annotations"] = json!({"io.containerd.image.name": reference});
     descriptor["platform"] = json!({"architecture": architecture(), "os": "linux"});
-    let index = json!({"schemaVersion": 2, "manifests": [descriptor]});
+    let named = references.iter().map(|reference| {
+        let mut named = descriptor.clone();
+        named["annotations"] = json!({"io.containerd.image.name": reference});
+        named
+    });
+    let index = json!({"schemaVersion": 2, "manifests": named.collect::<Vec<_>>()});
     add(&mut image, "index.json", index.to_string().as_bytes())?;
     add(&mut image, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     let partial = archive.with_extension("partial");

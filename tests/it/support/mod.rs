@@ -7,7 +7,9 @@ pub(crate) mod image;
 pub(crate) mod leaks;
 pub(crate) mod manifest;
 pub(crate) mod pod;
+pub(crate) mod rich;
 pub(crate) mod set;
+pub(crate) mod stand_in;
 pub(crate) mod wait;
 
 use std::fs;

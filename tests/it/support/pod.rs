@@ -64,6 +64,13 @@ impl Pod {
         })
     }
 
+    /// The status of one init container; null when there is none.
+    pub(crate) fn init(&self, name: &str) -> &Value {
+        static NONE: Value = Value::Null;
+        let statuses = self.0["status"]["initContainerStatuses"].as_array();
+        statuses.and_then(|list| list.iter().find(|status| status["name"] == name)).unwrap_or(&NONE)
+    }
+
     /// How often a container was started again.
     pub(crate) fn restarts(&self, name: &str) -> u64 {
         self.container(name)["restartCount"].as_u64().unwrap_or_default()
@@ -87,6 +94,14 @@ impl Pod {
     /// containerd's id of a container.
     pub(crate) fn id(&self, name: &str) -> String {
         text(&self.container(name)["containerID"]).trim_start_matches("containerd://").to_owned()
+    }
+
+    /// Whether its condition `Ready` holds.
+    pub(crate) fn ready(&self) -> bool {
+        let conditions = self.0["status"]["conditions"].as_array();
+        conditions.is_some_and(|list| {
+            list.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+        })
     }
 
     /// Whether every container of a pod that stays is up.
