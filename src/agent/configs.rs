@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::base::ids::PodUid;
-use crate::pod::{machine::Input, references::referred};
+use crate::pod::{
+    machine::Input,
+    references::{has_object_volumes, referred},
+};
 use crate::spec::{ObjectKey, Objects};
 
 use super::reconciler::Reconciler;
@@ -18,9 +21,21 @@ impl Reconciler {
         }
         self.objects = Arc::new(objects);
         for uid in self.concerned(&changed) {
+            self.refresh(&uid);
             self.tell(&uid, Input::ObjectsChanged);
         }
         self.changed();
+    }
+
+    /// Lets the files of a pod's volumes follow the objects.
+    pub(super) fn refresh(&mut self, uid: &PodUid) {
+        let Some(pod) = self.pods.get(uid).filter(|pod| has_object_volumes(pod.record.spec()))
+        else {
+            return;
+        };
+        let (effects, objects) = (Arc::clone(&self.effects), Arc::clone(&self.objects));
+        let refreshed = effects.refresh_volumes(pod.record.clone(), objects);
+        self.spawn_silent(uid, refreshed);
     }
 
     /// The pods that refer to one of these objects.

@@ -278,6 +278,8 @@ impl Reconciler {
             let (pod, effects) = Pod::adopt(now, record, &observed, self.policy());
             self.pods.insert(uid.clone(), pod);
             self.dispatch(now, &uid, effects);
+            // The agent before this one may have died between an object's change and the files.
+            self.refresh(&uid);
         }
     }
 
@@ -418,7 +420,11 @@ impl Reconciler {
     }
 
     /// Runs an effect that does not answer.
-    fn spawn_silent(&mut self, uid: &PodUid, effect: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn_silent(
+        &mut self,
+        uid: &PodUid,
+        effect: impl Future<Output = ()> + Send + 'static,
+    ) {
         let uid = uid.clone();
         let effect = Box::pin(effect);
         self.work.spawn(async move {

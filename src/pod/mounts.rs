@@ -10,6 +10,7 @@ use oci_spec::runtime::Mount;
 
 use super::fault::StartFault;
 use super::oci::Surroundings;
+use super::payload::FileKind;
 use super::security::{privileged, read_only_root};
 
 /// Default mounts below and at `/dev`, which give way to a volume at `/dev`.
@@ -138,9 +139,15 @@ fn volume_bind(of: &Surroundings<'_>, mount: &VolumeMount) -> Result<Bind, Start
     Ok(Bind {
         destination: normal_path(&mount.mount_path),
         source: source.clone(),
-        read_only: mount.read_only == Some(true),
+        read_only: mount.read_only == Some(true) || holds_files(of, &mount.name),
         propagation: Propagation::of(mount)?,
     })
+}
+
+/// Whether the agent writes the files of a volume: no container may.
+fn holds_files(of: &Surroundings<'_>, volume: &str) -> bool {
+    let mut volumes = of.spec.volumes.iter().flatten();
+    volumes.any(|known| known.name == volume && FileKind::of(known).is_some())
 }
 
 /// The sandbox's files, where the pod mounts nothing of its own.
