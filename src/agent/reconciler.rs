@@ -459,7 +459,11 @@ impl Reconciler {
     }
 
     /// Runs an effect that does not answer.
-    fn spawn_silent(&mut self, uid: &PodUid, effect: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn_silent(
+        &mut self,
+        uid: &PodUid,
+        effect: impl Future<Output = ()> + Send + 'static,
+    ) {
         let uid = uid.clone();
         let effect = Box::pin(effect);
         self.work.spawn(async move {
