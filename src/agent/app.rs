@@ -284,6 +284,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
         node: node_of(settings, &facts).name,
         facts,
         accounts: Mutex::default(),
+        objects: Mutex::default(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cli;
+mod content;
 mod fields;
 mod harness;
 mod kill_loop;

@@ -19,7 +19,7 @@ use crate::host::mounts::table;
 use crate::host::sandbox::{SandboxPlan, create};
 use crate::host::users::read_accounts;
 use crate::host::{removal, volumes};
-use crate::pod::environment::Environment;
+use crate::pod::environment::tests::own;
 use crate::pod::image::{ImageConfig, MountPoint};
 use crate::pod::mounts::Prepared;
 use crate::pod::oci::{Surroundings, oci_spec};
@@ -144,7 +144,7 @@ impl Pod {
             spec: &self.spec,
             container,
             image: &image,
-            own: &Environment::default(),
+            own: &own(container).unwrap(),
             image_ref: "busybox",
             user: &resolve_user(&request, &passwd, &group).unwrap(),
             sandbox: &sandbox.unwrap(),
