@@ -102,7 +102,6 @@ impl Reconciler {
         self.tell_faults(lines);
         self.judge();
         for uid in self.concerned(&changed) {
-            self.lagging.insert(uid.clone());
             self.tell(&uid, Input::ObjectsChanged);
         }
     }

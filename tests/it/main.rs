@@ -9,6 +9,7 @@ mod kill_loop;
 mod lifecycle;
 mod living;
 mod manifests;
+mod objects;
 mod outliving;
 mod probes;
 mod process;
