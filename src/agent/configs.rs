@@ -120,17 +120,6 @@ impl Reconciler {
             .collect()
     }
 
-    /// Lets the files of a pod's volumes follow the objects.
-    pub(super) fn refresh(&mut self, uid: &PodUid) {
-        let Some(pod) = self.pods.get(uid).filter(|pod| has_object_volumes(pod.record.spec()))
-        else {
-            return;
-        };
-        let (effects, objects) = (Arc::clone(&self.effects), Arc::clone(&self.objects));
-        let refreshed = effects.refresh_volumes(pod.record.clone(), objects);
-        self.spawn_silent(uid, refreshed);
-    }
-
     /// The pods that refer to one of these objects.
     fn concerned(&self, changed: &BTreeSet<ObjectKey>) -> Vec<PodUid> {
         if changed.is_empty() {
