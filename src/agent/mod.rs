@@ -14,6 +14,7 @@ mod reconciler;
 mod records;
 mod recovery;
 mod removal;
+mod sessions;
 mod sets;
 mod sources;
 mod start;
