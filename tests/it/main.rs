@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cli;
+mod exec;
 mod harness;
 mod kill_loop;
 mod living;
