@@ -37,13 +37,14 @@ use super::{
     daemon::Daemon,
     disk_watch::DiskWatch,
     effects::{Effects, Logging, Paths},
-    handle::{Command, Handle, SyncReport},
+    handle::{Command, ExecOrder, Handle, SyncReport},
     images::ImageKeeper,
     objects::node_of,
     reconciler::{Inputs, Reconciler},
     records::{RecordError, Records},
     recovery::RecoveryError,
     resize::Resizes,
+    sessions,
     sets::Sets,
     sources::source_paths,
 };
@@ -123,8 +124,13 @@ pub enum AppError {
 /// Runs the agent until it gets SIGTERM or SIGINT. Pods outlive it.
 pub async fn run(launch: Launch, serve: Serve) -> Result<(), AppError> {
     let (stop, stopped) = watch::channel(false);
-    let Parts { reconciler, inputs, handle, lock: _lock } = build(&launch, stopped.clone())?;
+    let Parts { reconciler, inputs, handle, execs, lock: _lock } = build(&launch, stopped.clone())?;
     let mut tasks = JoinSet::new();
+    let sessions = sessions::run(Arc::clone(&reconciler.effects), execs, stopped.clone());
+    tasks.spawn(async move {
+        sessions.await;
+        Ok(())
+    });
     tasks.spawn(async move { reconciler.run(inputs).await.map_err(AppError::from) });
     let serving = serve(&launch.settings, handle, stopped).map_err(AppError::Serve)?;
     tasks.spawn(async move { serving.await.map_err(AppError::Serve) });
@@ -146,7 +152,7 @@ pub async fn run(launch: Launch, serve: Serve) -> Result<(), AppError> {
 /// One pass without an agent: brings the node to what the sources say, then leaves the pods alone.
 pub async fn sync(launch: Launch, dry_run: bool) -> Result<SyncReport, AppError> {
     let (stop, stopped) = watch::channel(false);
-    let Parts { mut reconciler, inputs, handle, lock: _lock } = build(&launch, stopped)?;
+    let Parts { mut reconciler, inputs, handle, lock: _lock, .. } = build(&launch, stopped)?;
     if dry_run {
         return Ok(reconciler.dry_run_alone()?);
     }
@@ -170,6 +176,8 @@ struct Parts {
     inputs: Inputs,
     /// The way to it.
     handle: Handle,
+    /// Commands that people want to run in containers.
+    execs: mpsc::Receiver<ExecOrder>,
     /// Held for as long as this process works with the state.
     lock: Flock<File>,
 }
@@ -244,7 +252,9 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     };
     reconciler.judge();
     let inputs = Inputs { commands: orders, touched, stop };
-    Ok(Parts { reconciler, inputs, handle: Handle { commands, changes: seen }, lock })
+    let (sender, execs) = mpsc::channel(16);
+    let handle = Handle { commands, changes: seen, execs: sender };
+    Ok(Parts { reconciler, inputs, handle, execs, lock })
 }
 
 /// Makes the clients and finds out about the host.

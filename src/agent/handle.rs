@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::base::ids::SetKey;
+use crate::base::ids::{PodUid, SetKey};
+
+pub use crate::runtime::containerd::Terminal;
 
 /// The way to the agent from the floors above it.
 #[derive(Debug, Clone)]
@@ -14,6 +16,49 @@ pub struct Handle {
     pub commands: mpsc::Sender<Command>,
     /// Counts every change that an operator could see.
     pub changes: watch::Receiver<u64>,
+    /// Where commands for containers go.
+    pub execs: mpsc::Sender<ExecOrder>,
+}
+
+/// A command that a person runs in a container. It ends with whoever holds the other end of `output`.
+#[derive(Debug)]
+pub struct ExecOrder {
+    /// The pod.
+    pub pod: PodUid,
+    /// The container.
+    pub container: String,
+    /// Which run of it.
+    pub attempt: u32,
+    /// The argument vector.
+    pub command: Vec<String>,
+    /// Whether it reads `input`.
+    pub stdin: bool,
+    /// Its terminal, if it gets one.
+    pub terminal: Option<Terminal>,
+    /// What the person says; its end is the end of the command's input.
+    pub input: mpsc::Receiver<ExecInput>,
+    /// What the command says. The channel's bound is all that is kept for a slow reader.
+    pub output: mpsc::Sender<ExecOutput>,
+}
+
+/// What a person says to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecInput {
+    /// A piece of its input.
+    Data(Vec<u8>),
+    /// The new size of its terminal: columns and rows.
+    Resize(u16, u16),
+}
+
+/// What a command says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecOutput {
+    /// A piece of its output.
+    Stdout(Vec<u8>),
+    /// A piece of its errors.
+    Stderr(Vec<u8>),
+    /// The end: its exit code, and why it did not come to its own end when it did not.
+    Ended(u32, String),
 }
 
 /// One question or order. A `reply` that is dropped unanswered says that the agent is stopping.

@@ -24,6 +24,7 @@ mod records;
 mod recovery;
 mod removal;
 mod resize;
+mod sessions;
 mod sets;
 mod sources;
 mod start;

@@ -5,13 +5,12 @@ use std::{io::Write, path::Path, process::ExitCode, time::Duration};
 use clap::Args as ClapArgs;
 use jiff::Timestamp;
 
-use crate::agent::handle::Kind;
 use crate::agent::wire::LogsRequest;
 use crate::base::time;
 
 use super::client::{self, refusal};
 use super::duration;
-use super::failure::{Failure, Outcome};
+use super::failure::Outcome;
 use super::namespace::OneNamespace;
 use super::resource;
 
@@ -63,19 +62,7 @@ pub fn run(args: &Args, socket: &Path, out: &mut dyn Write) -> Outcome {
 
 /// What to ask the agent for.
 fn request(args: &Args) -> anyhow::Result<LogsRequest> {
-    let pod = if args.pod.contains('/') {
-        match resource::named(&args.pod)? {
-            (Kind::Pod, name) => name,
-            _ => {
-                return Err(Failure::usage(
-                    "logs are those of a pod",
-                    Some("write POD or pod/POD".into()),
-                ));
-            }
-        }
-    } else {
-        args.pod.clone()
-    };
+    let pod = resource::pod(&args.pod, "logs are those of a pod")?;
     let since = match args.since {
         Some(since) => Some(time::now().wall - since),
         None => args.since_time,

@@ -18,6 +18,7 @@ mod document;
 mod documents;
 mod duration;
 mod event_row;
+mod exec;
 mod failure;
 mod get;
 mod logs;
@@ -30,6 +31,7 @@ mod rows;
 mod selector;
 mod sync;
 mod table;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -87,6 +89,8 @@ enum Verb {
     Describe(describe::Args),
     /// Print a container's log
     Logs(logs::Args),
+    /// Run a command in a container
+    Exec(exec::Args),
     /// Stop a pod; its set decides whether another takes its place
     Delete(delete::Args),
     /// Explain where a set stands on this node
@@ -130,6 +134,7 @@ fn run(cli: &Cli, serve: Serve, out: &mut dyn Write, err: &mut dyn Write) -> Out
         Verb::Get(args) => get::run(args, &socket(), out, err),
         Verb::Describe(args) => describe::run(args, &socket(), out),
         Verb::Logs(args) => logs::run(args, &socket(), out),
+        Verb::Exec(args) => exec::run(args, &socket(), out, err),
         Verb::Delete(args) => delete::run(args, &socket(), out),
         Verb::Agent(args) => agent::run(args, &cli.globals, serve),
         Verb::Validate(args) => {

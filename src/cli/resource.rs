@@ -96,6 +96,17 @@ pub fn named(argument: &str) -> anyhow::Result<(Kind, String)> {
     }
 }
 
+/// Reads `POD` or `pod/POD`; anything else is refused because of `rule`.
+pub fn pod(argument: &str, rule: &str) -> anyhow::Result<String> {
+    if !argument.contains('/') {
+        return Ok(argument.to_owned());
+    }
+    match named(argument)? {
+        (Kind::Pod, name) => Ok(name),
+        _ => Err(Failure::usage(rule, Some("write POD or pod/POD".into()))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,41 @@ pub fn kill_tree(pid: u32) {
     }
 }
 
+/// A process and its descendants as they were at one moment.
+#[derive(Debug)]
+pub struct Tree(Vec<(Pid, String)>);
+
+impl Tree {
+    /// The tree below a process.
+    pub fn of(pid: u32) -> Self {
+        let root = i32::try_from(pid).ok().filter(|pid| *pid > 1).map(Pid::from_raw);
+        let mut tree: Vec<Pid> = root.into_iter().collect();
+        let mut next = 0;
+        while let Some(pid) = tree.get(next).copied() {
+            next += 1;
+            tree.extend(children(pid));
+        }
+        Self(tree.into_iter().filter_map(|pid| Some((pid, started(pid)?))).collect())
+    }
+
+    /// Sends a signal to those that are still there, and to no process that got one of their numbers meanwhile.
+    pub fn signal(&self, signal: Signal) {
+        for (pid, start) in &self.0 {
+            if started(*pid).as_ref() == Some(start) {
+                let _ = kill(*pid, signal);
+            }
+        }
+    }
+}
+
+/// When a process started, in the kernel's ticks: with its number that is its identity.
+fn started(pid: Pid) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19).map(str::to_owned)
+}
+
 /// The children of a process, whichever of its threads made them.
 fn children(pid: Pid) -> Vec<Pid> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
@@ -60,5 +95,21 @@ mod tests {
         assert_eq!(said.read_line(&mut line).unwrap(), 0);
         kill_tree(0);
         kill_tree(1);
+        assert!(Tree::of(1).0.is_empty());
+    }
+
+    #[test]
+    fn a_signal_reaches_those_that_were_there() {
+        let script = "trap 'exit 3' HUP; sh -c 'echo; sleep 1000' & wait";
+        let mut child =
+            Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut String::new()).unwrap();
+        let tree = Tree::of(child.id());
+        assert!(tree.0.len() >= 2, "{tree:?}");
+        tree.signal(Signal::SIGHUP);
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        tree.signal(Signal::SIGKILL);
+        assert_eq!(said.read_line(&mut String::new()).unwrap(), 0);
     }
 }

@@ -4,17 +4,18 @@ use std::{future::Future, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::agent::handle::{Command, Handle, Kind};
 use crate::agent::wire::{
-    DeletePodRequest, DeletePodResponse, ListRequest, ListResponse, LogsRequest, LogsResponse,
-    SyncRequest, SyncResponse, VersionRequest, VersionResponse, WhyRequest, WhyResponse,
-    control_server::Control,
+    DeletePodRequest, DeletePodResponse, ExecRequest, ExecResponse, ListRequest, ListResponse,
+    LogsRequest, LogsResponse, SyncRequest, SyncResponse, VersionRequest, VersionResponse,
+    WhyRequest, WhyResponse, control_server::Control,
 };
 use crate::base::ids::SetKey;
 
 use super::driven::Driven;
+use super::exec;
 use super::logs::{self, LogStream};
 use super::until_true;
 
@@ -37,6 +38,7 @@ pub struct Service {
 impl Control for Service {
     type ListStream = Driven<ListResponse>;
     type LogsStream = Driven<LogsResponse>;
+    type ExecStream = Driven<ExecResponse>;
 
     async fn version(
         &self,
@@ -84,6 +86,17 @@ impl Control for Service {
         let ended = logs::ended(handle, pod, choice, self.stopping.clone());
         let reader = self.logs.clone();
         let stream = Driven::new(|answers| logs::forward(reader, read, Box::pin(ended), answers));
+        Ok(Response::new(stream))
+    }
+
+    async fn exec(
+        &self,
+        request: Request<Streaming<ExecRequest>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
+        let mut requests = request.into_inner();
+        let prepared = exec::prepare(&self.handle, &mut requests).await?;
+        let handle = self.handle.clone();
+        let stream = Driven::new(|answers| exec::converse(handle, prepared, requests, answers));
         Ok(Response::new(stream))
     }
 

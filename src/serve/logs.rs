@@ -120,7 +120,7 @@ fn attempt(pod: &Pod, container: &str, previous: bool) -> Result<u32, Status> {
 }
 
 /// The status of one container, regular or init.
-fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
+pub fn status<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
     let regular = status.container_statuses.iter().flatten();
     let first = status.init_container_statuses.iter().flatten();

@@ -2,6 +2,7 @@
 
 mod control;
 mod driven;
+mod exec;
 mod logs;
 mod socket;
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Agent {
         tokio::spawn(answer(inbox, Arc::clone(&objects)));
         let (stop, stopped) = oneshot::channel::<()>();
         let settings = ServeSettings { socket: socket(dir.path()), pod_logs: dir.path().into() };
-        let handle = Handle { commands, changes };
+        let handle = Handle { commands, changes, execs: mpsc::channel(1).0 };
         let serving = serve(settings, handle, log_stand_in(), async {
             let _ = stopped.await;
         });

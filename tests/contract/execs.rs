@@ -4,13 +4,14 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use podward::testing::{
     ContainerId, ExecId,
-    containerd::{Class, Containerd, NewExec, Stdio, TaskStatus, Terminal},
+    containerd::{Class, Containerd, NewContainer, NewExec, Stdio, TaskStatus, Terminal},
     fifos::{self, Ends},
 };
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    daemon::{Daemon, daemon, processes_of, shell},
+    daemon::{Daemon, daemon, processes_of, shell, spec},
     images::busybox,
 };
 
@@ -27,7 +28,16 @@ impl Stage {
         let chain = busybox(daemon, &client).await;
         let container = daemon.id("stage");
         let stay = "trap 'exit 0' TERM; export INNER=no; while :; do sleep 1000 & wait; done";
-        client.create_container(&shell(&container, &chain, stay)).await.unwrap();
+        let mut spec = spec(stay, &[]);
+        // Terminals want these two.
+        spec["mounts"] = json!([
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]},
+            {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]},
+        ]);
+        let spec_json = spec.to_string().into_bytes();
+        let new = NewContainer { spec_json, ..shell(&container, &chain, "") };
+        client.create_container(&new).await.unwrap();
         let mounts = client.prepare_snapshot(&container, &chain).await.unwrap();
         client.create_task(&container, mounts, &Stdio::default()).await.unwrap();
         client.start_task(&container).await.unwrap();

@@ -3,6 +3,7 @@
 mod bad_input;
 mod cli;
 mod content;
+mod exec;
 mod fields;
 mod harness;
 mod kill_loop;
