@@ -16,3 +16,4 @@ mod seeing;
 mod support;
 mod vendors;
 mod volumes;
+mod whole;
