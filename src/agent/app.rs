@@ -33,6 +33,7 @@ use crate::runtime::containerd::{self, Containerd};
 use crate::source::watch::{WatchError, Watcher};
 
 use super::{
+    configs::OwnObjects,
     daemon::Daemon,
     disk_watch::DiskWatch,
     effects::{Effects, Logging, Paths},
@@ -188,6 +189,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     {
         watcher.add(path);
     }
+    watcher.add(&settings.objects_dir);
     let (sets, trouble) = Sets::load(settings.paths.state.join("snapshot.json"));
     if let Some(trouble) = trouble {
         warn!("{trouble}");
@@ -202,6 +204,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         config: launch.config.clone(),
         images_dir: images.dir().to_owned(),
         images: Some(images),
+        own_objects: OwnObjects::new(settings.objects_dir.clone()),
         settings,
         effects,
         node,
@@ -215,6 +218,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         holds: BTreeMap::new(),
         pods: BTreeMap::new(),
         evictions: Timers::default(),
+        source_faults: Vec::new(),
         disk: DiskWatch::default(),
         renewals: Renewals::default(),
         faults: Vec::new(),
@@ -280,6 +284,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
         node: node_of(settings, &facts).name,
         facts,
         accounts: Mutex::default(),
+        objects: Mutex::default(),
     })
 }
 

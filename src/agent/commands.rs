@@ -1,6 +1,6 @@
 //! Answers to the control socket.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -56,6 +56,7 @@ impl Reconciler {
             }
             Command::Sync { dry_run: false, reply } => {
                 self.syncs.push(WaitingSync { lines: Vec::new(), reply });
+                self.read_own_objects();
                 self.read_sources();
                 self.import_images();
             }
@@ -164,11 +165,11 @@ impl Reconciler {
             self.pods.insert(uid, pod);
         }
         let merged = merge(&self.read_now(), &self.sets.wanted(), self.sets.documents());
-        self.faults = merged.faults.iter().map(ToString::to_string).collect();
+        self.source_faults = merged.faults;
         self.sets.update(now.wall, merged.sets);
         self.sets.update_documents(merged.objects);
-        self.objects = Arc::new(self.sets.objects());
-        self.judge();
+        self.own_objects.read_now();
+        self.merge_objects();
         Ok(self.dry_run())
     }
 

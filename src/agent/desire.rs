@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::base::{
     errors::Chain,
-    ids::{PodUid, SetKey},
+    ids::{PodUid, SetKey, TemplateHash},
     time::{self, elapsed},
 };
 use crate::fleet::events::EventType;
@@ -18,6 +18,7 @@ use crate::pod::{
     init::Over,
     machine::{Effect, Input, Pod, PodEvent},
     record::{PodRecord, VERSION},
+    references::{effective_hash, missing, references},
 };
 use crate::spec::Set;
 
@@ -38,6 +39,10 @@ pub(super) struct Standing {
     pub evict_after: Option<Duration>,
     /// Why not.
     pub refusal: String,
+    /// The identity of the set's template with what a process keeps of its objects: see docs/adr/0007.
+    pub hash: TemplateHash,
+    /// What a pod could not start without and is not there.
+    pub missing: String,
 }
 
 /// How long the snapshot may wait for a quiet moment.
@@ -70,19 +75,26 @@ fn surges(set: &Set) -> bool {
 }
 
 impl Reconciler {
-    /// Judges every set anew: labels, taints or sets have changed.
+    /// Judges every set anew: labels, taints, sets or objects have changed.
     pub(super) fn judge(&mut self) {
+        // What the operator's own directory serves is this host's alone: it changes no set's identity.
+        let documents = self.sets.objects();
         self.standings = self
             .sets
             .entries()
             .iter()
             .map(|(key, entry)| {
                 let verdict = eligibility(&self.node, entry.set.template());
+                let spec = entry.set.template().spec.as_ref();
+                let referred =
+                    spec.map(|spec| references(&key.namespace, spec)).unwrap_or_default();
                 let standing = Standing {
                     should_run: verdict.should_run,
                     should_continue: verdict.should_continue,
                     evict_after: verdict.evict_after,
                     refusal: verdict.refusal().unwrap_or_default(),
+                    hash: effective_hash(&entry.set.hash, &referred, &documents),
+                    missing: missing(&referred, &self.objects).join("; "),
                 };
                 (key.clone(), standing)
             })
@@ -146,7 +158,7 @@ impl Reconciler {
         let wanted = |(key, entry): (&SetKey, &Entry)| {
             let standing = self.standings.get(key)?;
             let set = DesiredSet {
-                hash: entry.set.hash.clone(),
+                hash: standing.hash.clone(),
                 on_delete: entry.set.on_delete(),
                 surge: surges(&entry.set),
                 min_ready: entry.set.min_ready(),
@@ -154,6 +166,8 @@ impl Reconciler {
                 should_continue: standing.should_continue,
                 refusal: standing.refusal.clone(),
                 evicted: entry.evicted,
+                missing: standing.missing.clone(),
+                unread: !self.own_objects.read,
             };
             Some((key.clone(), set))
         };
@@ -205,6 +219,7 @@ impl Reconciler {
         let plan: Plan = plan(&self.desired(), &self.observed());
         self.wake = plan.wake.map(|wait| time::now().mono + wait);
         if self.holds != plan.holds {
+            self.tell_missing(&plan.holds);
             self.holds = plan.holds;
             self.changed();
         }
@@ -228,7 +243,10 @@ impl Reconciler {
 
     /// Makes a pod of a set. Its record is on disk before anything else is done for it.
     fn create(&mut self, key: &SetKey) {
-        let Some(entry) = self.sets.entries().get(key) else { return };
+        let (Some(entry), Some(standing)) = (self.sets.entries().get(key), self.standings.get(key))
+        else {
+            return;
+        };
         let now = time::now();
         let id = Uuid::new_v4();
         let record = PodRecord {
@@ -237,7 +255,7 @@ impl Reconciler {
             name: pod_name(&key.name, id),
             set: key.clone(),
             set_uid: entry.uid.clone(),
-            hash: entry.set.hash.clone(),
+            hash: standing.hash.clone(),
             created: now.wall,
             template: entry.set.template().clone(),
             sandbox: None,

@@ -19,7 +19,7 @@ use crate::host::{
     attempt_dir::AttemptDir,
     cgroup::Cgroups,
     facts::{self, NodeFacts},
-    fifos, log_dir, sandbox, volumes,
+    fifos, log_dir, sandbox,
 };
 use crate::pod::{
     downward::NodeView,
@@ -93,6 +93,8 @@ pub struct Effects {
     pub node: NodeName,
     /// `/etc/passwd` and `/etc/group` of images, by their top layer: containers start on what never changes.
     pub accounts: Mutex<BTreeMap<String, (String, String)>>,
+    /// The newest ConfigMaps and Secrets that an effect was given: one that runs late must not write what is old.
+    pub objects: Mutex<Arc<Objects>>,
 }
 
 /// Runs something that blocks where it holds up nobody.
@@ -116,35 +118,38 @@ impl Effects {
     }
 
     /// Makes volumes, cgroup, namespaces and files of a pod.
-    pub async fn create_sandbox(
+    pub fn create_sandbox(
         self: Arc<Self>,
         record: PodRecord,
         objects: Arc<Objects>,
-    ) -> Input {
-        if image_volumes::any(record.spec())
-            && let Err(fault) = self.mount_images(&record).await
-        {
-            return Input::SandboxFailed(fault);
+    ) -> impl Future<Output = Input> + Send + 'static {
+        self.know(objects);
+        async move {
+            if image_volumes::any(record.spec())
+                && let Err(fault) = self.mount_images(&record).await
+            {
+                return Input::SandboxFailed(fault);
+            }
+            let (effects, pod) = (Arc::clone(&self), record.clone());
+            let mut made = blocking(move || effects.make_sandbox(&pod)).await;
+            if let Ok(Input::SandboxReady { facts, .. }) = &mut made
+                && let Err(fault) = self.hold_processes(&record, facts).await
+            {
+                made = Err(fault);
+            }
+            made.unwrap_or_else(Input::SandboxFailed)
         }
-        let (effects, pod) = (Arc::clone(&self), record.clone());
-        let mut made = blocking(move || effects.make_sandbox(&pod, &objects)).await;
-        if let Ok(Input::SandboxReady { facts, .. }) = &mut made
-            && let Err(fault) = self.hold_processes(&record, facts).await
-        {
-            made = Err(fault);
-        }
-        made.unwrap_or_else(Input::SandboxFailed)
     }
 
     /// The same, in one piece: nothing in it waits for the network or for containerd.
-    fn make_sandbox(&self, record: &PodRecord, _objects: &Objects) -> Result<Input, StartFault> {
+    fn make_sandbox(&self, record: &PodRecord) -> Result<Input, StartFault> {
         let failed = |reason, error: &(dyn std::error::Error + 'static)| StartFault {
             reason,
             message: Chain(error).to_string(),
         };
         let spec = record.spec();
-        let volumes = volumes::prepare(spec, &self.records.pod_dir(&record.uid))
-            .map_err(|error| failed("FailedMount", &error))?;
+        let volumes =
+            self.prepare_volumes(record).map_err(|error| failed("FailedMount", &error))?;
         self.cgroups
             .create_pod(&record.uid, &pod_resources(spec))
             .map_err(|error| failed("FailedCreatePodContainer", &error))?;

@@ -44,15 +44,13 @@ impl Effects {
                 ),
             };
             let known = self.daemon.call(|| self.daemon.client.volume_mounts(&key)).await;
-            let mounts = match known.map_err(|error| failed(&error))? {
-                Some(mounts) => mounts,
-                None => {
-                    let reference = source.reference.as_deref().unwrap_or_default();
-                    let policy = source.pull_policy.as_deref();
-                    let parent = self.top_layer(reference, policy).await?;
-                    let view = || self.daemon.client.view_for_volume(&key, &parent, &record.uid);
-                    self.daemon.call(view).await.map_err(|error| failed(&error))?
-                }
+            let mounts = if let Some(mounts) = known.map_err(|error| failed(&error))? {
+                mounts
+            } else {
+                let reference = source.reference.as_deref().unwrap_or_default();
+                let parent = self.top_layer(reference, source.pull_policy.as_deref()).await?;
+                let view = || self.daemon.client.view_for_volume(&key, &parent, &record.uid);
+                self.daemon.call(view).await.map_err(|error| failed(&error))?
             };
             let place = volumes::image_dir(&self.records.pod_dir(&record.uid), &volume.name);
             let mounted = blocking(move || mount(&mounts, place)).await;

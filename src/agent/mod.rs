@@ -11,6 +11,7 @@ mod desire;
 mod disk_watch;
 mod effects;
 mod execs;
+mod files;
 pub mod handle;
 mod health;
 mod holder;

@@ -21,6 +21,7 @@ use tracing::{error, info};
 use crate::base::{
     backoff::Backoff,
     errors::Chain,
+    fault::Fault,
     ids::{PodUid, SetKey},
     time::{self, Now},
 };
@@ -29,10 +30,11 @@ use crate::fleet::events::{EventLog, EventType, Involved};
 use crate::node::Node;
 use crate::plan::{eviction::Timers, renewal::Renewals, steps::Hold};
 use crate::pod::machine::{Effect, Input, Pod, PodEvent, Policy};
-use crate::source::{merge::SourceReading, watch::Watcher};
+use crate::source::{merge::SourceReading, objects_dir::DirReading, watch::Watcher};
 use crate::spec::{ObjectKey, Objects};
 
 use super::{
+    configs::OwnObjects,
     desire::Standing,
     disk_watch::{DiskWatch, Look},
     effects::{Effects, blocking},
@@ -62,6 +64,8 @@ pub(super) enum Done {
     Recovered(Result<Recovered, RecoveryError>),
     /// The sources were read.
     Read(Vec<SourceReading>),
+    /// The operator's own objects were read.
+    ReadObjects(DirReading),
     /// The snapshot of the sets was written, or not.
     Saved(std::io::Result<()>),
     /// New archives were imported.
@@ -69,7 +73,7 @@ pub(super) enum Done {
     /// The use of the disk was looked at.
     Looked(Look),
     /// The configuration was read again.
-    Configured(Box<Result<Settings, Vec<crate::base::fault::Fault>>>),
+    Configured(Box<Result<Settings, Vec<Fault>>>),
 }
 
 /// Where inputs come from.
@@ -108,6 +112,8 @@ pub(super) struct Reconciler {
     pub sets: Sets,
     /// The ConfigMaps and Secrets that pods may take from.
     pub objects: Arc<Objects>,
+    /// Those of the operator's own directory.
+    pub own_objects: OwnObjects,
     /// Whether their snapshot is being written.
     pub saving: bool,
     /// When a snapshot that is due is written at the latest.
@@ -126,7 +132,9 @@ pub(super) struct Reconciler {
     pub renewals: Renewals,
     /// What operators see of the past.
     pub events: EventLog,
-    /// Everything wrong with the sources, one line each.
+    /// What is wrong with the sources.
+    pub source_faults: Vec<Fault>,
+    /// Everything wrong with sources and objects, one line each.
     pub faults: Vec<String>,
     /// The sources as read; `None` while they are being read.
     pub readings: Option<Vec<SourceReading>>,
@@ -183,6 +191,7 @@ impl Reconciler {
     pub async fn run(mut self, mut inputs: Inputs) -> Result<(), RecoveryError> {
         let recovery = Arc::clone(&self.effects);
         self.work.spawn(async move { Done::Recovered(recovery.recover().await) });
+        self.read_own_objects();
         self.read_sources();
         self.import_images();
         let mut alive_at = self.watchdog.map(|every| time::now().mono + every);
@@ -258,6 +267,7 @@ impl Reconciler {
             Done::Resized(uid, outcome) => self.resized(&uid, outcome),
             Done::Recovered(recovered) => self.adopt(recovered?),
             Done::Read(readings) => self.sources_read(readings),
+            Done::ReadObjects(reading) => self.own_objects_read(reading),
             Done::Saved(saved) => self.sets_saved(saved),
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
             Done::Looked(look) => self.disk_looked(look),
@@ -438,7 +448,11 @@ impl Reconciler {
     }
 
     /// Runs an effect that does not answer.
-    fn spawn_silent(&mut self, uid: &PodUid, effect: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn_silent(
+        &mut self,
+        uid: &PodUid,
+        effect: impl Future<Output = ()> + Send + 'static,
+    ) {
         let uid = uid.clone();
         let effect = Box::pin(effect);
         self.work.spawn(async move {

@@ -53,6 +53,8 @@ impl Reconciler {
         let record = &pod.record;
         let Some(entry) = self.sets.entries().get(&record.set) else { return false };
         entry.set.hash != record.hash
+            // One that was never up has nothing to lose, and its old limits may be why.
+            && record.sandbox.is_some()
             && self.resizes.failed.get(&record.uid) != Some(&entry.set.hash)
             && resizable(&record.template, entry.set.template())
             && template_hash(&record.template) == record.hash

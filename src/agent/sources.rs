@@ -54,6 +54,9 @@ impl Reconciler {
         if concerns(&self.images_dir, &path) {
             self.import_images();
         }
+        if concerns(&self.own_objects.dir, &path) {
+            self.read_own_objects();
+        }
         if source_paths(&self.settings).iter().any(|source| concerns(source, &path)) {
             self.changed.insert(path);
             self.read_changed();
@@ -101,7 +104,7 @@ impl Reconciler {
         let mut merged = merge(&readings, &self.sets.wanted(), self.sets.documents());
         self.spare(&mut merged);
         self.readings = Some(readings);
-        self.tell_faults(&merged.faults);
+        self.source_faults = merged.faults;
         for (key, why) in &merged.kept {
             let message = format!("the last good version goes on: {why}");
             self.note_set(key, EventType::Warning, "SourceFault", message);
@@ -112,7 +115,6 @@ impl Reconciler {
         }
         if self.sets.update_documents(merged.objects) {
             self.save_sets();
-            self.merge_objects();
         }
         let changes = self.sets.update(time::now().wall, merged.sets);
         if !changes.is_empty() {
@@ -126,7 +128,7 @@ impl Reconciler {
             self.save_sets();
         }
         // A changed origin or label changes no template, but the newest object is what operators see.
-        self.judge();
+        self.merge_objects();
         if !self.changed.is_empty() {
             self.read_changed();
         }
@@ -147,8 +149,7 @@ impl Reconciler {
     }
 
     /// Shows each fault once: in the log, as an event of the node, and in every sync.
-    fn tell_faults(&mut self, faults: &[Fault]) {
-        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    pub(super) fn tell_faults(&mut self, lines: Vec<String>) {
         for line in
             lines.iter().filter(|line| !self.faults.contains(line)).cloned().collect::<Vec<_>>()
         {

@@ -88,7 +88,7 @@ const PLAIN: Key = Key {
 };
 
 /// Every key, in the order of the reference page.
-pub static KEYS: [Key; 21] = [
+pub static KEYS: [Key; 22] = [
     Key {
         path: "cluster",
         about: "The fleet that this host belongs to.",
@@ -131,7 +131,7 @@ pub static KEYS: [Key; 21] = [
         path: "sources",
         sort: "list of `{file: {path}}`",
         in_environment: false,
-        about: "Where sets come from: files, or directories of `*.yaml`, `*.yml` and `*.json`. \
+        about: "Where sets, ConfigMaps and Secrets come from: files, or directories of `*.yaml`, `*.yml` and `*.json`. \
                 The first source that names a set keeps it.",
         read: sources,
         show: |of| {
@@ -141,6 +141,15 @@ pub static KEYS: [Key; 21] = [
                 .map(|SourceSettings::File { path }| format!("file: {}", path.display()));
             shown.collect::<Vec<_>>().join(", ")
         },
+        ..PLAIN
+    },
+    Key {
+        path: "objectsDir",
+        sort: "path",
+        about: "ConfigMaps and Secrets that no document holds: \
+                `<namespace>/{configmaps,secrets}/<name>/<key>`, each file the value of its key.",
+        read: |tree, to, notes| set(&mut to.objects_dir, path(tree, notes)),
+        show: |of| shown(&of.objects_dir),
         ..PLAIN
     },
     Key {

@@ -15,6 +15,8 @@ pub struct Settings {
     pub node: NodeSettings,
     /// Where sets come from; the first to name a set keeps it.
     pub sources: Vec<SourceSettings>,
+    /// The directory of ConfigMaps and Secrets that no document holds.
+    pub objects_dir: PathBuf,
     /// How to reach containerd and what to ask of it.
     pub containerd: ContainerdSettings,
     /// The cgroup above all pods; `None` for the driver's own default.
@@ -114,6 +116,7 @@ impl Default for Settings {
             cluster: "default".into(),
             node: NodeSettings::default(),
             sources: vec![SourceSettings::File { path: "/etc/podward/manifests".into() }],
+            objects_dir: "/etc/podward/objects".into(),
             containerd: ContainerdSettings {
                 address: "/run/containerd/containerd.sock".into(),
                 namespace: "podward".into(),

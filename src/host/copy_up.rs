@@ -48,7 +48,7 @@ fn copy_path(root: &OwnedFd, path: &str, target: &Path) -> io::Result<()> {
         let names: Vec<CString> = dir
             .iter()
             .map(|entry| entry.map(|entry| entry.file_name().to_owned()))
-            .filter(|name| !name.as_ref().is_ok_and(|name| is_self_or_parent(name)))
+            .filter(|name| !name.as_ref().is_ok_and(is_self_or_parent))
             .collect::<Result<_, _>>()?;
         for name in names {
             let found = fstatat(&dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;

@@ -1,5 +1,6 @@
 //! Floor 7: this machine's kernel and file system: mounts, volumes, sandboxes, control groups, accounts, logs, facts.
 
+mod atomic_dir;
 pub mod attempt_dir;
 pub mod cdi;
 pub mod cgroup;
@@ -20,6 +21,7 @@ mod log_files;
 pub mod logger;
 pub mod logs;
 pub mod mounts;
+pub mod payload_volume;
 pub mod processes;
 pub mod program;
 pub mod removal;

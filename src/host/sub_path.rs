@@ -153,7 +153,7 @@ fn open_below(root: &OwnedFd, parts: &[&str], flags: OFlag) -> Result<OwnedFd, E
 
 /// Makes a directory in an open one and opens it. One that somebody else made just now is as good; a symlink is not.
 fn make_below(dir: &OwnedFd, name: &str, mode: Mode) -> Result<OwnedFd, SubPathError> {
-    let made = match mkdirat(dir.as_fd(), OsStr::new(name), mode) {
+    let fresh = match mkdirat(dir.as_fd(), OsStr::new(name), mode) {
         Err(Errno::EEXIST) => false,
         other => {
             other.map_err(|errno| kernel("make a directory on the way")(errno.into()))?;
@@ -164,7 +164,7 @@ fn make_below(dir: &OwnedFd, name: &str, mode: Mode) -> Result<OwnedFd, SubPathE
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
     let opened = openat2(dir, name, OpenHow::new().flags(flags).resolve(resolve));
     let opened = opened.map_err(unresolved)?;
-    if made {
+    if fresh {
         // The umask has no say.
         fchmod(&opened, mode).map_err(|errno| kernel("set its mode")(errno.into()))?;
     }

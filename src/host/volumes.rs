@@ -13,10 +13,12 @@ use nix::mount::{MsFlags, mount};
 use crate::base::errors::Errors;
 use crate::base::quantity::Amount;
 use crate::pod::mounts::Propagation;
+use crate::pod::payload::{FileKind, PayloadFault};
 use crate::pod::resources::{all_containers, pod_resources};
 
 use super::fs_group::{self, Use};
 use super::mounts::{mount_of, table};
+use super::payload_volume::{self, Contents};
 use super::removal::remove_tree;
 
 /// Where emptyDir volumes lie below the pod's directory.
@@ -69,6 +71,14 @@ pub enum VolumeError {
         /// The mount it lies on.
         point: String,
     },
+    /// A volume of files whose content is not there.
+    #[error("MountVolume.SetUp failed for volume \"{volume}\" : {fault}")]
+    Content {
+        /// The volume's name.
+        volume: String,
+        /// What is missing.
+        fault: PayloadFault,
+    },
     /// The kernel refused.
     #[error("MountVolume.SetUp failed for volume \"{volume}\" : {step} {path}")]
     Kernel {
@@ -85,7 +95,11 @@ pub enum VolumeError {
 }
 
 /// Makes every volume of a pod ready and says where each lies. Repeating it changes nothing.
-pub fn prepare(spec: &PodSpec, pod_dir: &Path) -> Result<BTreeMap<String, PathBuf>, VolumeError> {
+pub fn prepare(
+    spec: &PodSpec,
+    pod_dir: &Path,
+    contents: Contents<'_>,
+) -> Result<BTreeMap<String, PathBuf>, VolumeError> {
     let mut paths = BTreeMap::new();
     for volume in spec.volumes.iter().flatten() {
         let path = match (&volume.host_path, &volume.empty_dir) {
@@ -96,12 +110,15 @@ pub fn prepare(spec: &PodSpec, pod_dir: &Path) -> Result<BTreeMap<String, PathBu
             }
             // It was mounted before: that takes containerd.
             (None, None) if volume.image.is_some() => image_dir(pod_dir, &volume.name),
-            (None, None) => {
-                return Err(VolumeError::Unsupported {
-                    volume: volume.name.clone(),
-                    reason: "this kind of volume is not supported",
-                });
-            }
+            (None, None) => match FileKind::of(volume) {
+                Some(kind) => payload_volume::prepare(spec, volume, kind, pod_dir, contents)?,
+                None => {
+                    return Err(VolumeError::Unsupported {
+                        volume: volume.name.clone(),
+                        reason: "this kind of volume is not supported",
+                    });
+                }
+            },
         };
         paths.insert(volume.name.clone(), path);
     }

@@ -13,7 +13,7 @@ use crate::base::ids::{PodUid, SetKey, TemplateHash};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is the answer to a question of its own")]
 pub struct DesiredSet {
-    /// The template's hash.
+    /// The hash of the template, and of what a process keeps of the objects that it refers to.
     pub hash: TemplateHash,
     /// Whether only `podward delete pod` brings a new template.
     pub on_delete: bool,
@@ -29,6 +29,10 @@ pub struct DesiredSet {
     pub refusal: String,
     /// Whether a limited toleration ran out and its taint is still there.
     pub evicted: bool,
+    /// What a pod could not start without and is not there; empty when nothing is missing.
+    pub missing: String,
+    /// Whether what is missing may only not have been read yet.
+    pub unread: bool,
 }
 
 /// A pod that is here.
@@ -125,6 +129,8 @@ pub enum Hold {
     OnDelete,
     /// The new pod is not available yet, so the old one stays.
     NotAvailable,
+    /// A new pod could not start for want of these ConfigMaps, Secrets or keys of them.
+    ObjectsMissing(String),
     /// Its pod ended; the next one starts when its back-off is over.
     Ended {
         /// Whether it failed.
@@ -141,6 +147,7 @@ impl Hold {
             Self::Stopping => "stopping",
             Self::OnDelete => "on-delete",
             Self::NotAvailable => "not-available",
+            Self::ObjectsMissing(_) => "objects-missing",
             Self::Ended { .. } => "ended",
         }
     }
@@ -159,6 +166,9 @@ impl fmt::Display for Hold {
                 f.write_str("updateStrategy is OnDelete: delete the pod to bring the new template")
             }
             Self::NotAvailable => f.write_str("the new pod is not available yet"),
+            Self::ObjectsMissing(what) => {
+                write!(f, "a new pod could not start: {what}; add it, what runs goes on till then")
+            }
             Self::Ended { failed } => write!(
                 f,
                 "the pod {}; another one starts when the back-off is over",
@@ -264,6 +274,8 @@ impl Plan {
             self.hold(key, Hold::NotEligible(set.refusal.clone()));
         } else if going && !set.surge {
             self.hold(key, Hold::Stopping);
+        } else if set.unread && !set.missing.is_empty() {
+            self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
         } else {
             self.steps.push(Step::Create(key.clone()));
         }
@@ -275,6 +287,9 @@ impl Plan {
             self.hold(key, Hold::OnDelete);
         } else if pod.resizable {
             self.steps.push(Step::Resize(pod.uid.clone()));
+        } else if set.should_run && !set.missing.is_empty() {
+            // A pod that runs is not given up for one that cannot.
+            self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
         } else if set.should_run {
             self.delete(&[pod], &Cause::Outdated);
         } else {
@@ -299,6 +314,9 @@ impl Plan {
         match (newest, oldest) {
             (None, Some(_)) if set.on_delete => self.hold(key, Hold::OnDelete),
             (None, Some(old)) if old.resizable => self.steps.push(Step::Resize(old.uid.clone())),
+            (None, Some(_)) if set.should_run && !set.missing.is_empty() => {
+                self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
+            }
             (None, Some(_)) if set.should_run && !set.evicted => {
                 self.steps.push(Step::Create(key.clone()));
             }

@@ -22,6 +22,8 @@ fn wanted(hash: &str) -> DesiredSet {
         should_continue: true,
         refusal: String::new(),
         evicted: false,
+        missing: String::new(),
+        unread: false,
     }
 }
 
@@ -168,6 +170,32 @@ fn a_surge_starts_beside_the_old_pod_and_retires_it_when_available() {
     assert_eq!(planned(Some(set), &[old, ready]).steps, [deletion("1", Cause::Outdated)]);
 }
 
+#[test]
+fn a_pod_is_not_stopped_for_one_that_could_not_start() {
+    let lacking = DesiredSet { missing: "configmap \"a/b\" not found".into(), ..wanted("b") };
+    let held = Hold::ObjectsMissing(lacking.missing.clone());
+    for surge in [false, true] {
+        let set = DesiredSet { surge, ..lacking.clone() };
+        let plan = planned(Some(set), &[pod("1", "a", 9)]);
+        assert!(plan.steps.is_empty());
+        assert_eq!(plan.holds[&key()], held);
+    }
+    let text = held.to_string();
+    assert!(text.contains("configmap \"a/b\" not found"), "{text}");
+    let back = DesiredSet { missing: String::new(), ..lacking };
+    assert_eq!(planned(Some(back), &[pod("1", "a", 9)]).steps, [deletion("1", Cause::Outdated)]);
+}
+
+#[test]
+fn a_set_without_a_pod_gets_one_although_objects_are_missing_once_all_is_read() {
+    let lacking = DesiredSet { missing: "x".into(), ..wanted("b") };
+    assert_eq!(planned(Some(lacking.clone()), &[]).steps, [Step::Create(key())]);
+    let plan = planned(Some(DesiredSet { unread: true, ..lacking }), &[]);
+    assert!(plan.steps.is_empty() && plan.holds.contains_key(&key()));
+    let whole = DesiredSet { unread: true, ..wanted("b") };
+    assert_eq!(planned(Some(whole), &[]).steps, [Step::Create(key())]);
+}
+
 /// Applies a plan to the model of a node, as a perfect agent would.
 fn apply(plan: &Plan, desired: &BTreeMap<SetKey, DesiredSet>, pods: &mut Vec<ObservedPod>) {
     for step in &plan.steps {
@@ -192,12 +220,13 @@ proptest! {
     #[test]
     fn plans_applied_in_turn_settle_with_at_most_one_pod(
         wanted_hash in "[ab]", on_delete: bool, surge: bool, run: bool, stay: bool, evicted: bool,
-        exists: bool,
+        exists: bool, lacks: bool, unread: bool,
         hashes in proptest::collection::vec(("[ab]", any::<bool>(), 0i64..99), 0..4),
         resizable: bool,
     ) {
         let set = DesiredSet {
-            on_delete, surge, evicted,
+            on_delete, surge, evicted, unread,
+            missing: if lacks { "x".into() } else { String::new() },
             should_run: run && stay, should_continue: stay,
             ..wanted(&wanted_hash)
         };

@@ -29,6 +29,13 @@ impl Environment {
     }
 }
 
+impl From<Vec<(String, String)>> for Environment {
+    /// The variables as they are; no name stands twice.
+    fn from(variables: Vec<(String, String)>) -> Self {
+        Self(variables)
+    }
+}
+
 impl Deref for Environment {
     type Target = [(String, String)];
 
@@ -163,9 +170,8 @@ fn is_name(text: &str) -> bool {
 
 /// Replaces `$(NAME)` by the variable's value and `$$` by `$`; everything else, unknown names too, stays as it is.
 pub fn expand(text: &str, environment: &[(String, String)]) -> String {
-    expand_with(text, |name| {
-        environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    })
+    let value = |name: &str| environment.iter().find(|(known, _)| known == name);
+    expand_with(text, |name| value(name).map(|(_, value)| value.clone()))
 }
 
 /// The same where nothing may stay open, as in `subPathExpr`: a variable that is not set, or empty, is an error.
@@ -176,7 +182,7 @@ pub fn expand_fully(text: &str, environment: &[(String, String)]) -> Result<Stri
         if found.is_none() {
             missing.insert(name.to_owned());
         }
-        found.map(|(_, value)| value.as_str())
+        found.map(|(_, value)| value.clone())
     });
     if missing.is_empty() {
         return Ok(expanded);
@@ -185,8 +191,8 @@ pub fn expand_fully(text: &str, environment: &[(String, String)]) -> Result<Stri
     Err(format!("missing value for {}", names.join(", ")))
 }
 
-/// Expands references by what is known of each name.
-fn expand_with<'a>(text: &str, mut value: impl FnMut(&str) -> Option<&'a str>) -> String {
+/// The same with values from wherever; each name is asked for once for every time that it stands there.
+pub fn expand_with(text: &str, mut value: impl FnMut(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -198,7 +204,7 @@ fn expand_with<'a>(text: &str, mut value: impl FnMut(&str) -> Option<&'a str>) -
             escaped
         } else if let Some((name, tail)) = reference {
             match value(name) {
-                Some(value) => out.push_str(value),
+                Some(value) => out.push_str(&value),
                 None => out.extend(["$(", name, ")"]),
             }
             tail

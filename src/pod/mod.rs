@@ -22,6 +22,7 @@ mod input;
 pub mod machine;
 pub mod mounts;
 pub mod oci;
+pub mod payload;
 pub mod probes;
 pub mod qos;
 pub mod record;

@@ -12,6 +12,7 @@ use oci_spec::runtime::Mount;
 use super::fault::StartFault;
 use super::image::ImageConfig;
 use super::oci::Surroundings;
+use super::payload::FileKind;
 use super::security::{privileged, read_only_root};
 use super::sub_paths::is_partial;
 use super::termination::message_path;
@@ -218,13 +219,9 @@ fn volume_kind(spec: &PodSpec, name: &str) -> VolumeKind {
     let Some(volume) = spec.volumes.iter().flatten().find(|volume| volume.name == name) else {
         return VolumeKind::Other;
     };
-    let files = volume.config_map.is_some()
-        || volume.secret.is_some()
-        || volume.downward_api.is_some()
-        || volume.projected.is_some();
     match &volume.image {
         Some(_) => VolumeKind::Image,
-        None if files => VolumeKind::Files,
+        None if FileKind::of(volume).is_some() => VolumeKind::Files,
         None => VolumeKind::Other,
     }
 }

@@ -70,11 +70,6 @@ pub fn referred(namespace: &str, spec: &PodSpec) -> BTreeSet<ObjectKey> {
     references(namespace, spec).into_iter().map(|reference| reference.object).collect()
 }
 
-/// Whether files in a pod's volumes follow an object.
-pub fn has_object_volumes(spec: &PodSpec) -> bool {
-    references("", spec).iter().any(|reference| reference.way == Way::Volume)
-}
-
 /// What a pod with these references cannot start without and what is not there, each with object and key.
 pub fn missing(references: &BTreeSet<Reference>, objects: &Objects) -> Vec<String> {
     let mut missing = BTreeSet::new();

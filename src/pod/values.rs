@@ -67,6 +67,24 @@ impl fmt::Display for Missing {
 }
 
 impl Missing {
+    /// The same as a volume's error: the kubelet has other words for keys there.
+    pub fn in_volume(&self) -> String {
+        let ObjectKey { kind, namespace, name } = &self.object;
+        let (noun, directory) = match kind {
+            ObjectKind::ConfigMap => ("config", "configmaps"),
+            ObjectKind::Secret => ("secret", "secrets"),
+        };
+        match &self.key {
+            None => self.to_string(),
+            Some(key) => format!(
+                "{kind} references non-existent {noun} key: {key}: add it to the {} {namespace}/{name} \
+                 beside the DaemonSet, or put the value into \
+                 objectsDir/{namespace}/{directory}/{name}/{key}",
+                self.api_kind()
+            ),
+        }
+    }
+
     /// The kind as documents write it.
     pub fn api_kind(&self) -> &'static str {
         match self.object.kind {

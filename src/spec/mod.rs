@@ -10,7 +10,7 @@ mod kinds;
 mod lines;
 #[cfg(test)]
 mod markdown;
-mod names;
+pub mod names;
 mod object;
 #[cfg(test)]
 mod proofs;
@@ -52,7 +52,6 @@ pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
 pub use hash::{hash_of, template_hash};
 #[cfg(test)]
 pub use markdown::{markdown, table_rows};
-pub use names::object_key as check_object_key;
 pub use object::{MAX_OBJECT, Object, ObjectDocument, ObjectKey, ObjectKind, Objects};
 pub use read::read;
 pub use shape::entry_path;

@@ -204,6 +204,14 @@ const CONTAINER: &[Line] = &[
         &["it::running::command_arguments_environment_and_directory_are_as_kubernetes_makes_them"],
     ),
     (
+        "env[].valueFrom**",
+        &[
+            "it::content::variables_come_from_objects_the_pod_and_its_resources",
+            "it::content::a_variable_whose_object_is_missing_is_named_and_heals_without_a_new_pod",
+        ],
+    ),
+    ("envFrom[]**", &["it::content::variables_come_from_objects_the_pod_and_its_resources"]),
+    (
         "image",
         &[
             "it::running::a_missing_image_is_named_and_its_arrival_is_noticed",
@@ -315,28 +323,23 @@ const CONTAINER: &[Line] = &[
         &["it::running::command_arguments_environment_and_directory_are_as_kubernetes_makes_them"],
     ),
     (
-        "env[].valueFrom**",
-        &["pod::environment::tests::values_come_from_objects_the_pod_and_its_resources"],
-    ),
-    (
         "env[].valueFrom.*KeyRef.optional",
         &["pod::references::tests::what_is_optional_is_never_missing"],
     ),
     (
         "env[].valueFrom.fieldRef**",
         &[
+            "it::content::variables_come_from_objects_the_pod_and_its_resources",
             "pod::downward::tests::fields_are_those_that_the_pod_object_shows",
-            "pod::environment::tests::values_come_from_objects_the_pod_and_its_resources",
         ],
     ),
     (
         "env[].valueFrom.resourceFieldRef**",
         &[
+            "it::content::variables_come_from_objects_the_pod_and_its_resources",
             "pod::downward::tests::amounts_are_counted_in_their_divisor_and_rounded_up",
-            "pod::environment::tests::values_come_from_objects_the_pod_and_its_resources",
         ],
     ),
-    ("envFrom[]**", &["pod::environment::tests::whole_objects_come_first_and_later_ones_win"]),
     ("envFrom[].*Ref.optional", &["pod::references::tests::what_is_optional_is_never_missing"]),
     ("lifecycle", &["it::whole::a_pod_with_everything_begins_lives_and_ends_in_order"]),
     (
@@ -506,6 +509,23 @@ const VOLUME: &[Line] = &[
         ],
     ),
     ("hostPath", &["it::running::a_read_only_volume_refuses_writes"]),
+    (
+        "configMap**",
+        &[
+            "it::content::a_volume_shows_keys_with_paths_and_modes_and_can_only_be_read",
+            "it::content::files_of_a_running_container_follow_their_object_also_through_kills_of_the_agent",
+            "pod::payload::tests::what_is_optional_may_be_missing",
+        ],
+    ),
+    ("downwardAPI**", &["it::content::a_downward_volume_shows_the_pods_name_and_labels"]),
+    ("projected**", &["it::content::projected_volumes_merge_objects_and_the_pods_own_facts"]),
+    (
+        "secret**",
+        &[
+            "it::content::secrets_lie_in_memory_with_the_mode_that_was_asked_for",
+            "pod::payload::tests::items_choose_keys_paths_and_modes",
+        ],
+    ),
     (
         "hostPath.path",
         &[

@@ -1,7 +1,7 @@
-//! The volume sources: two are honoured, the others are known so that each can be refused by name.
+//! The volume sources: what is on this host is honoured, the others are known so that each can be refused by name.
 
 use crate::spec::{
-    reasons::{CLAIMS, CLOUD, NETWORK, OBJECTS},
+    reasons::{CLAIMS, CLOUD, NETWORK},
     rules,
     table::{
         Kind::{Amount, AmountMap, Flag, Int32, Int64, List, Object, Text, TextMap, Texts},
@@ -27,13 +27,9 @@ pub static VOLUME: Type = Type {
         field("azureFile", Object(&AZURE_FILE), Refused(CLOUD)),
         field("cephfs", Object(&CEPH_FS), Refused(NETWORK)),
         field("cinder", Object(&CINDER), Refused(CLOUD)),
-        field("configMap", Object(&CONFIG_MAP), Refused(OBJECTS)),
+        field("configMap", Object(&CONFIG_MAP), Honoured),
         field("csi", Object(&CSI), Refused("there is no CSI driver without a cluster")),
-        field(
-            "downwardAPI",
-            Object(&DOWNWARD_API),
-            Refused("downward API files are not written in this version"),
-        ),
+        field("downwardAPI", Object(&DOWNWARD_API), Honoured),
         field("emptyDir", Object(&EMPTY_DIR), Honoured),
         field("ephemeral", Object(&EPHEMERAL), Refused(CLAIMS)),
         field("fc", Object(&FC), Refused(NETWORK)),
@@ -50,11 +46,11 @@ pub static VOLUME: Type = Type {
         field("persistentVolumeClaim", Object(&PERSISTENT_VOLUME_CLAIM), Refused(CLAIMS)),
         field("photonPersistentDisk", Object(&PHOTON_PERSISTENT_DISK), Refused(CLOUD)),
         field("portworxVolume", Object(&PORTWORX), Refused(CLOUD)),
-        field("projected", Object(&PROJECTED), Refused(OBJECTS)),
+        field("projected", Object(&PROJECTED), Honoured),
         field("quobyte", Object(&QUOBYTE), Refused(CLOUD)),
         field("rbd", Object(&RBD), Refused(NETWORK)),
         field("scaleIO", Object(&SCALE_IO), Refused(CLOUD)),
-        field("secret", Object(&SECRET), Refused(OBJECTS)),
+        field("secret", Object(&SECRET), Honoured),
         field("storageos", Object(&STORAGE_OS), Refused(CLOUD)),
         field("vsphereVolume", Object(&VSPHERE_VIRTUAL_DISK), Refused(CLOUD)),
     ],
@@ -157,12 +153,24 @@ pub static PROJECTED: Type = Type {
 pub static VOLUME_PROJECTION: Type = Type {
     name: "VolumeProjection",
     fields: &[
-        field("clusterTrustBundle", Object(&CLUSTER_TRUST_BUNDLE_PROJECTION), Honoured),
+        field(
+            "clusterTrustBundle",
+            Object(&CLUSTER_TRUST_BUNDLE_PROJECTION),
+            Refused("there is no cluster that publishes trust bundles; use a ConfigMap"),
+        ),
         field("configMap", Object(&CONFIG_MAP_PROJECTION), Honoured),
         field("downwardAPI", Object(&DOWNWARD_API_PROJECTION), Honoured),
-        field("podCertificate", Object(&POD_CERTIFICATE_PROJECTION), Honoured),
+        field(
+            "podCertificate",
+            Object(&POD_CERTIFICATE_PROJECTION),
+            Refused("there is no API server that signs certificates; use a Secret"),
+        ),
         field("secret", Object(&SECRET_PROJECTION), Honoured),
-        field("serviceAccountToken", Object(&SERVICE_ACCOUNT_TOKEN_PROJECTION), Honoured),
+        field(
+            "serviceAccountToken",
+            Object(&SERVICE_ACCOUNT_TOKEN_PROJECTION),
+            Refused("there is no API server that issues tokens, and the pod asks for one outright"),
+        ),
     ],
 };
 

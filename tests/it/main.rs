@@ -2,12 +2,14 @@
 
 mod bad_input;
 mod cli;
+mod content;
 mod fields;
 mod harness;
 mod kill_loop;
 mod lifecycle;
 mod living;
 mod manifests;
+mod objects;
 mod outliving;
 mod probes;
 mod process;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::support::set::{STAY, Set};
+use crate::support::wait::{PATIENCE, patiently};
 use crate::support::{Host, on_host};
 
 /// What a container does before it stays: run `script`, whose output lands in `/out/said`.
@@ -359,6 +360,30 @@ fn a_containers_own_stop_signal_is_the_one_that_it_gets() -> Result<()> {
         host.remove("set.yaml")?;
         host.gone("signal")?;
         assert_eq!(fs::read_to_string(host.path("out/said"))?, "usr1\n");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_agent_that_is_killed_while_it_makes_the_first_process_is_made_good_by_the_next() -> Result<()>
+{
+    on_host(|host| {
+        for what in ["record", "task"] {
+            host.write("set.yaml", &sharing("shared", host).text())?;
+            patiently(&format!("a {what} of the pod"), PATIENCE, || {
+                let there = match what {
+                    "record" => !host.containerd.containers()?.is_empty(),
+                    _ => !host.containerd.tasks()?.is_empty(),
+                };
+                Ok(there.then_some(()))
+            })?;
+            host.restart_agent()?;
+            host.running("shared")?;
+            assert_eq!(host.containerd.containers()?.len(), 3);
+            assert_eq!(host.containerd.shims().len(), 1);
+            host.remove("set.yaml")?;
+            host.gone("shared")?;
+        }
         Ok(())
     })
 }

@@ -468,7 +468,7 @@ fn directories_that_an_image_declares_are_fresh_for_each_run_and_begin_with_its_
         let config =
             json!({"Env": ["PATH=/bin"], "Volumes": {"/data": {}, "/none": {}, "/own": {}}});
         let files = [file("data/sub/given", "from the image\n"), file("own/hidden", "x")];
-        image::pack(&host.path("state/images/declares.tar"), reference, &config, &files)?;
+        image::pack(&host.path("state/images/declares.tar"), &[reference], &config, &files)?;
         let script = "{ ls /data /own; cat /data/sub/given; ls /none | wc -l; grep -c ' /data ' /proc/mounts; echo end; } \
              >>/out/said; touch /data/run /none/run; [ -e /out/once ] || { touch /out/once; exit 1; }";
         let set = set_with(
@@ -496,7 +496,7 @@ fn an_image_is_mounted_as_a_volume_and_nothing_of_it_can_be_changed_or_run() -> 
     on_host(|host| {
         let reference = "docker.io/library/model:it";
         let files = [file("model/weights", "1 2 3\n")];
-        image::pack(&host.path("state/images/model.tar"), reference, &json!({}), &files)?;
+        image::pack(&host.path("state/images/model.tar"), &[reference], &json!({}), &files)?;
         let script = report(
             "cat /model/model/weights /part/weights; touch /model/x 2>/dev/null || echo sealed; /model/bin/busybox true 2>/dev/null || echo not run",
         );

@@ -129,19 +129,6 @@ fn references_expand_as_kubernetes_expands_them() {
 }
 
 #[test]
-fn where_nothing_may_stay_open_unset_and_empty_variables_are_errors() {
-    let known = pairs(&[("A", "1"), ("EMPTY", "")]);
-    for (text, expected) in [
-        ("logs/$(A)", Ok("logs/1")),
-        ("$$(A)", Ok("$(A)")),
-        ("$(EMPTY)/x", Err("missing value for EMPTY")),
-        ("$(Z)/$(A)/$(B)/$(Z)", Err("missing value for B, Z")),
-    ] {
-        assert_eq!(expand_fully(text, &known).as_deref().map_err(|e| e.as_str()), expected);
-    }
-}
-
-#[test]
 fn a_variable_sees_those_above_it_only() {
     let container = with_env(&[
         ("LATER", "$(BASE)"),

@@ -148,7 +148,6 @@ fn what_is_optional_is_never_missing() {
     assert!(lacks(&spec, &[("s", &[])]).is_empty());
     let names: Vec<String> = referred("ns", &spec).into_iter().map(|object| object.name).collect();
     assert_eq!(names, ["c", "s", "s2"]);
-    assert!(has_object_volumes(&spec));
 }
 
 #[test]

@@ -106,6 +106,7 @@ impl Host {
         let settings = json!({
             "node": {"name": "it-node"},
             "sources": [{"file": {"path": at("manifests")}}],
+            "objectsDir": at("objects"),
             "containerd": {
                 "address": at("containerd/containerd.sock"),
                 "cgroupDriver": "cgroupfs",

@@ -96,14 +96,6 @@ impl Pod {
         text(&self.container(name)["containerID"]).trim_start_matches("containerd://").to_owned()
     }
 
-    /// Whether its condition `Ready` holds.
-    pub(crate) fn ready(&self) -> bool {
-        let conditions = self.0["status"]["conditions"].as_array();
-        conditions.is_some_and(|list| {
-            list.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
-        })
-    }
-
     /// Whether every container of a pod that stays is up.
     pub(crate) fn running(&self) -> bool {
         let wanted = self.0["spec"]["containers"].as_array().map_or(0, Vec::len);
