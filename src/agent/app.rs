@@ -205,6 +205,8 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         images_dir: images.dir().to_owned(),
         images: Some(images),
         own_objects: OwnObjects::new(settings.objects_dir.clone()),
+        lagging: BTreeSet::new(),
+        refreshing: BTreeSet::new(),
         settings,
         effects,
         node,

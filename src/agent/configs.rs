@@ -102,7 +102,30 @@ impl Reconciler {
         self.tell_faults(lines);
         self.judge();
         for uid in self.concerned(&changed) {
+            self.lagging.insert(uid.clone());
             self.tell(&uid, Input::ObjectsChanged);
+        }
+    }
+
+    /// Brings volumes up to date that may lag behind; those of a pod that is not made yet wait until it is.
+    pub(super) fn refresh_lagging(&mut self) {
+        self.lagging.retain(|uid| self.pods.contains_key(uid));
+        if !self.own_objects.read {
+            return;
+        }
+        let made = |uid: &&PodUid| {
+            let pod = &self.pods[*uid];
+            pod.record.sandbox.is_some() && !pod.stopping() && !self.refreshing.contains(*uid)
+        };
+        for uid in self.lagging.iter().filter(made).cloned().collect::<Vec<_>>() {
+            self.lagging.remove(&uid);
+            self.refreshing.insert(uid.clone());
+            let (on, record) = (Arc::clone(&self.effects), self.pods[&uid].record.clone());
+            let refreshed = on.refresh_volumes(record, Arc::clone(&self.objects));
+            self.work.spawn(async move {
+                refreshed.await;
+                Done::Refreshed(uid)
+            });
         }
     }
 
@@ -118,17 +141,6 @@ impl Reconciler {
                 Fault::of_file(origin, problem, "remove one of the two")
             })
             .collect()
-    }
-
-    /// Lets the files of a pod's volumes follow the objects.
-    pub(super) fn refresh(&mut self, uid: &PodUid) {
-        let Some(pod) = self.pods.get(uid).filter(|pod| has_object_volumes(pod.record.spec()))
-        else {
-            return;
-        };
-        let (effects, objects) = (Arc::clone(&self.effects), Arc::clone(&self.objects));
-        let refreshed = effects.refresh_volumes(pod.record.clone(), objects);
-        self.spawn_silent(uid, refreshed);
     }
 
     /// The pods that refer to one of these objects.

@@ -215,6 +215,7 @@ impl Reconciler {
             return self.save_if_due();
         }
         self.count_down();
+        self.refresh_lagging();
         self.plan_disk_look();
         let plan: Plan = plan(&self.desired(), &self.observed());
         self.wake = plan.wake.map(|wait| time::now().mono + wait);

@@ -66,6 +66,8 @@ pub(super) enum Done {
     Read(Vec<SourceReading>),
     /// The operator's own objects were read.
     ReadObjects(DirReading),
+    /// A pod's volumes are up to date, as far as they can be.
+    Refreshed(PodUid),
     /// The snapshot of the sets was written, or not.
     Saved(std::io::Result<()>),
     /// New archives were imported.
@@ -114,6 +116,10 @@ pub(super) struct Reconciler {
     pub objects: Arc<Objects>,
     /// Those of the operator's own directory.
     pub own_objects: OwnObjects,
+    /// Pods whose volumes may lag behind the objects.
+    pub lagging: BTreeSet<PodUid>,
+    /// Pods whose volumes are being brought up to date: one write at a time.
+    pub refreshing: BTreeSet<PodUid>,
     /// Whether their snapshot is being written.
     pub saving: bool,
     /// When a snapshot that is due is written at the latest.
@@ -268,6 +274,9 @@ impl Reconciler {
             Done::Recovered(recovered) => self.adopt(recovered?),
             Done::Read(readings) => self.sources_read(readings),
             Done::ReadObjects(reading) => self.own_objects_read(reading),
+            Done::Refreshed(uid) => {
+                self.refreshing.remove(&uid);
+            }
             Done::Saved(saved) => self.sets_saved(saved),
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
             Done::Looked(look) => self.disk_looked(look),
@@ -298,6 +307,8 @@ impl Reconciler {
             let uid = record.uid.clone();
             let (pod, effects) = Pod::adopt(now, record, &observed, self.policy());
             self.pods.insert(uid.clone(), pod);
+            // What changed while no agent ran is not known.
+            self.lagging.insert(uid.clone());
             self.dispatch(now, &uid, effects);
             if observed.sandbox {
                 self.watch_holder(&uid);

@@ -52,7 +52,9 @@ impl Reconciler {
     pub(super) fn resizable(&self, pod: &Pod) -> bool {
         let record = &pod.record;
         let Some(entry) = self.sets.entries().get(&record.set) else { return false };
+        let effective = self.standings.get(&record.set).map(|standing| &standing.hash);
         entry.set.hash != record.hash
+            && effective == Some(&entry.set.hash)
             // One that was never up has nothing to lose, and its old limits may be why.
             && record.sandbox.is_some()
             && self.resizes.failed.get(&record.uid) != Some(&entry.set.hash)

@@ -40,15 +40,14 @@ pub fn write(
     let old = fs::read_link(root.join(DATA)).ok();
     let current = old.filter(|name| holds(&root.join(name), payload));
     let changed = current.is_none();
-    let current = match current {
-        Some(current) => current,
-        None => {
-            let fresh = make_dir(root)?;
-            fill(&root.join(&fresh), payload)?;
-            finish(&root.join(&fresh))?;
-            swap(root, &fresh)?;
-            fresh
-        }
+    let current = if let Some(current) = current {
+        current
+    } else {
+        let fresh = make_dir(root)?;
+        fill(&root.join(&fresh), payload)?;
+        finish(&root.join(&fresh))?;
+        swap(root, &fresh)?;
+        fresh
     };
     let visible: BTreeSet<&str> =
         payload.keys().filter_map(|path| path.split('/').next()).collect();
