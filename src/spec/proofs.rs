@@ -98,6 +98,14 @@ const POD: &[Line] = &[
     ("hostPID", &["it::running::host_namespaces_are_the_hosts"]),
     ("hostUsers", &["spec::tests::support::a_field_that_depends_on_its_value_is_decided_by_it"]),
     ("hostname", &["it::fields::a_pod_on_the_hosts_network_keeps_the_hosts_name"]),
+    (
+        "initContainers[]",
+        &[
+            "it::lifecycle::init_containers_run_to_their_end_one_after_the_other_before_the_rest",
+            "it::lifecycle::a_sidecar_starts_before_and_ends_after_what_it_serves",
+            "it::whole::a_pod_with_everything_begins_lives_and_ends_in_order",
+        ],
+    ),
     ("nodeName", &["node::cases::every_case_of_the_table_is_decided_as_kubernetes_does"]),
     (
         "nodeSelector.{}",
@@ -153,6 +161,23 @@ const POD: &[Line] = &[
     (
         "volumes[]",
         &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"],
+    ),
+    (
+        "shareProcessNamespace",
+        &[
+            "it::process::containers_that_share_their_processes_see_each_other_below_a_first_process_that_is_not_theirs",
+        ],
+    ),
+    (
+        "securityContext.appArmorProfile**",
+        &[
+            "it::process::an_apparmor_profile_that_cannot_be_enforced_is_refused_in_the_kubelets_words",
+            "pod::apparmor::tests::field_annotation_and_pod_are_heard_in_this_order",
+        ],
+    ),
+    (
+        "securityContext.seccompProfile**",
+        &["it::process::privilege_and_the_containers_own_word_lift_the_pods_filter"],
     ),
 ];
 
@@ -297,6 +322,179 @@ const CONTAINER: &[Line] = &[
         "workingDir",
         &["it::running::command_arguments_environment_and_directory_are_as_kubernetes_makes_them"],
     ),
+    (
+        "env[].valueFrom.*KeyRef.optional",
+        &["pod::references::tests::what_is_optional_is_never_missing"],
+    ),
+    (
+        "env[].valueFrom.fieldRef**",
+        &[
+            "it::content::variables_come_from_objects_the_pod_and_its_resources",
+            "pod::downward::tests::fields_are_those_that_the_pod_object_shows",
+        ],
+    ),
+    (
+        "env[].valueFrom.resourceFieldRef**",
+        &[
+            "it::content::variables_come_from_objects_the_pod_and_its_resources",
+            "pod::downward::tests::amounts_are_counted_in_their_divisor_and_rounded_up",
+        ],
+    ),
+    ("envFrom[].*Ref.optional", &["pod::references::tests::what_is_optional_is_never_missing"]),
+    ("lifecycle", &["it::whole::a_pod_with_everything_begins_lives_and_ends_in_order"]),
+    (
+        "lifecycle.postStart",
+        &[
+            "it::lifecycle::a_post_start_hook_holds_up_readiness_and_the_next_container",
+            "it::lifecycle::a_failed_post_start_hook_restarts_its_container",
+        ],
+    ),
+    (
+        "lifecycle.preStop",
+        &[
+            "it::lifecycle::a_pre_stop_hook_runs_before_the_stop_signal",
+            "it::lifecycle::a_pre_stop_hook_that_hangs_is_left_behind_when_the_grace_is_over",
+        ],
+    ),
+    (
+        "lifecycle.postStart.exec**",
+        &["it::lifecycle::a_post_start_hook_holds_up_readiness_and_the_next_container"],
+    ),
+    ("lifecycle.preStop.exec**", &["it::lifecycle::a_pre_stop_hook_runs_before_the_stop_signal"]),
+    ("lifecycle.p*.httpGet**", &["it::fields::probes_and_hooks_ask_for_pages_with_their_headers"]),
+    (
+        "lifecycle.p*.httpGet.scheme",
+        &[
+            "net::tests::a_certificate_is_believed_whoever_made_it",
+            "pod::action::tests::a_page_is_asked_of_the_pod_unless_a_host_is_named",
+        ],
+    ),
+    ("lifecycle.p*.sleep**", &["it::lifecycle::a_hook_may_sleep"]),
+    (
+        "lifecycle.stopSignal",
+        &["it::process::a_containers_own_stop_signal_is_the_one_that_it_gets"],
+    ),
+    (
+        "livenessProbe",
+        &[
+            "it::probes::a_failing_liveness_probe_restarts_the_container",
+            "pod::tests::probing::a_container_whose_liveness_fails_is_stopped_by_the_probes_grace_and_started_again",
+        ],
+    ),
+    ("readinessProbe", &["it::probes::an_exec_probe_makes_a_container_ready_and_unready"]),
+    (
+        "startupProbe",
+        &[
+            "it::probes::the_other_probes_wait_for_the_startup_probe_which_restarts_what_never_starts",
+        ],
+    ),
+    (
+        "*Probe.exec**",
+        &[
+            "it::probes::an_exec_probe_makes_a_container_ready_and_unready",
+            "it::probes::a_failing_liveness_probe_restarts_the_container",
+            "it::probes::the_other_probes_wait_for_the_startup_probe_which_restarts_what_never_starts",
+        ],
+    ),
+    (
+        "*Probe.failureThreshold",
+        &[
+            "pod::probes::tests::only_as_many_equal_answers_in_a_row_as_the_threshold_settle_a_probe",
+        ],
+    ),
+    (
+        "*Probe.grpc**",
+        &[
+            "net::tests::a_health_service_is_asked_by_name",
+            "pod::action::tests::grpc_asks_the_pod_by_number",
+        ],
+    ),
+    ("*Probe.httpGet**", &["it::fields::probes_and_hooks_ask_for_pages_with_their_headers"]),
+    (
+        "*Probe.httpGet.port",
+        &["it::probes::http_and_tcp_probes_reach_the_pod_by_number_and_by_the_ports_name"],
+    ),
+    (
+        "*Probe.httpGet.scheme",
+        &[
+            "net::tests::a_certificate_is_believed_whoever_made_it",
+            "pod::action::tests::a_page_is_asked_of_the_pod_unless_a_host_is_named",
+        ],
+    ),
+    (
+        "*Probe.initialDelaySeconds",
+        &[
+            "pod::probes::tests::a_probe_runs_after_its_delay_and_then_each_period_without_making_up_for_lost_turns",
+        ],
+    ),
+    (
+        "*Probe.periodSeconds",
+        &[
+            "pod::probes::tests::a_probe_runs_after_its_delay_and_then_each_period_without_making_up_for_lost_turns",
+        ],
+    ),
+    (
+        "*Probe.successThreshold",
+        &[
+            "pod::probes::tests::only_as_many_equal_answers_in_a_row_as_the_threshold_settle_a_probe",
+        ],
+    ),
+    (
+        "*Probe.tcpSocket**",
+        &[
+            "it::probes::http_and_tcp_probes_reach_the_pod_by_number_and_by_the_ports_name",
+            "it::probes::a_port_that_nobody_listens_on_fails_the_probe_with_the_reason",
+        ],
+    ),
+    ("*Probe.tcpSocket.host", &["it::fields::probes_and_hooks_ask_for_pages_with_their_headers"]),
+    (
+        "*Probe.terminationGracePeriodSeconds",
+        &[
+            "pod::tests::probing::a_container_whose_liveness_fails_is_stopped_by_the_probes_grace_and_started_again",
+        ],
+    ),
+    (
+        "readinessProbe.terminationGracePeriodSeconds",
+        &["spec::tests::rules::probes_and_hooks_are_checked_although_they_are_not_run"],
+    ),
+    (
+        "*Probe.timeoutSeconds",
+        &["it::probes::a_probe_that_takes_too_long_fails_and_leaves_no_process"],
+    ),
+    (
+        "restartPolicy",
+        &["it::lifecycle::a_container_of_its_own_policy_ends_and_the_pod_is_renewed"],
+    ),
+    (
+        "restartPolicyRules[]**",
+        &[
+            "it::lifecycle::a_rule_restarts_a_container_that_its_policy_would_leave",
+            "pod::restart::tests::a_container_is_started_again_by_its_rules_then_its_policy_then_the_pods",
+        ],
+    ),
+    (
+        "securityContext.appArmorProfile**",
+        &[
+            "it::process::an_apparmor_profile_that_cannot_be_enforced_is_refused_in_the_kubelets_words",
+            "pod::apparmor::tests::field_annotation_and_pod_are_heard_in_this_order",
+        ],
+    ),
+    (
+        "securityContext.seccompProfile**",
+        &[
+            "it::process::the_default_seccomp_profile_filters_and_nothing_does_without_one",
+            "it::process::a_seccomp_profile_of_the_operators_is_named_when_it_is_missing_and_taken_when_it_is_there",
+        ],
+    ),
+    (
+        "stdin",
+        &["it::process::a_terminal_is_one_its_output_is_logged_in_lines_and_reading_from_it_waits"],
+    ),
+    (
+        "tty",
+        &["it::process::a_terminal_is_one_its_output_is_logged_in_lines_and_reading_from_it_waits"],
+    ),
+    ("resizePolicy[]**", &["it::process::new_limits_reach_a_running_pod_without_a_restart"]),
 ];
 
 /// Each volume.

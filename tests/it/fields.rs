@@ -1,7 +1,11 @@
 //! Fields of the API that no other promise is about: each does what Kubernetes says of it.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -179,5 +183,63 @@ fn a_volume_in_memory_is_as_large_as_it_may_be() -> Result<()> {
         assert!(said.contains("tmpfs") && said.contains("size=1024k"), "{said}");
         assert!(said.contains("fits\n") && said.contains("full\n"), "{said}");
         Ok(())
+    })
+}
+
+/// Serves `ok` for whatever is asked, and writes down the head of each request.
+fn serve(listener: TcpListener, asked: PathBuf) {
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let mut head = String::new();
+            let mut lines = BufReader::new(&stream);
+            // A TCP probe says nothing at all.
+            while !head.ends_with("\r\n\r\n") && lines.read_line(&mut head).is_ok_and(|n| n > 0) {}
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let log = fs::File::options().create(true).append(true).open(&asked);
+            let _ = log.and_then(|mut log| {
+                log.write_all(head.replace('\r', "").replace("X-Asked-By", "x-asked-by").as_bytes())
+            });
+        }
+    });
+}
+
+#[test]
+fn probes_and_hooks_ask_for_pages_with_their_headers() -> Result<()> {
+    on_host(|host| {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        let asked = host.path("out/asked");
+        serve(listener, asked.clone());
+        let page = |name: &str| {
+            let headers = json!([{"name": "X-Asked-By", "value": name}]);
+            json!({"httpGet": {"host": "127.0.0.1", "port": port, "path": format!("/{name}"), "httpHeaders": headers}})
+        };
+        let each_second = |mut probe: Value| {
+            probe["periodSeconds"] = json!(1);
+            probe
+        };
+        let asks = |container: Value| -> Result<()> {
+            host.write("asks.yaml", &Set::named("asks").container(&container).text())?;
+            host.until_pod("asks", "ready", |pod| pod.running() && pod.ready()).map(|_| ())
+        };
+        asks(json!({
+            "startupProbe": each_second(page("startup")),
+            "livenessProbe": each_second(page("liveness")),
+            "readinessProbe": each_second(page("readiness")),
+            "lifecycle": {"postStart": page("begun"), "preStop": page("ends")},
+        }))?;
+        for name in ["startup", "liveness", "readiness", "begun"] {
+            Host::reads(&asked, &format!("GET /{name} HTTP/1.1\n"))?;
+            Host::reads(&asked, &format!("\nx-asked-by: {name}\n"))?;
+        }
+        host.remove("asks.yaml")?;
+        host.gone("asks")?;
+        Host::reads(&asked, "GET /ends HTTP/1.1\n")?;
+        // A TCP probe finds another host than the pod's own as well.
+        asks(
+            json!({"readinessProbe": each_second(json!({"tcpSocket": {"host": "127.0.0.1", "port": port}}))}),
+        )
     })
 }

@@ -19,3 +19,4 @@ mod seeing;
 mod support;
 mod vendors;
 mod volumes;
+mod whole;

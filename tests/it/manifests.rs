@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -99,21 +100,92 @@ fn prepare(host: &mut Host, sets: &[Published]) -> Result<()> {
     host.describe_node(&labels, &json!([]))
 }
 
-/// Runs sets a few at a time until each is ready.
-fn run_all(host: &mut Host, sets: &[(&Published, StandIn)]) -> Result<()> {
+/// A `ConfigMap` or `Secret` that a set cannot do without: its kind's folder, its name and the keys that are asked for.
+type Wanted = (&'static str, String, Vec<String>);
+
+/// Adds what a part of a set refers to.
+fn references(part: &Value, found: &mut Vec<Wanted>) {
+    for (field, value) in part.as_object().into_iter().flatten() {
+        let folder = match field.as_str() {
+            "configMapKeyRef" | "configMapRef" | "configMap" => "configmaps",
+            "secretKeyRef" | "secretRef" | "secret" => "secrets",
+            _ => {
+                references(value, found);
+                continue;
+            }
+        };
+        let name = value["name"].as_str().or(value["secretName"].as_str());
+        let items = value["items"].as_array().into_iter().flatten().map(|item| &item["key"]);
+        let keys = items.chain([&value["key"]]).filter_map(Value::as_str).map(str::to_owned);
+        if let Some(name) = name.filter(|_| value["optional"] != true) {
+            found.push((folder, name.to_owned(), keys.collect()));
+        }
+    }
+    part.as_array().into_iter().flatten().for_each(|item| references(item, found));
+}
+
+/// Lays the objects that a set refers to and its file does not hold into the operator's directory, for root alone.
+fn give_objects(host: &Host, published: &Published) -> Result<()> {
+    let mut wanted = vec![];
+    references(&published.set["spec"]["template"]["spec"], &mut wanted);
+    let namespace = published.set["metadata"]["namespace"].as_str().unwrap_or("default");
+    for (folder, name, keys) in wanted {
+        let kind = if folder == "secrets" { "Secret" } else { "ConfigMap" };
+        let held = published.others.iter().any(|other| {
+            let place = other["metadata"]["namespace"].as_str().unwrap_or("default");
+            other["kind"] == kind
+                && other["metadata"]["name"] == name.as_str()
+                && place == namespace
+        });
+        if held {
+            continue;
+        }
+        let above = host.path("objects").join(namespace).join(folder);
+        let dir = above.join(name);
+        fs::create_dir_all(&dir)?;
+        for dir in [&above, &dir] {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+        }
+        let keys = if keys.is_empty() { vec!["key".to_owned()] } else { keys };
+        for key in keys {
+            fs::write(dir.join(&key), "given")?;
+            fs::set_permissions(dir.join(&key), fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a set belongs on this node.
+fn belongs_here(host: &Host, set: &Value) -> Result<bool> {
+    let namespace = set["metadata"]["namespace"].as_str().unwrap_or("default");
+    let set = format!("ds/{}", name(set));
+    let why: Value =
+        serde_json::from_str(&host.podward(&["why", &set, "-n", namespace, "-o", "json"])?)?;
+    Ok(why["shouldRun"] == true)
+}
+
+/// Runs sets a few at a time until each is ready; returns the names of those that belong on other nodes.
+fn run_all(host: &mut Host, sets: &[(&Published, StandIn)]) -> Result<Vec<String>> {
+    let mut elsewhere = vec![];
     for some in sets.chunks(AT_ONCE) {
         for (number, (published, stand_in)) in some.iter().enumerate() {
+            give_objects(host, published)?;
             let image = host.path("state/images").join(format!("{}-{number}.tar", published.file));
             stand_in.write_images(&image)?;
             let beside = published.others.iter().map(Value::to_string);
             let documents: Vec<String> = beside.chain([stand_in.set.to_string()]).collect();
             host.write(&format!("{number}.yaml"), &documents.join("\n---\n"))?;
         }
+        host.podward(&["sync"])?;
         for (published, stand_in) in some {
-            host.until_pod(name(&stand_in.set), "running and ready", |pod| {
-                pod.running() && pod.ready()
-            })
-            .with_context(|| published.file.clone())?;
+            if belongs_here(host, &stand_in.set)? {
+                host.until_pod(name(&stand_in.set), "running and ready", |pod| {
+                    pod.running() && pod.ready()
+                })
+                .with_context(|| published.file.clone())?;
+            } else {
+                elsewhere.push(name(&stand_in.set).to_owned());
+            }
         }
         for number in 0..some.len() {
             host.remove(&format!("{number}.yaml"))?;
@@ -122,11 +194,11 @@ fn run_all(host: &mut Host, sets: &[(&Published, StandIn)]) -> Result<()> {
             host.gone(name(&stand_in.set)).with_context(|| published.file.clone())?;
         }
     }
-    Ok(())
+    Ok(elsewhere)
 }
 
 /// Runs every published set that is on the host's network, or, with that lent, every other one.
-fn run_published(lend: bool, refused: &[&str]) -> Result<()> {
+fn run_published(lend: bool, refused: &[&str], elsewhere: &[&str]) -> Result<()> {
     let sets = sets()?;
     on_host(|host| {
         let root = host.path("host");
@@ -150,19 +222,19 @@ fn run_published(lend: bool, refused: &[&str]) -> Result<()> {
         }
         let names: Vec<&str> = unable.keys().map(String::as_str).collect();
         assert_eq!(names, refused, "{unable:#?}");
-        run_all(host, &able)?;
+        assert_eq!(run_all(host, &able)?, elsewhere);
         Ok(umount2(&root, MntFlags::MNT_DETACH)?)
     })
 }
 
 #[test]
 fn each_published_set_on_the_hosts_network_runs_and_is_ready() -> Result<()> {
-    run_published(false, &[])
+    run_published(false, &[], &[])
 }
 
 #[test]
 fn each_other_published_set_runs_and_is_ready_once_it_is_lent_the_hosts_network() -> Result<()> {
-    run_published(true, &["ama-logs-windows"])
+    run_published(true, &[], &["ama-logs-windows"])
 }
 
 #[test]

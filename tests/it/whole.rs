@@ -36,7 +36,11 @@ fn a_pod_with_everything_begins_lives_and_ends_in_order() -> Result<()> {
         assert_eq!(begun, ["first", "side", "second reads v1", "main v1 of v1", "postStart"]);
         for container in ["first", "second"] {
             let ended = &pod.init(container)["state"]["terminated"];
-            assert_eq!((&ended["reason"], &ended["exitCode"]), (&"Completed".into(), &0.into()), "{container}");
+            assert_eq!(
+                (&ended["reason"], &ended["exitCode"]),
+                (&"Completed".into(), &0.into()),
+                "{container}"
+            );
         }
         assert!(pod.init("side")["state"]["running"].is_object());
         assert_eq!(pod.init("side")["started"], true);
@@ -49,7 +53,10 @@ fn a_pod_with_everything_begins_lives_and_ends_in_order() -> Result<()> {
         }
         let pid = host.pid_of(&pod.id("main"))?;
         let read = |path: &str| fs::read_to_string(format!("/proc/{pid}/root/all/{path}"));
-        assert_eq!((read("conf/version")?, read("password")?), ("v1".into(), "secret of v1".into()));
+        assert_eq!(
+            (read("conf/version")?, read("password")?),
+            ("v1".into(), "secret of v1".into())
+        );
         assert_eq!(read("pod")?, pod.name());
 
         host.remove("all.yaml")?;
