@@ -57,7 +57,7 @@ impl Effects {
         for volume in record.spec().volumes.iter().flatten() {
             let Some(kind) = FileKind::of(volume) else { continue };
             let (pod, name) = (&record.name, &volume.name);
-            match payload_volume::refresh(volume, kind, &pod_dir, &contents) {
+            match payload_volume::refresh(record.spec(), volume, kind, &pod_dir, &contents) {
                 Ok(true) => info!(pod = %pod, "the files of volume {name} changed"),
                 Ok(false) => {}
                 Err(error) => warn!(

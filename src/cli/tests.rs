@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::agent::wire::control_server::{Control, ControlServer};
 use crate::agent::wire::{
-    DeletePodRequest, DeletePodResponse, ListRequest, ListResponse, LogsRequest, LogsResponse,
-    SyncRequest, SyncResponse, VersionRequest, VersionResponse, WhyRequest, WhyResponse,
+    DeletePodRequest, DeletePodResponse, ExecRequest, ExecResponse, ListRequest, ListResponse,
+    LogsRequest, LogsResponse, SyncRequest, SyncResponse, VersionRequest, VersionResponse,
+    WhyRequest, WhyResponse,
 };
 
 use super::*;
@@ -32,6 +33,7 @@ fn stream<T>(items: Vec<T>) -> Response<ReceiverStream<Result<T, Status>>> {
 impl Control for Fixed {
     type ListStream = ReceiverStream<Result<ListResponse, Status>>;
     type LogsStream = ReceiverStream<Result<LogsResponse, Status>>;
+    type ExecStream = ReceiverStream<Result<ExecResponse, Status>>;
 
     async fn version(&self, _: Request<VersionRequest>) -> Answer<VersionResponse> {
         let (version, node) = ("0.1.0".to_owned(), "n1".to_owned());
@@ -61,6 +63,10 @@ impl Control for Fixed {
 
     async fn logs(&self, request: Request<LogsRequest>) -> Answer<Self::LogsStream> {
         Ok(stream(vec![LogsResponse { data: format!("{:?}\n", request.into_inner().pod).into() }]))
+    }
+
+    async fn exec(&self, _: Request<Streaming<ExecRequest>>) -> Answer<Self::ExecStream> {
+        Err(Status::failed_precondition("container \"main\" of pod \"web\" does not run"))
     }
 
     async fn delete_pod(&self, _: Request<DeletePodRequest>) -> Answer<DeletePodResponse> {

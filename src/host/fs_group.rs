@@ -16,7 +16,6 @@ pub enum Use {
     /// Reading and writing.
     Write,
     /// Reading.
-    #[allow(dead_code, reason = "for volumes whose files the agent writes")]
     Read,
 }
 
@@ -41,7 +40,6 @@ pub fn apply(path: &Path, group: u32, access: Use) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-#[allow(dead_code, reason = "for volumes whose files the agent writes")]
 /// The same for everything at and below a directory. Repeating it changes nothing.
 pub fn apply_below(dir: &Path, group: u32, access: Use) -> io::Result<()> {
     apply(dir, group, access)?;

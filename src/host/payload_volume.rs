@@ -18,6 +18,7 @@ use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use crate::pod::payload::{FileKind, Payload, PayloadFault, nested_mount_points};
 
 use super::atomic_dir;
+use super::fs_group::{self, Use};
 use super::mounts::table;
 use super::volumes::VolumeError;
 
@@ -47,13 +48,14 @@ pub fn prepare(
     }
     let dir = Locked::open(&path).map_err(|error| failed("open", error))?;
     dir.make_mount_points(spec, volume).map_err(|error| failed("make mount points in", error))?;
-    dir.write(volume, &place, contents)?;
+    dir.write(spec, volume, &place, contents)?;
     Ok(path)
 }
 
 /// Writes the files of a volume that is there already; `true` when they changed. Of a pod that is not made yet, or
 /// gone, there is nothing to follow.
 pub fn refresh(
+    spec: &PodSpec,
     volume: &Volume,
     kind: FileKind,
     pod_dir: &Path,
@@ -70,7 +72,7 @@ pub fn refresh(
     if unmounted || !atomic_dir::is_written(&dir.root) {
         return Ok(false);
     }
-    dir.write(volume, &place, contents)
+    dir.write(spec, volume, &place, contents)
 }
 
 /// Where a volume lies.
@@ -128,16 +130,24 @@ impl Locked {
     /// Writes the files.
     fn write(
         &self,
+        spec: &PodSpec,
         volume: &Volume,
         place: &Path,
         contents: Contents<'_>,
     ) -> Result<bool, VolumeError> {
         let payload = contents(volume)
             .map_err(|fault| VolumeError::Content { volume: volume.name.clone(), fault })?;
+        let group = fs_group::of(spec);
         let write = || {
             // The umask has no say in this mode.
             fs::set_permissions(&self.root, Permissions::from_mode(0o755))?;
-            atomic_dir::write(&self.root, &payload, |_| Ok(()))
+            if let Some(group) = group {
+                fs_group::apply(&self.root.join("."), group, Use::Read)?;
+            }
+            atomic_dir::write(&self.root, &payload, |fresh| match group {
+                Some(group) => fs_group::apply_below(fresh, group, Use::Read),
+                None => Ok(()),
+            })
         };
         write().map_err(|error| failure(volume, "write the files of", place, error))
     }

@@ -208,6 +208,24 @@ fn secrets_lie_in_memory_with_the_mode_that_was_asked_for() -> Result<()> {
 }
 
 #[test]
+fn a_pods_group_may_read_the_files_that_another_user_could_not() -> Result<()> {
+    on_host(|host| {
+        let set = with_volume(
+            host,
+            "group",
+            &json!({"secret": {"secretName": "vault", "defaultMode": 0o400}}),
+        )
+        .pod(&json!({"securityContext": {"runAsUser": 1000, "fsGroup": 4242}}))
+        .script(&say("cat /v/token; echo; busybox stat -Lc '%a %g' /v/token"));
+        let objects = secret("vault", &json!({"token": HUSH}));
+        host.write("group.yaml", &format!("{objects}---\n{}", set.text()))?;
+        host.running("group")?;
+        assert_eq!(said(host)?, format!("{HUSH}\n440 4242\nend\n"));
+        Ok(())
+    })
+}
+
+#[test]
 fn projected_volumes_merge_objects_and_the_pods_own_facts() -> Result<()> {
     on_host(|host| {
         let set = with_volume(

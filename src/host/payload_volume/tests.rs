@@ -61,7 +61,7 @@ fn secrets_lie_in_memory_and_all_of_it_goes_with_the_pod() {
         assert_eq!(mounted(dir.path()), usize::from(kind.in_memory()), "mounted once");
         // A reboot takes the memory.
         if kind.in_memory() {
-            super::super::mounts::unmount(&path).unwrap();
+            crate::host::mounts::unmount(&path).unwrap();
             assert!(!key.exists());
         }
         assert_eq!(make("1"), path);
@@ -79,7 +79,8 @@ fn files_follow_their_content_and_outlive_its_loss() {
     for (volume, kind) in volumes() {
         let dir = tempfile::tempdir().unwrap();
         let pod_dir = dir.path().join("pod");
-        let follow = |text: &str| refresh(&volume, kind, &pod_dir, &|_| one(text));
+        let follow =
+            |text: &str| refresh(&PodSpec::default(), &volume, kind, &pod_dir, &|_| one(text));
         assert!(!follow("1").unwrap(), "there is no pod yet");
         assert!(!pod_dir.exists());
         let path = prepare(&PodSpec::default(), &volume, kind, &pod_dir, &|_| one("1")).unwrap();
@@ -87,7 +88,7 @@ fn files_follow_their_content_and_outlive_its_loss() {
         assert!(follow("2").unwrap());
         assert_eq!(fs::read_to_string(path.join("key")).unwrap(), "2");
         let lost = |_: &Volume| Err(PayloadFault("secret \"s\" not found".into()));
-        let error = refresh(&volume, kind, &pod_dir, &lost).unwrap_err();
+        let error = refresh(&PodSpec::default(), &volume, kind, &pod_dir, &lost).unwrap_err();
         assert_eq!(
             Chain(&error).to_string(),
             "MountVolume.SetUp failed for volume \"v\" : secret \"s\" not found"
@@ -95,7 +96,7 @@ fn files_follow_their_content_and_outlive_its_loss() {
         assert_eq!(fs::read_to_string(path.join("key")).unwrap(), "2");
         // A pod on its way out: its memory is gone, its directory not yet.
         if kind.in_memory() {
-            super::super::mounts::unmount(&path).unwrap();
+            crate::host::mounts::unmount(&path).unwrap();
             assert!(!follow("3").unwrap());
             assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "no secret reaches the disk");
         }
@@ -126,6 +127,6 @@ fn the_content_is_asked_for_when_nobody_else_writes() {
         tried.set(matches!(other.try_lock(), Err(fs::TryLockError::WouldBlock)));
         one("2")
     };
-    assert!(refresh(&volume, kind, dir.path(), &contents).unwrap());
+    assert!(refresh(&PodSpec::default(), &volume, kind, dir.path(), &contents).unwrap());
     assert!(tried.get());
 }
