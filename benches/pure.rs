@@ -20,7 +20,7 @@ fn set(text: &str) -> std::sync::Arc<Set> {
     let reading = read("bench.yaml", text.as_bytes(), FieldValidation::Strict);
     let sets = reading.documents.into_iter().filter_map(|document| match document.outcome {
         Outcome::Set(set) => Some(set),
-        Outcome::Ignored { .. } | Outcome::Rejected => None,
+        Outcome::Object { .. } | Outcome::Ignored { .. } | Outcome::Rejected => None,
     });
     sets.last().expect("the example holds a set")
 }

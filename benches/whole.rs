@@ -7,6 +7,8 @@
 
 #[path = "whole/gauge.rs"]
 mod gauge;
+#[path = "whole/probes.rs"]
+mod probes;
 #[path = "../tests/it/support/mod.rs"]
 #[allow(dead_code, reason = "the benchmark uses a part of the tests' harness")]
 mod support;
@@ -41,6 +43,8 @@ struct Extent {
     crowds: usize,
     /// How long the idle agent is watched.
     idle: Duration,
+    /// How many pods are probed.
+    asked: usize,
 }
 
 /// How many sets make a crowd.
@@ -48,9 +52,9 @@ const CROWD: usize = 20;
 
 fn main() -> Result<()> {
     let extent = if std::env::var_os("PODWARD_BENCH_QUICK").is_some() {
-        Extent { starts: 7, crowds: 2, idle: Duration::from_secs(10) }
+        Extent { starts: 7, crowds: 2, idle: Duration::from_secs(10), asked: 20 }
     } else {
-        Extent { starts: 31, crowds: 7, idle: Duration::from_mins(1) }
+        Extent { starts: 31, crowds: 7, idle: Duration::from_mins(1), asked: 100 }
     };
     let Some(mut host) = Host::new()? else {
         return Ok(());
@@ -68,6 +72,12 @@ fn measure(host: &mut Host, extent: Extent) -> Result<()> {
     host.running("warm")?;
 
     let mut table = Table::new();
+    // `cargo bench --bench whole -- probes` measures these alone.
+    if std::env::args().any(|word| word == "probes") {
+        probes::probes(host, extent, &mut table)?;
+        println!("{table}");
+        return host.leave_nothing();
+    }
     starts(host, extent, &mut table)?;
     logger_cost(host, extent, &mut table)?;
     crowds(host, extent, &mut table)?;
@@ -75,6 +85,7 @@ fn measure(host: &mut Host, extent: Extent) -> Result<()> {
     settle();
     table.size("agent's PSS idle, 1 pod", pss(host.agent_pid()?)?, 8_000_000);
     idle_crowd(host, extent, &mut table)?;
+    probes::probes(host, extent, &mut table)?;
     let binary = fs::metadata(Host::binary())?.len();
     table.size("size of the binary", binary, 8_000_000);
     println!("{table}");
@@ -197,6 +208,12 @@ fn idle_crowd(host: &Host, extent: Extent, table: &mut Table) -> Result<()> {
     memory.sort_unstable();
     let median = memory.get(memory.len() / 2).copied().context("no logger runs")?;
     table.size("logger's private memory", median, 500_000);
+    for number in 1..CROWD {
+        host.remove(&format!("idle-{number}.yaml"))?;
+    }
+    for number in 1..CROWD {
+        host.gone(&format!("idle-{number}"))?;
+    }
     Ok(())
 }
 

@@ -28,6 +28,11 @@ pub mod logger {
     pub use crate::host::logger::run;
 }
 
+/// The first process of pods that share their processes, which runs as `podward hold`.
+pub mod holder {
+    pub use crate::host::holder::run;
+}
+
 /// What tests and benchmarks outside the crate may name.
 #[cfg(feature = "testing")]
 pub mod testing {

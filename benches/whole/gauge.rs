@@ -80,6 +80,11 @@ pub(crate) fn pss(pid: u32) -> Result<u64> {
     Ok(field(Path::new(&format!("/proc/{pid}/smaps_rollup")), "Pss:")? * 1024)
 }
 
+/// How many threads a process has.
+pub(crate) fn threads(pid: u32) -> Result<u64> {
+    field(Path::new(&format!("/proc/{pid}/status")), "Threads:")
+}
+
 /// The memory that is this process's alone, in bytes.
 pub(crate) fn private(pid: i32) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps_rollup");

@@ -88,6 +88,12 @@ impl Table {
         self.row(name, &measured, &"-", &goal, &judged(ratio < 1.0, ratio));
     }
 
+    /// A number that may be at most `goal`.
+    pub(crate) fn at_most(&mut self, name: &str, count: u64, goal: u64) {
+        let ratio = count as f64 / goal as f64;
+        self.row(name, &count, &"-", &format!("<= {goal}"), &judged(count <= goal, ratio));
+    }
+
     /// A number for its own sake.
     pub(crate) fn count(&mut self, name: &str, count: u64) {
         self.row(name, &count, &"-", &"-", &"-");

@@ -27,13 +27,15 @@ use crate::host::{
     cgroup::{CgroupError, Cgroups, Driver, DriverWish},
     facts,
 };
-use crate::plan::eviction::Timers;
+use crate::plan::{eviction::Timers, renewal::Renewals};
 use crate::pod::sandbox::HostFacts;
 use crate::runtime::containerd::{self, Containerd};
 use crate::source::watch::{WatchError, Watcher};
 
 use super::{
+    configs::OwnObjects,
     daemon::Daemon,
+    disk_watch::DiskWatch,
     effects::{Effects, Logging, Paths},
     handle::{Command, ExecOrder, Handle, SyncReport},
     images::ImageKeeper,
@@ -41,6 +43,7 @@ use super::{
     reconciler::{Inputs, Reconciler},
     records::{RecordError, Records},
     recovery::RecoveryError,
+    resize::Resizes,
     sessions,
     sets::Sets,
     sources::source_paths,
@@ -194,6 +197,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     {
         watcher.add(path);
     }
+    watcher.add(&settings.objects_dir);
     let (sets, trouble) = Sets::load(settings.paths.state.join("snapshot.json"));
     if let Some(trouble) = trouble {
         warn!("{trouble}");
@@ -208,11 +212,14 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         config: launch.config.clone(),
         images_dir: images.dir().to_owned(),
         images: Some(images),
+        own_objects: OwnObjects::new(settings.objects_dir.clone()),
+        lagging: BTreeSet::new(),
+        refreshing: BTreeSet::new(),
         settings,
         effects,
         node,
+        objects: Arc::new(sets.objects()),
         sets,
-        objects: Arc::default(),
         saving: false,
         unsaved: None,
         watcher,
@@ -221,16 +228,22 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         holds: BTreeMap::new(),
         pods: BTreeMap::new(),
         evictions: Timers::default(),
+        source_faults: Vec::new(),
+        disk: DiskWatch::default(),
+        renewals: Renewals::default(),
         faults: Vec::new(),
         readings: Some(Vec::new()),
         missing: BTreeMap::new(),
+        missing_objects: BTreeMap::new(),
         changed: BTreeSet::new(),
         import_again: false,
         import_retry: (None, Backoff::default()),
         configuring: 0,
         recovered: false,
+        resizes: Resizes::default(),
         work: JoinSet::new(),
         watches: JoinSet::new(),
+        actions: JoinSet::new(),
         wake: None,
         syncs: Vec::new(),
         started: time::now().wall,
@@ -262,6 +275,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
         systemd_cgroup: cgroups.driver() == Driver::Systemd,
         runc_root: run.join("runc"),
     })?;
+    let facts = facts::node_facts();
     Ok(Effects {
         daemon: Daemon::new(client),
         cgroups,
@@ -270,6 +284,8 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             sandboxes: run.join("pods"),
             pod_logs: settings.paths.pod_logs.clone(),
             container_logs: settings.paths.container_logs.clone(),
+            seccomp: settings.paths.state.join("seccomp"),
+            cdi: settings.cdi_dirs.clone(),
         },
         logging: Logging {
             exe: own_binary()?,
@@ -277,8 +293,10 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
             max_files: settings.logs.max_files,
         },
         host: HostFacts { devices: Vec::new(), ..facts::host_facts() },
-        facts: facts::node_facts(),
+        node: node_of(settings, &facts).name,
+        facts,
         accounts: Mutex::default(),
+        objects: Mutex::default(),
     })
 }
 

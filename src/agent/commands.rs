@@ -56,6 +56,7 @@ impl Reconciler {
             }
             Command::Sync { dry_run: false, reply } => {
                 self.syncs.push(WaitingSync { lines: Vec::new(), reply });
+                self.read_own_objects();
                 self.read_sources();
                 self.import_images();
             }
@@ -143,6 +144,10 @@ impl Reconciler {
                 let name = self.pods.get(pod).map_or("", |pod| pod.record.name.as_str());
                 format!("would delete pod {name}: {cause}")
             }
+            Step::Resize(pod) => {
+                let name = self.pods.get(pod).map_or("", |pod| pod.record.name.as_str());
+                format!("would resize pod {name}")
+            }
         };
         let mut lines: Vec<String> = plan.steps.iter().map(say).collect();
         lines.extend(self.faults.iter().map(|fault| format!("fault: {fault}")));
@@ -159,10 +164,12 @@ impl Reconciler {
             let (pod, _) = Pod::adopt(now, record, &here, self.policy());
             self.pods.insert(uid, pod);
         }
-        let merged = merge(&self.read_now(), &self.sets.wanted());
-        self.faults = merged.faults.iter().map(ToString::to_string).collect();
+        let merged = merge(&self.read_now(), &self.sets.wanted(), self.sets.documents());
+        self.source_faults = merged.faults;
         self.sets.update(now.wall, merged.sets);
-        self.judge();
+        self.sets.update_documents(merged.objects);
+        self.own_objects.read_now();
+        self.merge_objects();
         Ok(self.dry_run())
     }
 

@@ -8,15 +8,17 @@ use uuid::Uuid;
 
 use crate::base::{
     errors::Chain,
-    ids::{PodUid, SetKey},
+    ids::{PodUid, SetKey, TemplateHash},
     time::{self, elapsed},
 };
 use crate::fleet::events::EventType;
 use crate::node::eligibility;
-use crate::plan::steps::{Cause, DesiredSet, ObservedPod, Plan, Step, plan};
+use crate::plan::steps::{Cause, DesiredSet, Ended, ObservedPod, Plan, Step, plan};
 use crate::pod::{
+    init::Over,
     machine::{Effect, Input, Pod, PodEvent},
     record::{PodRecord, VERSION},
+    references::{effective_hash, missing, references},
 };
 use crate::spec::Set;
 
@@ -37,6 +39,10 @@ pub(super) struct Standing {
     pub evict_after: Option<Duration>,
     /// Why not.
     pub refusal: String,
+    /// The identity of the set's template with what a process keeps of its objects: see docs/adr/0007.
+    pub hash: TemplateHash,
+    /// What a pod could not start without and is not there.
+    pub missing: String,
 }
 
 /// How long the snapshot may wait for a quiet moment.
@@ -69,19 +75,26 @@ fn surges(set: &Set) -> bool {
 }
 
 impl Reconciler {
-    /// Judges every set anew: labels, taints or sets have changed.
+    /// Judges every set anew: labels, taints, sets or objects have changed.
     pub(super) fn judge(&mut self) {
+        // What the operator's own directory serves is this host's alone: it changes no set's identity.
+        let documents = self.sets.objects();
         self.standings = self
             .sets
             .entries()
             .iter()
             .map(|(key, entry)| {
                 let verdict = eligibility(&self.node, entry.set.template());
+                let spec = entry.set.template().spec.as_ref();
+                let referred =
+                    spec.map(|spec| references(&key.namespace, spec)).unwrap_or_default();
                 let standing = Standing {
                     should_run: verdict.should_run,
                     should_continue: verdict.should_continue,
                     evict_after: verdict.evict_after,
                     refusal: verdict.refusal().unwrap_or_default(),
+                    hash: effective_hash(&entry.set.hash, &referred, &documents),
+                    missing: missing(&referred, &self.objects).join("; "),
                 };
                 (key.clone(), standing)
             })
@@ -145,7 +158,7 @@ impl Reconciler {
         let wanted = |(key, entry): (&SetKey, &Entry)| {
             let standing = self.standings.get(key)?;
             let set = DesiredSet {
-                hash: entry.set.hash.clone(),
+                hash: standing.hash.clone(),
                 on_delete: entry.set.on_delete(),
                 surge: surges(&entry.set),
                 min_ready: entry.set.min_ready(),
@@ -153,6 +166,8 @@ impl Reconciler {
                 should_continue: standing.should_continue,
                 refusal: standing.refusal.clone(),
                 evicted: entry.evicted,
+                missing: standing.missing.clone(),
+                unread: !self.own_objects.read,
             };
             Some((key.clone(), set))
         };
@@ -168,8 +183,13 @@ impl Reconciler {
             hash: pod.record.hash.clone(),
             created: pod.record.created,
             stopping: pod.stopping(),
-            ready_for: pod.last_change().filter(|_| pod.ready()).map(|at| elapsed(at, now.wall)),
+            ready_for: pod.ready_since().map(|since| elapsed(since, now.wall)),
+            resizable: self.resizable(pod),
             time_over: self.evictions.over(now.mono, uid),
+            ended: pod.over().map(|over| Ended {
+                failed: over == Over::Failed,
+                wait: self.renewals.wait(now.mono, &pod.record.set),
+            }),
         };
         self.pods.iter().map(see).collect()
     }
@@ -183,6 +203,10 @@ impl Reconciler {
             self.evictions.observe(now, uid, after);
         }
         self.evictions.retain(|uid| self.pods.contains_key(uid));
+        for (uid, pod) in self.pods.iter().filter(|(_, pod)| pod.over().is_some()) {
+            self.renewals.observe(now, &pod.record.set, uid);
+        }
+        self.renewals.retain(|set| self.standings.contains_key(set));
     }
 
     /// Brings the node nearer to what is wanted.
@@ -191,9 +215,12 @@ impl Reconciler {
             return self.save_if_due();
         }
         self.count_down();
+        self.refresh_lagging();
+        self.plan_disk_look();
         let plan: Plan = plan(&self.desired(), &self.observed());
         self.wake = plan.wake.map(|wait| time::now().mono + wait);
         if self.holds != plan.holds {
+            self.tell_missing(&plan.holds);
             self.holds = plan.holds;
             self.changed();
         }
@@ -211,12 +238,16 @@ impl Reconciler {
         match step {
             Step::Create(key) => self.create(&key),
             Step::Delete { pod, cause } => self.delete(&pod, &cause),
+            Step::Resize(pod) => self.resize(&pod),
         }
     }
 
     /// Makes a pod of a set. Its record is on disk before anything else is done for it.
     fn create(&mut self, key: &SetKey) {
-        let Some(entry) = self.sets.entries().get(key) else { return };
+        let (Some(entry), Some(standing)) = (self.sets.entries().get(key), self.standings.get(key))
+        else {
+            return;
+        };
         let now = time::now();
         let id = Uuid::new_v4();
         let record = PodRecord {
@@ -225,11 +256,13 @@ impl Reconciler {
             name: pod_name(&key.name, id),
             set: key.clone(),
             set_uid: entry.uid.clone(),
-            hash: entry.set.hash.clone(),
+            hash: standing.hash.clone(),
             created: now.wall,
             template: entry.set.template().clone(),
             sandbox: None,
             volumes: BTreeMap::new(),
+            initialized: None,
+            readiness: None,
             deletion: None,
             containers: BTreeMap::new(),
         };
@@ -269,6 +302,23 @@ impl Reconciler {
                 message: format!("Marking for deletion Pod {}/{name}", set.namespace),
             };
             self.dispatch(time::now(), uid, vec![Effect::Record(event)]);
+        }
+        match cause {
+            Cause::Failed => {
+                let message = format!(
+                    "Found failed daemon pod {}/{name}, will try to kill it",
+                    set.namespace
+                );
+                self.note_set(&set, EventType::Warning, "FailedDaemonPod", message);
+            }
+            Cause::Completed => {
+                let message = format!(
+                    "Found succeeded daemon pod {}/{name}, will try to delete it",
+                    set.namespace
+                );
+                self.note_set(&set, EventType::Normal, "SucceededDaemonPod", message);
+            }
+            _ => {}
         }
         let message = format!("Deleted pod: {name} ({cause})");
         self.note_set(&set, EventType::Normal, "SuccessfulDelete", message);

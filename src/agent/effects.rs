@@ -12,12 +12,20 @@ use tracing::warn;
 
 use crate::base::{
     errors::Chain,
-    ids::{ContainerId, PodUid},
+    ids::{ContainerId, NodeName, PodUid},
     time,
 };
-use crate::host::{cgroup::Cgroups, facts::NodeFacts, fifos, log_dir, sandbox, volumes};
+use crate::host::{
+    attempt_dir::AttemptDir,
+    cgroup::Cgroups,
+    facts::{self, NodeFacts},
+    fifos, log_dir, sandbox,
+};
 use crate::pod::{
+    downward::NodeView,
     fault::StartFault,
+    holder::shares_processes,
+    image::stop_signal,
     machine::{Exit, ExitKind, Input, Signal},
     record::PodRecord,
     resources::pod_resources,
@@ -26,7 +34,7 @@ use crate::pod::{
 use crate::runtime::containerd::Error;
 use crate::spec::Objects;
 
-use super::{daemon::Daemon, records::Records};
+use super::{daemon::Daemon, image_volumes, messages::LastWords, records::Records};
 
 /// How many runs of a container keep their logs.
 const KEPT_LOGS: usize = 2;
@@ -40,6 +48,10 @@ pub struct Paths {
     pub pod_logs: PathBuf,
     /// The links that log shippers read.
     pub container_logs: PathBuf,
+    /// The operator's seccomp profiles.
+    pub seccomp: PathBuf,
+    /// Where vendors describe their devices.
+    pub cdi: Vec<PathBuf>,
 }
 
 impl Paths {
@@ -77,8 +89,12 @@ pub struct Effects {
     pub host: HostFacts,
     /// What the host is.
     pub facts: NodeFacts,
+    /// The node's name.
+    pub node: NodeName,
     /// `/etc/passwd` and `/etc/group` of images, by their top layer: containers start on what never changes.
     pub accounts: Mutex<BTreeMap<String, (String, String)>>,
+    /// The newest ConfigMaps and Secrets that an effect was given: one that runs late must not write what is old.
+    pub objects: Mutex<Arc<Objects>>,
 }
 
 /// Runs something that blocks where it holds up nobody.
@@ -90,28 +106,50 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 }
 
 impl Effects {
+    /// The node as its pods may see it. Addresses come and go, so they are looked up now.
+    pub fn node_view(&self) -> NodeView {
+        NodeView {
+            name: self.node.clone(),
+            addresses: facts::addresses(),
+            cpus: self.facts.cpus,
+            memory: self.facts.memory,
+            storage: facts::storage(self.records.dir()),
+        }
+    }
+
     /// Makes volumes, cgroup, namespaces and files of a pod.
-    pub async fn create_sandbox(
+    pub fn create_sandbox(
         self: Arc<Self>,
         record: PodRecord,
         objects: Arc<Objects>,
-    ) -> Input {
-        let made = blocking(move || self.make_sandbox(&record, &objects)).await;
-        match made {
-            Ok(ready) => ready,
-            Err(fault) => Input::SandboxFailed(fault),
+    ) -> impl Future<Output = Input> + Send + 'static {
+        self.know(objects);
+        async move {
+            if image_volumes::any(record.spec())
+                && let Err(fault) = self.mount_images(&record).await
+            {
+                return Input::SandboxFailed(fault);
+            }
+            let (effects, pod) = (Arc::clone(&self), record.clone());
+            let mut made = blocking(move || effects.make_sandbox(&pod)).await;
+            if let Ok(Input::SandboxReady { facts, .. }) = &mut made
+                && let Err(fault) = self.hold_processes(&record, facts).await
+            {
+                made = Err(fault);
+            }
+            made.unwrap_or_else(Input::SandboxFailed)
         }
     }
 
     /// The same, in one piece: nothing in it waits for the network or for containerd.
-    fn make_sandbox(&self, record: &PodRecord, _objects: &Objects) -> Result<Input, StartFault> {
+    fn make_sandbox(&self, record: &PodRecord) -> Result<Input, StartFault> {
         let failed = |reason, error: &(dyn std::error::Error + 'static)| StartFault {
             reason,
             message: Chain(error).to_string(),
         };
         let spec = record.spec();
-        let volumes = volumes::prepare(spec, &self.records.pod_dir(&record.uid))
-            .map_err(|error| failed("FailedMount", &error))?;
+        let volumes =
+            self.prepare_volumes(record).map_err(|error| failed("FailedMount", &error))?;
         self.cgroups
             .create_pod(&record.uid, &pod_resources(spec))
             .map_err(|error| failed("FailedCreatePodContainer", &error))?;
@@ -127,31 +165,35 @@ impl Effects {
         Ok(Input::SandboxReady { facts, volumes })
     }
 
-    /// Waits for the end of an attempt.
-    pub async fn watch(self: Arc<Self>, uid: PodUid, container: String, attempt: u32) -> Input {
-        let id = ContainerId::of(&uid, &container, attempt);
-        let (effects, pod) = (Arc::clone(&self), uid.clone());
+    /// Waits for the end of an attempt. The record is only looked at now: a watch lasts as long as its container.
+    pub fn watch(
+        self: Arc<Self>,
+        record: &PodRecord,
+        container: String,
+        attempt: u32,
+    ) -> impl Future<Output = Input> + Send + use<> {
+        let words = LastWords::of(&self, record, &container, attempt);
+        let uid = record.uid.clone();
+        async move {
+            let exit = self.end_of(&uid, &container, attempt).await;
+            let exit = self.explain(words, exit).await;
+            Input::Exited { container, attempt, exit }
+        }
+    }
+
+    /// How an attempt ends, once it does.
+    async fn end_of(self: &Arc<Self>, uid: &PodUid, container: &str, attempt: u32) -> Exit {
+        let id = ContainerId::of(uid, container, attempt);
+        let (effects, pod) = (Arc::clone(self), uid.clone());
         let before = blocking(move || effects.cgroups.oom_kills_of_the_gone(&pod)).await;
-        let exit = match self.daemon.ended(&id).await {
-            Some(exit) if exit.code == 137 && self.killed_for_memory(&uid, &id, before).await => {
-                Exit {
-                    code: exit.code,
-                    at: exit.at,
-                    kind: ExitKind::OutOfMemory,
-                    message: String::new(),
-                }
+        let message = String::new();
+        match self.daemon.ended(&id).await {
+            Some(exit) if exit.code == 137 && self.killed_for_memory(uid, &id, before).await => {
+                Exit { code: exit.code, at: exit.at, kind: ExitKind::OutOfMemory, message }
             }
-            Some(exit) => {
-                Exit { code: exit.code, at: exit.at, kind: ExitKind::Ended, message: String::new() }
-            }
-            None => Exit {
-                code: 255,
-                at: time::now().wall,
-                kind: ExitKind::Lost,
-                message: String::new(),
-            },
-        };
-        Input::Exited { container, attempt, exit }
+            Some(exit) => Exit { code: exit.code, at: exit.at, kind: ExitKind::Ended, message },
+            None => Exit { code: 255, at: time::now().wall, kind: ExitKind::Lost, message },
+        }
     }
 
     /// Whether the kernel killed the container for memory, given the kills in groups that were gone before.
@@ -179,11 +221,12 @@ impl Effects {
     ) {
         let id = ContainerId::of(&record.uid, &container, attempt);
         let number = match signal {
-            Signal::Stop => stop_signal(&record, &container),
+            Signal::Stop => stop_signal_of(&record, &container),
             Signal::Kill => signal::SIGKILL as u32,
         };
         // Without a PID namespace of its own a container's children outlive its first process.
-        let all = signal == Signal::Kill && record.spec().host_pid == Some(true);
+        let shared = record.spec().host_pid == Some(true) || shares_processes(record.spec());
+        let all = signal == Signal::Kill && shared;
         let sent = self.daemon.call(|| self.daemon.client.kill_task(&id, number, all)).await;
         report("signal a container", &id, sent);
     }
@@ -198,7 +241,11 @@ impl Effects {
         let id = ContainerId::of(&record.uid, &container, attempt);
         let removed = self.daemon.call(|| self.daemon.client.remove_container(&id)).await;
         report("remove a container", &id, removed);
+        let dir = AttemptDir::of(&self.records.pod_dir(&record.uid), &container, attempt);
         let pruned = blocking(move || {
+            if let Err(errors) = dir.remove() {
+                warn!(container = %id, error = %errors, "failed to remove what an attempt had to itself");
+            }
             let run_dir = self.paths.sandbox(&record.uid);
             if let Err(error) = fifos::remove_all(&run_dir, &container, attempt) {
                 warn!(container = %id, error = %Chain(&error), "failed to remove pipes");
@@ -227,12 +274,10 @@ impl Effects {
     }
 }
 
-/// The signal that asks a container to end: its image's, or SIGTERM.
-fn stop_signal(record: &PodRecord, container: &str) -> u32 {
+/// The signal that asks a container of this pod to end.
+fn stop_signal_of(record: &PodRecord, container: &str) -> u32 {
     let image = record.containers.get(container).and_then(|container| container.image.as_ref());
-    image
-        .and_then(|image| crate::pod::image::signal_number(&image.config.stop_signal))
-        .unwrap_or(signal::SIGTERM as u32)
+    stop_signal(record.container(container), image.map(|image| &image.config))
 }
 
 /// Logs an effect that has no answer and failed: what it left behind is found by the pod's removal.

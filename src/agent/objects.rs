@@ -106,26 +106,28 @@ impl Reconciler {
     /// The apps/v1 DaemonSet with its status on this node.
     pub(super) fn set_object(&self, now: Now, entry: &Entry) -> DaemonSet {
         let set = &entry.set;
+        let standing = self.standings.get(&set.key);
+        let hash = standing.map_or(&set.hash, |standing| &standing.hash);
         let reports: Vec<PodReport> = self
             .pods
             .values()
             .filter(|pod| pod.record.set == set.key)
             .map(|pod| {
                 let ready = pod.ready();
-                let for_long =
-                    pod.last_change().is_some_and(|at| elapsed(at, now.wall) >= set.min_ready());
+                let for_long = pod
+                    .ready_since()
+                    .is_some_and(|since| elapsed(since, now.wall) >= set.min_ready());
                 PodReport {
                     created: pod.record.created,
                     ready,
                     available: ready && for_long,
-                    updated: pod.record.hash == set.hash,
+                    updated: pod.record.hash == *hash,
                     terminating: pod.stopping(),
-                    terminal: false,
+                    terminal: pod.over().is_some(),
                 }
             })
             .collect();
-        let wanted =
-            self.standings.get(&set.key).is_some_and(|standing: &Standing| standing.should_run);
+        let wanted = standing.is_some_and(|standing: &Standing| standing.should_run);
         let mut object = set.object.clone();
         object.metadata.uid = Some(entry.uid.clone());
         object.metadata.creation_timestamp = Some(Time(entry.created));

@@ -21,19 +21,22 @@ use tracing::{error, info};
 use crate::base::{
     backoff::Backoff,
     errors::Chain,
+    fault::Fault,
     ids::{PodUid, SetKey},
     time::{self, Now},
 };
 use crate::config::Settings;
 use crate::fleet::events::{EventLog, EventType, Involved};
 use crate::node::Node;
-use crate::plan::{eviction::Timers, steps::Hold};
+use crate::plan::{eviction::Timers, renewal::Renewals, steps::Hold};
 use crate::pod::machine::{Effect, Input, Pod, PodEvent, Policy};
-use crate::source::{merge::SourceReading, watch::Watcher};
-use crate::spec::Objects;
+use crate::source::{merge::SourceReading, objects_dir::DirReading, watch::Watcher};
+use crate::spec::{ObjectKey, Objects};
 
 use super::{
+    configs::OwnObjects,
     desire::Standing,
+    disk_watch::{DiskWatch, Look},
     effects::{Effects, blocking},
     handle::{Command, SyncReport},
     images::{ImageKeeper, Import},
@@ -53,18 +56,26 @@ const DISK_RETRY: Duration = Duration::from_secs(5);
 pub(super) enum Done {
     /// An effect of a pod, with its answer if it has one.
     Pod(PodUid, Option<Input>),
+    /// The limits of a pod were changed, or could not be.
+    Resized(PodUid, Result<(), String>),
     /// What pods share was put away.
     TidiedUp,
     /// The stock-taking at the start.
     Recovered(Result<Recovered, RecoveryError>),
     /// The sources were read.
     Read(Vec<SourceReading>),
+    /// The operator's own objects were read.
+    ReadObjects(DirReading),
+    /// A pod's volumes are up to date, as far as they can be.
+    Refreshed(PodUid),
     /// The snapshot of the sets was written, or not.
     Saved(std::io::Result<()>),
     /// New archives were imported.
     Imported(ImageKeeper, Vec<Import>),
+    /// The use of the disk was looked at.
+    Looked(Look),
     /// The configuration was read again.
-    Configured(Box<Result<Settings, Vec<crate::base::fault::Fault>>>),
+    Configured(Box<Result<Settings, Vec<Fault>>>),
 }
 
 /// Where inputs come from.
@@ -103,6 +114,12 @@ pub(super) struct Reconciler {
     pub sets: Sets,
     /// The ConfigMaps and Secrets that pods may take from.
     pub objects: Arc<Objects>,
+    /// Those of the operator's own directory.
+    pub own_objects: OwnObjects,
+    /// Pods whose volumes may lag behind the objects.
+    pub lagging: BTreeSet<PodUid>,
+    /// Pods whose volumes are being brought up to date: one write at a time.
+    pub refreshing: BTreeSet<PodUid>,
     /// Whether their snapshot is being written.
     pub saving: bool,
     /// When a snapshot that is due is written at the latest.
@@ -115,14 +132,22 @@ pub(super) struct Reconciler {
     pub pods: BTreeMap<PodUid, Pod>,
     /// NoExecute countdowns.
     pub evictions: Timers,
+    /// Looks at how much of the disk volumes take.
+    pub disk: DiskWatch,
+    /// How soon pods that ended are followed by others.
+    pub renewals: Renewals,
     /// What operators see of the past.
     pub events: EventLog,
-    /// Everything wrong with the sources, one line each.
+    /// What is wrong with the sources.
+    pub source_faults: Vec<Fault>,
+    /// Everything wrong with sources and objects, one line each.
     pub faults: Vec<String>,
     /// The sources as read; `None` while they are being read.
     pub readings: Option<Vec<SourceReading>>,
     /// Sets that the sources no longer name, and since when: see [`Reconciler::spare`].
     pub missing: BTreeMap<SetKey, Instant>,
+    /// ConfigMaps and Secrets, likewise.
+    pub missing_objects: BTreeMap<ObjectKey, Instant>,
     /// Paths that changed while the sources were being read.
     pub changed: BTreeSet<PathBuf>,
     /// Watches of manifests, images and configuration.
@@ -139,10 +164,14 @@ pub(super) struct Reconciler {
     pub configuring: u32,
     /// Whether the stock-taking is over.
     pub recovered: bool,
+    /// Pods that are given new limits.
+    pub resizes: super::resize::Resizes,
     /// Effects under way.
     pub work: JoinSet<Done>,
     /// Waits for the ends of containers.
     pub watches: JoinSet<Done>,
+    /// Probes and hooks under way: nothing waits for them, and the next agent runs them again.
+    pub actions: JoinSet<Done>,
     /// When to plan again although nothing happens.
     pub wake: Option<Instant>,
     /// Syncs that wait.
@@ -168,6 +197,7 @@ impl Reconciler {
     pub async fn run(mut self, mut inputs: Inputs) -> Result<(), RecoveryError> {
         let recovery = Arc::clone(&self.effects);
         self.work.spawn(async move { Done::Recovered(recovery.recover().await) });
+        self.read_own_objects();
         self.read_sources();
         self.import_images();
         let mut alive_at = self.watchdog.map(|every| time::now().mono + every);
@@ -177,6 +207,11 @@ impl Reconciler {
             tokio::select! {
                 Some(done) = self.work.join_next() => self.take(done)?,
                 Some(done) = self.watches.join_next() => self.take(done)?,
+                Some(done) = self.actions.join_next() => {
+                    if !self.take_answer(done) {
+                        continue;
+                    }
+                }
                 Some(path) = inputs.touched.recv() => self.touched(path),
                 Some(command) = inputs.commands.recv() => self.answer(command),
                 () = until(deadline) => {
@@ -185,7 +220,9 @@ impl Reconciler {
                         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                         alive_at = self.watchdog.map(|every| now + every);
                     }
-                    self.deadlines();
+                    if !self.deadlines() {
+                        continue;
+                    }
                 }
                 _ = inputs.stop.wait_for(|stop| *stop) => break,
             }
@@ -198,6 +235,7 @@ impl Reconciler {
     /// Lets effects that are under way come to their end: one that is cut off in containerd leaves rests.
     async fn drain(mut self) {
         self.watches.abort_all();
+        self.actions.abort_all();
         self.unsaved = self.unsaved.map(|_| time::now().mono);
         self.save_if_due();
         info!(count = self.work.len(), "stopping; pods run on");
@@ -229,14 +267,34 @@ impl Reconciler {
         };
         match done {
             Done::Pod(_, None) | Done::TidiedUp => {}
-            Done::Pod(uid, Some(input)) => self.tell(&uid, input),
+            Done::Pod(uid, Some(input)) => {
+                self.tell(&uid, input);
+            }
+            Done::Resized(uid, outcome) => self.resized(&uid, outcome),
             Done::Recovered(recovered) => self.adopt(recovered?),
             Done::Read(readings) => self.sources_read(readings),
+            Done::ReadObjects(reading) => self.own_objects_read(reading),
+            Done::Refreshed(uid) => {
+                self.refreshing.remove(&uid);
+            }
             Done::Saved(saved) => self.sets_saved(saved),
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
+            Done::Looked(look) => self.disk_looked(look),
             Done::Configured(settings) => self.configured(*settings),
         }
         Ok(())
+    }
+
+    /// Takes the answer of a probe or a hook; `false` when it changed nothing, as most answers of probes do.
+    fn take_answer(&mut self, done: Result<Done, tokio::task::JoinError>) -> bool {
+        match done {
+            Ok(Done::Pod(uid, Some(input))) => self.tell(&uid, input),
+            Ok(_) => false,
+            Err(error) => {
+                error!(error = %error, "a probe or hook ended unexpectedly");
+                true
+            }
+        }
     }
 
     /// Takes up the pods that were there before this agent.
@@ -249,7 +307,12 @@ impl Reconciler {
             let uid = record.uid.clone();
             let (pod, effects) = Pod::adopt(now, record, &observed, self.policy());
             self.pods.insert(uid.clone(), pod);
+            // What changed while no agent ran is not known.
+            self.lagging.insert(uid.clone());
             self.dispatch(now, &uid, effects);
+            if observed.sandbox {
+                self.watch_holder(&uid);
+            }
         }
     }
 
@@ -262,18 +325,29 @@ impl Reconciler {
         policy
     }
 
-    /// Tells a pod what happened, and does what it asks for.
-    pub(super) fn tell(&mut self, uid: &PodUid, input: Input) {
+    /// Tells a pod what happened, and does what it asks for. `false` when it was no news: an answer of a probe like the
+    /// last one. Thousands of these come in a minute, and neither a plan nor anybody who watches is to be bothered.
+    pub(super) fn tell(&mut self, uid: &PodUid, input: Input) -> bool {
         let now = time::now();
-        let Some(pod) = self.pods.get_mut(uid) else { return };
+        let Some(pod) = self.pods.get_mut(uid) else { return false };
+        let routine = matches!(input, Input::Probed { .. } | Input::Deadline);
+        let sandbox = matches!(input, Input::SandboxReady { .. });
         let effects = pod.step(now, input);
         let gone = pod.gone();
+        let probes_only = effects.iter().all(|effect| matches!(effect, Effect::Probe { .. }));
         self.dispatch(now, uid, effects);
+        if sandbox {
+            self.watch_holder(uid);
+        }
+        if routine && probes_only && !gone {
+            return false;
+        }
         if gone && let Some(pod) = self.pods.remove(uid) {
             info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
             self.tidy_up();
         }
         self.changed();
+        true
     }
 
     /// With the last pod goes the group above all pods.
@@ -287,9 +361,12 @@ impl Reconciler {
         }
     }
 
-    /// Wakes the pods whose time has come.
-    fn deadlines(&mut self) {
+    /// Wakes whatever's time has come; `false` when nothing came of it but that probes run.
+    fn deadlines(&mut self) -> bool {
         let now = time::now().mono;
+        let own = [self.wake, self.evictions.next(now), self.missing_until(), self.unsaved];
+        // An eviction that is due is no longer the next one: the plan alone knows it.
+        let mut news = own.into_iter().flatten().any(|at| at <= now) || self.evictions.due(now);
         let due: Vec<PodUid> = self
             .pods
             .iter()
@@ -297,8 +374,9 @@ impl Reconciler {
             .map(|(uid, _)| uid.clone())
             .collect();
         for uid in due {
-            self.tell(&uid, Input::Deadline);
+            news |= self.tell(&uid, Input::Deadline);
         }
+        self.look_at_disk();
         if self.import_retry.0.is_some_and(|at| at <= now) {
             self.import_retry.0 = None;
             self.import_images();
@@ -306,6 +384,7 @@ impl Reconciler {
         if self.missing_until().is_some_and(|at| at <= now) && self.readings.is_some() {
             self.read_sources();
         }
+        news
     }
 
     /// The next moment at which something is due.
@@ -319,6 +398,7 @@ impl Reconciler {
             self.missing_until(),
             unsaved,
             self.import_retry.0,
+            self.disk.due(),
         ];
         own.into_iter().flatten().chain(pods).min()
     }
@@ -343,8 +423,18 @@ impl Reconciler {
                     self.spawn(uid, started);
                 }
                 Effect::Watch { container, attempt } => {
-                    let (watched, uid) = (on.watch(uid.clone(), container, attempt), uid.clone());
+                    let (watched, uid) = (on.watch(record, container, attempt), uid.clone());
                     self.watches.spawn(async move { Done::Pod(uid, Some(watched.await)) });
+                }
+                Effect::Probe { container, attempt, kind } => {
+                    let (probed, uid) =
+                        (on.probe(record.clone(), container, attempt, kind), uid.clone());
+                    self.actions.spawn(async move { Done::Pod(uid, Some(probed.await)) });
+                }
+                Effect::RunHook { container, attempt, hook, timeout } => {
+                    let hooked = on.hook(record.clone(), container, attempt, hook, timeout);
+                    let (hooked, uid) = (Box::pin(hooked), uid.clone());
+                    self.actions.spawn(async move { Done::Pod(uid, Some(hooked.await)) });
                 }
                 Effect::Signal { container, attempt, signal } => {
                     let sent = on.signal(record.clone(), container, attempt, signal);
@@ -369,7 +459,11 @@ impl Reconciler {
     }
 
     /// Runs an effect that does not answer.
-    fn spawn_silent(&mut self, uid: &PodUid, effect: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn_silent(
+        &mut self,
+        uid: &PodUid,
+        effect: impl Future<Output = ()> + Send + 'static,
+    ) {
         let uid = uid.clone();
         let effect = Box::pin(effect);
         self.work.spawn(async move {
@@ -440,10 +534,14 @@ impl Reconciler {
 
     /// Tells the syncs that wait once nothing is under way any more.
     pub(super) fn settle_syncs(&mut self, settled: bool) {
-        let reading = self.readings.is_none() || !self.missing.is_empty();
+        let reading = self.readings.is_none() || self.missing_until().is_some();
         let saving = self.saving || self.unsaved.is_some();
         let busy = !self.work.is_empty() || reading || saving || !self.recovered;
-        if self.syncs.is_empty() || busy || !settled || self.pods.values().any(Pod::stopping) {
+        if self.syncs.is_empty()
+            || busy
+            || !settled
+            || self.pods.values().any(|pod| pod.stopping() || pod.coming_up())
+        {
             return;
         }
         let (more, converged) = self.state_lines();

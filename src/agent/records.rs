@@ -49,6 +49,11 @@ impl Records {
         }
     }
 
+    /// The directory of all pods.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The directory of one pod: record and volumes.
     pub fn pod_dir(&self, uid: &PodUid) -> PathBuf {
         self.dir.join(uid.as_str())

@@ -1,7 +1,7 @@
 //! Recovery: what earlier agents, containerd and a restart of the host left behind, sorted into pods and orphans.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     sync::Arc,
 };
@@ -22,6 +22,7 @@ use crate::runtime::containerd::{ContainerRecord, Error, Task, TaskStatus};
 
 use super::{
     effects::{Effects, blocking},
+    messages::LastWords,
     records::RecordError,
     removal::POD_UID_LABEL,
 };
@@ -94,11 +95,32 @@ impl Effects {
             let Some(attempt) = attempt.filter(|_| uid == record.uid.as_str()) else { continue };
             let newer = observed.containers.get(name).is_none_or(|there| there.attempt < attempt);
             if newer {
-                let task = observed_task(tasks.get(&container.id));
+                let task = self.ended_well(record, name, attempt, tasks.get(&container.id));
                 observed.containers.insert(name.to_owned(), ObservedContainer { attempt, task });
             }
         }
         observed
+    }
+
+    /// What a task means; an end that was seen comes with the container's last words.
+    fn ended_well(
+        &self,
+        record: &PodRecord,
+        name: &str,
+        attempt: u32,
+        task: Option<&Task>,
+    ) -> ObservedTask {
+        let Some(words) = LastWords::of(self, record, name, attempt) else {
+            return observed_task(task);
+        };
+        // Whoever noted an end deleted the task.
+        let noted = if task.is_none() { words.noted() } else { None };
+        match noted.map_or_else(|| observed_task(task), ObservedTask::Stopped) {
+            ObservedTask::Stopped(exit) => {
+                ObservedTask::Stopped(Exit { message: words.read(&exit), ..exit })
+            }
+            other => other,
+        }
     }
 
     /// Removes what belongs to no pod: it was half made or half removed when somebody died.
@@ -125,14 +147,19 @@ impl Effects {
         }
         let effects = Arc::clone(self);
         orphans.extend(blocking(move || effects.leftovers()).await);
+        let views = self.views().await;
+        orphans.extend(views.iter().map(|view| view.pod.clone()));
+        let mut stuck = HashSet::new();
         for uid in orphans.difference(known) {
             match Arc::clone(self).remove_orphan(uid.clone()).await {
                 Ok(()) => info!(uid = %uid, "removed what was left of a pod without a record"),
                 Err(errors) => {
                     warn!(uid = %uid, error = %errors, "failed to remove what was left of a pod");
+                    stuck.insert(uid.clone());
                 }
             }
         }
+        self.clear_views(views, known, &stuck).await;
     }
 
     /// Pods that only a cgroup or a sandbox still tells of.

@@ -7,9 +7,12 @@ use crate::base::{
     ids::{ContainerId, PodUid},
 };
 use crate::host::{log_dir, sandbox, shims, volumes};
-use crate::pod::{machine::Input, record::PodRecord, resources::all_containers};
+use crate::pod::{holder::holder_id, machine::Input, record::PodRecord, resources::all_containers};
 
-use super::effects::{Effects, blocking};
+use super::{
+    effects::{Effects, blocking},
+    image_volumes,
+};
 
 /// The label that says whose a container is.
 pub const POD_UID_LABEL: &str = "podward.dev/pod-uid";
@@ -20,7 +23,12 @@ impl Effects {
         let mut errors = Errors::default();
         self.remove_containers(&record, &mut errors).await;
         let effects = Arc::clone(&self);
+        let (uid, views) = (record.uid.clone(), image_volumes::any(record.spec()));
         let removed = blocking(move || effects.remove_rest(&record, errors)).await;
+        let removed = match removed {
+            Ok(()) => self.remove_last(uid, views).await,
+            failed => failed,
+        };
         match removed {
             Ok(()) => Input::PodRemoved,
             Err(errors) => Input::RemoveFailed(errors.to_string()),
@@ -100,9 +108,16 @@ impl Effects {
         let logs = self.pod_log_dir(record);
         errors.note("logs", log_dir::remove_pod(&self.paths.container_logs, &logs));
         errors.note("volumes", volumes::remove(&self.records.pod_dir(uid)));
-        errors.into_result()?;
+        errors.into_result()
+    }
+
+    /// Removes what the volumes stood on, and the record.
+    async fn remove_last(self: Arc<Self>, uid: PodUid, views: bool) -> Result<(), Errors> {
         let mut errors = Errors::default();
-        errors.note("record", self.records.remove(uid));
+        if views && errors.note("views of images", self.remove_views(&uid).await).is_none() {
+            return errors.into_result();
+        }
+        errors.note("record", blocking(move || self.records.remove(&uid)).await);
         errors.into_result()
     }
 }
@@ -116,6 +131,7 @@ fn ids(record: &PodRecord) -> BTreeSet<String> {
     let names = all_containers(record.spec()).map(|container| &container.name);
     names
         .flat_map(|name| attempts(name).map(|attempt| ContainerId::of(&record.uid, name, attempt)))
+        .chain([holder_id(&record.uid)])
         .map(|id| id.to_string())
         .collect()
 }

@@ -1,14 +1,16 @@
-//! The sets of this node with what a cluster's API server would keep of them: uid, age, generation; and
-//! the last good copy of each on disk, which a host that boots offline starts from.
+//! The sets of this node with what a cluster's API server would keep of them: uid, age, generation; the ConfigMaps and
+//! Secrets beside them; and the last good copy of each on disk, which a host that boots offline starts from.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,7 @@ use uuid::Uuid;
 
 use crate::base::ids::{SetKey, TemplateHash};
 use crate::source::merge;
-use crate::spec::Set;
+use crate::spec::{Object, ObjectDocument, ObjectKey, Objects, Set};
 
 /// The version of the snapshot's shape that this build writes.
 const VERSION: u32 = 1;
@@ -43,19 +45,41 @@ pub struct Sets {
     path: PathBuf,
     /// The sets by key.
     entries: BTreeMap<SetKey, Entry>,
+    /// The ConfigMaps and Secrets that documents bring, by key.
+    documents: merge::Documents,
 }
 
-/// The snapshot on disk.
-#[derive(Debug, Serialize, Deserialize)]
+/// The snapshot on disk. Secrets are in it, so it derives no `Debug`.
+#[derive(Serialize, Deserialize)]
 struct Snapshot {
     /// The shape's version.
     version: u32,
     /// The sets.
     sets: Vec<Kept>,
+    /// The ConfigMaps and Secrets; earlier builds wrote none.
+    #[serde(default)]
+    objects: Vec<KeptObject>,
+}
+
+/// One ConfigMap or Secret in the snapshot.
+#[derive(Serialize, Deserialize)]
+struct KeptObject {
+    /// Its key.
+    key: ObjectKey,
+    /// The file that it came from.
+    origin: String,
+    /// The document's number in it.
+    document: usize,
+    /// Whether it never changes.
+    immutable: bool,
+    /// `data` in base64.
+    data: BTreeMap<String, String>,
+    /// `binaryData` in base64.
+    binary: BTreeMap<String, String>,
 }
 
 /// One set in the snapshot.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Kept {
     /// Its key.
     key: SetKey,
@@ -92,8 +116,8 @@ pub enum Change {
 impl Sets {
     /// Loads the last good copy. A torn or foreign file is set aside and named; what runs is not touched by it.
     pub fn load(path: PathBuf) -> (Self, Option<String>) {
-        let (entries, trouble) = match read(&path) {
-            Ok(entries) => (entries, None),
+        let ((entries, documents), trouble) = match read(&path) {
+            Ok(read) => (read, None),
             Err(error) => {
                 let aside = path.with_extension("json.bad");
                 let _ = fs::rename(&path, &aside);
@@ -102,10 +126,10 @@ impl Sets {
                     path.display(),
                     aside.display()
                 );
-                (BTreeMap::new(), Some(text))
+                (Read::default(), Some(text))
             }
         };
-        (Self { path, entries }, trouble)
+        (Self { path, entries, documents }, trouble)
     }
 
     /// The sets by key.
@@ -116,6 +140,26 @@ impl Sets {
     /// What was wanted last, for the next merge.
     pub fn wanted(&self) -> merge::Sets {
         self.entries.iter().map(|(key, entry)| (key.clone(), Arc::clone(&entry.set))).collect()
+    }
+
+    /// The ConfigMaps and Secrets that documents bring.
+    pub fn documents(&self) -> &merge::Documents {
+        &self.documents
+    }
+
+    /// What they hold.
+    pub fn objects(&self) -> Objects {
+        let held = |(key, document): (&ObjectKey, &Arc<ObjectDocument>)| {
+            (key.clone(), Arc::clone(&document.object))
+        };
+        self.documents.iter().map(held).collect()
+    }
+
+    /// Takes the ConfigMaps and Secrets that the sources bring now; `true` when that is news.
+    pub fn update_documents(&mut self, documents: merge::Documents) -> bool {
+        let news = self.documents != documents;
+        self.documents = documents;
+        news
     }
 
     /// Takes what the sources say now.
@@ -169,29 +213,68 @@ impl Sets {
                 object: entry.set.object.clone(),
             })
             .collect();
-        let text = serde_json::to_vec(&Snapshot { version: VERSION, sets })?;
+        let objects = self.documents.values().map(|document| kept_object(document)).collect();
+        let text = serde_json::to_vec(&Snapshot { version: VERSION, sets, objects })?;
         Ok((self.path.clone(), text))
     }
 }
 
-/// Writes a snapshot: whole and on the disk, or not at all.
+/// An object as it is kept.
+fn kept_object(document: &ObjectDocument) -> KeptObject {
+    let encode = |values: &BTreeMap<String, Vec<u8>>| {
+        values.iter().map(|(key, value)| (key.clone(), STANDARD.encode(value))).collect()
+    };
+    KeptObject {
+        key: document.key.clone(),
+        origin: document.origin.clone(),
+        document: document.document,
+        immutable: document.object.immutable,
+        data: encode(&document.object.data),
+        binary: encode(&document.object.binary),
+    }
+}
+
+/// An object as it was kept.
+fn known_object(kept: KeptObject) -> io::Result<(ObjectKey, Arc<ObjectDocument>)> {
+    let decode = |values: BTreeMap<String, String>| {
+        let value = |(key, text)| STANDARD.decode(text).ok().map(|value| (key, value));
+        let values: Option<BTreeMap<_, _>> = values.into_iter().map(value).collect();
+        values.ok_or_else(|| io::Error::other("an object in it is torn"))
+    };
+    let KeptObject { key, origin, document, immutable, data, binary } = kept;
+    let object = Arc::new(Object { data: decode(data)?, binary: decode(binary)?, immutable });
+    Ok((key.clone(), Arc::new(ObjectDocument { key, origin, document, object })))
+}
+
+/// Writes a snapshot: whole and on the disk, or not at all. Secrets are in it: it is root's alone.
 pub fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("json.new");
-    let mut file = File::create(&fresh)?;
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+    // One that an earlier build left half written has an earlier build's mode.
+    file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(text)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
+/// What a snapshot brings.
+type Read = (BTreeMap<SetKey, Entry>, merge::Documents);
+
 /// Reads the snapshot; none is an empty one.
-fn read(path: &Path) -> io::Result<BTreeMap<SetKey, Entry>> {
+fn read(path: &Path) -> io::Result<Read> {
     let text = match fs::read(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Read::default()),
         Err(error) => return Err(error),
     };
-    let snapshot: Snapshot = serde_json::from_slice(&text)?;
+    // The parser's own words may repeat a value.
+    let torn = |error: serde_json::Error| {
+        let (line, column) = (error.line(), error.column());
+        io::Error::other(format!("no snapshot from line {line} column {column} on"))
+    };
+    let snapshot: Snapshot = serde_json::from_slice(&text).map_err(torn)?;
     if snapshot.version != VERSION {
         return Err(io::Error::other(format!("version {}", snapshot.version)));
     }
@@ -212,5 +295,6 @@ fn read(path: &Path) -> io::Result<BTreeMap<SetKey, Entry>> {
         };
         (kept.key, entry)
     };
-    Ok(snapshot.sets.into_iter().map(entry).collect())
+    let documents = snapshot.objects.into_iter().map(known_object).collect::<io::Result<_>>()?;
+    Ok((snapshot.sets.into_iter().map(entry).collect(), documents))
 }

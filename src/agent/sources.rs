@@ -54,6 +54,9 @@ impl Reconciler {
         if concerns(&self.images_dir, &path) {
             self.import_images();
         }
+        if concerns(&self.own_objects.dir, &path) {
+            self.read_own_objects();
+        }
         if source_paths(&self.settings).iter().any(|source| concerns(source, &path)) {
             self.changed.insert(path);
             self.read_changed();
@@ -98,13 +101,20 @@ impl Reconciler {
 
     /// The sources were read: what do they want?
     pub(super) fn sources_read(&mut self, readings: Vec<SourceReading>) {
-        let mut merged = merge(&readings, &self.sets.wanted());
+        let mut merged = merge(&readings, &self.sets.wanted(), self.sets.documents());
         self.spare(&mut merged);
         self.readings = Some(readings);
-        self.tell_faults(&merged.faults);
+        self.source_faults = merged.faults;
         for (key, why) in &merged.kept {
             let message = format!("the last good version goes on: {why}");
             self.note_set(key, EventType::Warning, "SourceFault", message);
+        }
+        for (key, why) in &merged.kept_objects {
+            let message = format!("the last good version of {key} goes on: {why}");
+            self.note_node(EventType::Warning, "SourceFault", message);
+        }
+        if self.sets.update_documents(merged.objects) {
+            self.save_sets();
         }
         let changes = self.sets.update(time::now().wall, merged.sets);
         if !changes.is_empty() {
@@ -118,38 +128,28 @@ impl Reconciler {
             self.save_sets();
         }
         // A changed origin or label changes no template, but the newest object is what operators see.
-        self.judge();
+        self.merge_objects();
         if !self.changed.is_empty() {
             self.read_changed();
         }
     }
 
-    /// Lets a set that the sources no longer name go on for a moment, until another read finds it missing still.
+    /// Lets what the sources no longer name go on for a moment, until another read finds it missing still.
     /// A directory that is being removed loses its files first, and some programs replace a file by removing it.
     fn spare(&mut self, merged: &mut Merged) {
         let now = time::now().mono;
-        let mut missing = BTreeMap::new();
-        for (key, set) in self.sets.wanted() {
-            if merged.sets.contains_key(&key) {
-                continue;
-            }
-            let since = self.missing.get(&key).copied().unwrap_or(now);
-            if now.duration_since(since) < MISSING_GRACE {
-                missing.insert(key.clone(), since);
-                merged.sets.insert(key, set);
-            }
-        }
-        self.missing = missing;
+        spare(now, &mut self.missing, &self.sets.wanted(), &mut merged.sets);
+        spare(now, &mut self.missing_objects, self.sets.documents(), &mut merged.objects);
     }
 
-    /// When the next missing set is looked for again.
+    /// When the next thing that is missing is looked for again.
     pub(super) fn missing_until(&self) -> Option<Instant> {
-        self.missing.values().min().map(|since| *since + MISSING_GRACE)
+        let since = self.missing.values().chain(self.missing_objects.values()).min();
+        since.map(|since| *since + MISSING_GRACE)
     }
 
     /// Shows each fault once: in the log, as an event of the node, and in every sync.
-    fn tell_faults(&mut self, faults: &[Fault]) {
-        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    pub(super) fn tell_faults(&mut self, lines: Vec<String>) {
         for line in
             lines.iter().filter(|line| !self.faults.contains(line)).cloned().collect::<Vec<_>>()
         {
@@ -260,4 +260,22 @@ impl Reconciler {
             self.import_images();
         }
     }
+}
+
+/// Puts back what was wanted and has not been missing for long enough; `missing` remembers since when it is.
+fn spare<K: Ord + Clone, V: Clone>(
+    now: Instant,
+    missing: &mut BTreeMap<K, Instant>,
+    wanted: &BTreeMap<K, V>,
+    merged: &mut BTreeMap<K, V>,
+) {
+    let mut still = BTreeMap::new();
+    for (key, value) in wanted.iter().filter(|(key, _)| !merged.contains_key(*key)) {
+        let since = missing.get(key).copied().unwrap_or(now);
+        if now.duration_since(since) < MISSING_GRACE {
+            still.insert(key.clone(), (since, value.clone()));
+        }
+    }
+    *missing = still.iter().map(|(key, (since, _))| (key.clone(), *since)).collect();
+    merged.extend(still.into_iter().map(|(key, (_, value))| (key, value)));
 }

@@ -17,15 +17,21 @@ use crate::host::{
     users,
 };
 use crate::pod::{
+    cdi::{self, Devices},
+    confinement::{Confinement, confine},
+    downward::Downward,
+    environment::{Environment, own_environment},
     fault::StartFault,
     image::MountPoint,
     machine::{Exit, ExitKind, Input},
+    mounts::{Prepared, asks_recursive},
     oci::{Surroundings, oci_spec},
     record::{PinnedImage, PodRecord},
     sandbox::HostFacts,
     user::{User, UserRequest, resolve_user, user_request},
+    values::Values,
 };
-use crate::runtime::containerd::{Class, Error, NewContainer};
+use crate::runtime::containerd::{Class, Error, NewContainer, Stdio};
 use crate::spec::Objects;
 
 use super::effects::{Effects, Logging, blocking};
@@ -57,9 +63,8 @@ fn unmade(error: &Error) -> Failure {
 struct Attempt<'a> {
     /// The pod.
     record: &'a PodRecord,
-    /// The ConfigMaps and Secrets of this node.
-    #[expect(dead_code, reason = "read once values come from objects")]
-    objects: &'a Objects,
+    /// The container's own environment.
+    own: Environment,
     /// The container in its template.
     container: &'a Container,
     /// Which attempt.
@@ -68,6 +73,12 @@ struct Attempt<'a> {
     id: ContainerId,
     /// The image that it runs.
     image: PinnedImage,
+    /// What confines it.
+    confinement: Confinement,
+    /// What was made for it to mount.
+    prepared: Prepared,
+    /// The devices that it gets.
+    devices: Devices,
 }
 
 impl Effects {
@@ -113,8 +124,15 @@ impl Effects {
             message: format!("the pod's template has no container {name}"),
         })?;
         let image = self.pinned_image(record, container).await?;
+        let confinement = self.confinement(record, container).await?;
+        let devices = self.devices(record).await?;
         let id = ContainerId::of(&record.uid, name, number);
-        let attempt = Attempt { record, objects, container, number, id, image };
+        let node = self.node_view();
+        let values = Values { objects, downward: Downward { record, node: &node } };
+        let own = own_environment(container, &values)?;
+        let prepared = self.prepare_start(record, container, number, &image.config, &own).await?;
+        let attempt =
+            Attempt { record, own, container, number, id, image, confinement, prepared, devices };
         let ran = self.run(&attempt).await;
         if ran.is_err() {
             let id = &attempt.id;
@@ -146,15 +164,10 @@ impl Effects {
             }),
             Ok(None) => {
                 let namespace = self.daemon.client.namespace();
-                Err(Failure::Fault(missing_image(container, reference, namespace)))
+                let policy = container.image_pull_policy.as_deref();
+                Err(Failure::Fault(missing_image(policy, reference, namespace)))
             }
-            Err(error) => Err(Failure::Fault(StartFault {
-                reason: match error.class() {
-                    Class::Invalid => "InvalidImageName",
-                    _ => "ImageInspectError",
-                },
-                message: Chain(&error).to_string(),
-            })),
+            Err(error) => Err(Failure::Fault(unreadable_image(&error))),
         }
     }
 
@@ -232,20 +245,24 @@ impl Effects {
             reason: "CreateContainerError",
             message: "the pod's sandbox is not there".into(),
         })?;
-        let spec = oci_spec(&Surroundings {
+        let mut spec = oci_spec(&Surroundings {
             namespace: &record.set.namespace,
             pod_name: &record.name,
             pod_uid: &record.uid,
             spec: record.spec(),
             container: attempt.container,
             image: &attempt.image.config,
+            own: &attempt.own,
             image_ref: &attempt.image.reference,
             user,
             sandbox,
             volumes: &record.volumes,
+            prepared: &attempt.prepared,
             host: &self.host_for(attempt.container),
             cgroups_path: &self.cgroups.container_path(&record.uid, &attempt.id),
         })?;
+        cdi::apply(&mut spec, &attempt.devices)?;
+        confine(&mut spec, &attempt.confinement, &self.host)?;
         serde_json::to_vec(&spec).map_err(|error| StartFault {
             reason: "CreateContainerConfigError",
             message: error.to_string(),
@@ -254,12 +271,15 @@ impl Effects {
 
     /// What the container gets of the host; devices come and go, so a privileged one's are looked up now.
     fn host_for(&self, container: &Container) -> Cow<'_, HostFacts> {
+        let mut host = Cow::Borrowed(&self.host);
         let context = container.security_context.as_ref();
         if context.and_then(|context| context.privileged) == Some(true) {
-            Cow::Owned(HostFacts { devices: facts::devices(), ..self.host.clone() })
-        } else {
-            Cow::Borrowed(&self.host)
+            host.to_mut().devices = facts::devices();
         }
+        if asks_recursive(container) {
+            host.to_mut().recursive_read_only = facts::recursive_read_only();
+        }
+        host
     }
 
     /// The OCI spec once the image's own accounts were read.
@@ -292,14 +312,16 @@ impl Effects {
         mounts: Vec<MountPoint>,
     ) -> Result<(), Failure> {
         let never_ran = |error: Error| Failure::NeverRan(Chain(&error).to_string());
-        let stdout = self.log(attempt).map_err(|error| StartFault {
+        self.fill_volumes(&attempt.prepared, &mounts).await?;
+        let logger = self.log(attempt).map_err(|error| StartFault {
             reason: "CreateContainerError",
             message: Chain(&error).to_string(),
         })?;
+        let stdio = Stdio { logger, terminal: attempt.container.tty == Some(true) };
         let id = &attempt.id;
         let client = &self.daemon.client;
         let create = || async {
-            match client.create_task(id, mounts.clone(), &stdout).await {
+            match client.create_task(id, mounts.clone(), &stdio).await {
                 // containerd went away in the middle and had made it.
                 Err(error) if error.class() == Class::Exists => Ok(()),
                 made => made.map(drop),
@@ -319,18 +341,31 @@ impl Effects {
         let pod_dir = self.pod_log_dir(record);
         log_dir::create(&pod_dir, &container.name)?;
         let path = log_dir::log_path(&pod_dir, &container.name, *number);
+        log_dir::begin(&path);
         let (namespace, pod) = (record.set.namespace.as_str(), record.name.as_str());
         let owner = LogOwner { namespace, pod, container: &container.name, id };
         log_dir::link(&self.paths.container_logs, owner, &path)?;
         let Logging { exe, max_size, max_files } = &self.logging;
-        let target = LogTarget { path, max_size: *max_size, max_files: *max_files };
+        let terminal = container.tty == Some(true);
+        let target = LogTarget { path, max_size: *max_size, max_files: *max_files, terminal };
         Ok(logger::uri(exe, &target))
     }
 }
 
+/// The fault of an image that containerd cannot give.
+pub(super) fn unreadable_image(error: &Error) -> StartFault {
+    StartFault {
+        reason: match error.class() {
+            Class::Invalid => "InvalidImageName",
+            _ => "ImageInspectError",
+        },
+        message: Chain(error).to_string(),
+    }
+}
+
 /// The fault of an image that is not on this host.
-fn missing_image(container: &Container, reference: &str, namespace: &str) -> StartFault {
-    if container.image_pull_policy.as_deref() == Some("Never") {
+pub(super) fn missing_image(policy: Option<&str>, reference: &str, namespace: &str) -> StartFault {
+    if policy == Some("Never") {
         let message =
             format!("Container image {reference:?} is not present with pull policy of Never");
         return StartFault { reason: "ErrImageNeverPull", message };

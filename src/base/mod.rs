@@ -6,4 +6,5 @@ pub mod fault;
 pub mod ids;
 pub mod nearest;
 pub mod quantity;
+pub mod signals;
 pub mod time;

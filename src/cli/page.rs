@@ -19,7 +19,8 @@ pub struct Page(String);
 impl Page {
     /// Adds a line.
     pub fn line(&mut self, line: impl Display) {
-        self.0.push_str(&line.to_string());
+        // A terminal shall not obey what a container said.
+        self.0.push_str(&line.to_string().replace('\x1b', "^[").replace('\r', "\\r"));
         self.0.push('\n');
     }
 

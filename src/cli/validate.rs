@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::base::{fault::Fault, ids::SetKey};
+use crate::base::fault::Fault;
 use crate::spec::{Document, FieldUse, FieldValidation, Outcome, Reading, Support, read};
 
 use super::contents;
@@ -106,12 +106,12 @@ fn faulty(fault: Fault) -> (String, Reading) {
     (fault.origin.clone(), Reading { faults: vec![fault], documents: Vec::new() })
 }
 
-/// Rejects sets that an earlier file describes already.
+/// Rejects sets and objects that an earlier file describes already.
 fn mark_duplicates(readings: &mut [(String, Reading)]) {
-    let mut seen: BTreeMap<SetKey, String> = BTreeMap::new();
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
     for (origin, reading) in readings {
         for document in &mut reading.documents {
-            let Some(key) = document.key.clone() else {
+            let Some((key, name)) = described(document) else {
                 continue;
             };
             let first = seen.entry(key.clone()).or_insert_with(|| origin.clone());
@@ -121,7 +121,7 @@ fn mark_duplicates(readings: &mut [(String, Reading)]) {
                     document: Some(document.index),
                     line: Some(document.line),
                     path: "metadata.name".to_owned(),
-                    value: key.name.clone(),
+                    value: name,
                     problem: format!("{first} describes {key} already"),
                     remedy: "rename one of them or remove it".to_owned(),
                 });
@@ -131,10 +131,16 @@ fn mark_duplicates(readings: &mut [(String, Reading)]) {
     }
 }
 
+/// What a document describes and the name of that, when there may be only one of it.
+fn described(document: &Document) -> Option<(String, String)> {
+    let set = document.key.as_ref().map(|key| (key.to_string(), key.name.clone()));
+    set.or_else(|| document.object.as_ref().map(|key| (key.to_string(), key.name.clone())))
+}
+
 /// How many documents came to which end.
 #[derive(Debug, Default)]
 struct Tally {
-    /// Sets that can run.
+    /// Sets that can run, and the objects that they may take from.
     accepted: usize,
     /// Documents that are refused or invalid.
     rejected: usize,
@@ -152,7 +158,7 @@ impl Tally {
             tally.unreadable += usize::from(!reading.faults.is_empty());
             for document in &reading.documents {
                 match document.outcome {
-                    Outcome::Set(_) => tally.accepted += 1,
+                    Outcome::Set(_) | Outcome::Object { .. } => tally.accepted += 1,
                     Outcome::Ignored { .. } => tally.ignored += 1,
                     Outcome::Rejected => tally.rejected += 1,
                 }
@@ -170,7 +176,7 @@ impl Tally {
 /// A document's end in a word.
 fn verdict(document: &Document) -> &'static str {
     match document.outcome {
-        Outcome::Set(_) => "accepted",
+        Outcome::Set(_) | Outcome::Object { .. } => "accepted",
         Outcome::Ignored { .. } => "ignored",
         Outcome::Rejected if document.faults.is_empty() => "refused",
         Outcome::Rejected => "invalid",
@@ -205,15 +211,21 @@ fn document_text(document: &Document, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "  document {}, line {}: ", document.index, document.line)?;
     let kind = if document.kind.is_empty() { "not an object" } else { &document.kind };
     write!(out, "{kind}")?;
-    match &document.key {
-        Some(key) => write!(out, " {key}")?,
-        None if !document.name.is_empty() => write!(out, " {}", document.name)?,
-        None => {}
+    match (&document.key, &document.object) {
+        (Some(key), _) => write!(out, " {key}")?,
+        (_, Some(key)) => write!(out, " {}/{}", key.namespace, key.name)?,
+        _ if !document.name.is_empty() => write!(out, " {}", document.name)?,
+        _ => {}
     }
     write!(out, ": {}", verdict(document))?;
     match &document.outcome {
         Outcome::Ignored { reason } => writeln!(out, ": {reason}")?,
         Outcome::Set(set) => writeln!(out, ", template hash {}", set.hash)?,
+        Outcome::Object { value, .. } => {
+            let (keys, fixed) =
+                (value.keys().count(), if value.immutable { ", immutable" } else { "" });
+            writeln!(out, ", {keys} key{}{fixed}", if keys == 1 { "" } else { "s" })?;
+        }
         Outcome::Rejected => writeln!(out)?,
     }
     messages("faults", &document.faults, out)?;
@@ -298,10 +310,11 @@ fn machine(readings: &[(String, Reading)], tally: &Tally, out: &mut dyn Write) -
 
 /// One document for programs.
 fn document_json(document: &Document) -> Value {
-    let (reason, hash) = match &document.outcome {
-        Outcome::Ignored { reason } => (Some(reason.as_str()), None),
-        Outcome::Set(set) => (None, Some(set.hash.as_str())),
-        Outcome::Rejected => (None, None),
+    let (reason, hash, keys) = match &document.outcome {
+        Outcome::Ignored { reason } => (Some(reason.as_str()), None, None),
+        Outcome::Set(set) => (None, Some(set.hash.as_str()), None),
+        Outcome::Object { value, .. } => (None, None, Some(value.keys().count())),
+        Outcome::Rejected => (None, None, None),
     };
     json!({
         "document": document.index,
@@ -313,6 +326,8 @@ fn document_json(document: &Document) -> Value {
         "verdict": verdict(document),
         "reason": reason,
         "templateHash": hash,
+        "object": document.object.as_ref().map(ToString::to_string),
+        "keys": keys,
         "faults": document.faults,
         "warnings": document.warnings,
         "fields": document.fields,

@@ -9,8 +9,8 @@ use super::file::Tree;
 use super::read::Notes;
 use super::settings::{CgroupDriver, Settings, SourceSettings, name_of};
 use super::values::{
-    bytes, cgroup, choice, files, labels, node_name, path, period, set, shown, shown_taint,
-    sources, taints, word,
+    bytes, cgroup, choice, directories, files, labels, node_name, path, period, set, shown,
+    shown_taint, sources, taints, word,
 };
 
 /// One key.
@@ -88,7 +88,7 @@ const PLAIN: Key = Key {
 };
 
 /// Every key, in the order of the reference page.
-pub static KEYS: [Key; 20] = [
+pub static KEYS: [Key; 22] = [
     Key {
         path: "cluster",
         about: "The fleet that this host belongs to.",
@@ -131,7 +131,7 @@ pub static KEYS: [Key; 20] = [
         path: "sources",
         sort: "list of `{file: {path}}`",
         in_environment: false,
-        about: "Where sets come from: files, or directories of `*.yaml`, `*.yml` and `*.json`. \
+        about: "Where sets, ConfigMaps and Secrets come from: files, or directories of `*.yaml`, `*.yml` and `*.json`. \
                 The first source that names a set keeps it.",
         read: sources,
         show: |of| {
@@ -141,6 +141,15 @@ pub static KEYS: [Key; 20] = [
                 .map(|SourceSettings::File { path }| format!("file: {}", path.display()));
             shown.collect::<Vec<_>>().join(", ")
         },
+        ..PLAIN
+    },
+    Key {
+        path: "objectsDir",
+        sort: "path",
+        about: "ConfigMaps and Secrets that no document holds: \
+                `<namespace>/{configmaps,secrets}/<name>/<key>`, each file the value of its key.",
+        read: |tree, to, notes| set(&mut to.objects_dir, path(tree, notes)),
+        show: |of| shown(&of.objects_dir),
         ..PLAIN
     },
     Key {
@@ -193,7 +202,7 @@ pub static KEYS: [Key; 20] = [
     Key {
         path: "paths.state",
         sort: "path",
-        about: "What outlives a reboot: records, volumes, `images/`.",
+        about: "What outlives a reboot: records, volumes, `images/`, and `seccomp/` with the operator's seccomp profiles.",
         read: |tree, to, notes| set(&mut to.paths.state, path(tree, notes)),
         show: |of| shown(&of.paths.state),
         ..PLAIN
@@ -220,6 +229,16 @@ pub static KEYS: [Key; 20] = [
         about: "Links to the logs, one for each container, as log shippers expect them.",
         read: |tree, to, notes| set(&mut to.paths.container_logs, path(tree, notes)),
         show: |of| shown(&of.paths.container_logs),
+        ..PLAIN
+    },
+    Key {
+        path: "cdiDirs",
+        sort: "list of paths",
+        in_environment: false,
+        about: "Where vendors describe their devices (the Container Device Interface): what a pod's annotations \
+                `cdi.k8s.io/…` name is sought here, a later directory before an earlier one.",
+        read: |tree, to, notes| set(&mut to.cdi_dirs, directories(tree, notes)),
+        show: |of| of.cdi_dirs.iter().map(|dir| shown(dir)).collect::<Vec<_>>().join(", "),
         ..PLAIN
     },
     Key {

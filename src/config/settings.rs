@@ -15,12 +15,16 @@ pub struct Settings {
     pub node: NodeSettings,
     /// Where sets come from; the first to name a set keeps it.
     pub sources: Vec<SourceSettings>,
+    /// The directory of ConfigMaps and Secrets that no document holds.
+    pub objects_dir: PathBuf,
     /// How to reach containerd and what to ask of it.
     pub containerd: ContainerdSettings,
     /// The cgroup above all pods; `None` for the driver's own default.
     pub cgroup_parent: Option<String>,
     /// Where things are kept.
     pub paths: Paths,
+    /// Where vendors describe their devices, the least directory first.
+    pub cdi_dirs: Vec<PathBuf>,
     /// How logs are rotated.
     pub logs: LogSettings,
     /// What happens to fields that Kubernetes does not know.
@@ -112,6 +116,7 @@ impl Default for Settings {
             cluster: "default".into(),
             node: NodeSettings::default(),
             sources: vec![SourceSettings::File { path: "/etc/podward/manifests".into() }],
+            objects_dir: "/etc/podward/objects".into(),
             containerd: ContainerdSettings {
                 address: "/run/containerd/containerd.sock".into(),
                 namespace: "podward".into(),
@@ -126,6 +131,7 @@ impl Default for Settings {
                 pod_logs: "/var/log/pods".into(),
                 container_logs: "/var/log/containers".into(),
             },
+            cdi_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
             logs: LogSettings { max_size: 10 << 20, max_files: 5 },
             field_validation: FieldValidation::Strict,
             max_container_restart_period: Duration::from_mins(5),

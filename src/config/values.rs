@@ -80,6 +80,12 @@ pub fn path(tree: &Tree, notes: &mut Notes<'_>) -> Option<PathBuf> {
     None
 }
 
+/// Several absolute paths.
+pub fn directories(tree: &Tree, notes: &mut Notes<'_>) -> Option<Vec<PathBuf>> {
+    let items = notes.items(tree).iter().enumerate();
+    items.map(|(index, item)| path(item, &mut notes.inside(&format!("[{index}]")))).collect()
+}
+
 /// A cgroup: an absolute path, or the name of a slice.
 pub fn cgroup(tree: &Tree, notes: &mut Notes<'_>) -> Option<String> {
     let text = text(tree, notes)?;

@@ -225,6 +225,13 @@ impl Cgroups {
         Ok(())
     }
 
+    /// How many bytes of memory a container uses; `None` once its group is gone.
+    pub fn memory_usage(&self, pod: &PodUid, container: &ContainerId) -> Option<u64> {
+        let own = |group: &PathBuf| group.to_string_lossy().contains(container.as_str());
+        let groups = self.container_groups(pod).into_iter().filter(own);
+        groups.filter_map(|group| memory_used_in(&group)).max()
+    }
+
     /// How many processes of a container the kernel has killed for memory; `None` once its group is gone, which
     /// under systemd is as soon as its last process has ended.
     pub fn oom_kills(&self, pod: &PodUid, container: &ContainerId) -> Option<u64> {
@@ -326,6 +333,13 @@ pub(super) fn make_group(dir: &Path) -> Result<(), CgroupError> {
         }
     }
     failed("create", dir, result)
+}
+
+/// How much memory a group uses, as either interface tells it.
+fn memory_used_in(group: &Path) -> Option<u64> {
+    ["memory.current", "memory.usage_in_bytes"]
+        .iter()
+        .find_map(|file| fs::read_to_string(group.join(file)).ok()?.trim().parse().ok())
 }
 
 /// How many processes the kernel has killed for memory in a group, as either interface tells it.

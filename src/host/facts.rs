@@ -4,14 +4,20 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::sys::statvfs::statvfs;
+use serde::Deserialize;
 
 use crate::pod::capabilities::KERNEL;
-use crate::pod::sandbox::{DeviceKind, HostDevice, HostFacts};
+use crate::pod::sandbox::{Confines, DeviceKind, HostDevice, HostFacts};
+
+use super::confinement;
 
 /// Where control groups are mounted.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -53,6 +59,13 @@ pub fn host_facts() -> HostFacts {
         cgroup_v2,
         swap_accounting: swap_accounting(Path::new(CGROUP_ROOT), cgroup_v2),
         memory_capacity: memory_capacity(),
+        recursive_read_only: false,
+        confines: Confines {
+            arch: std::env::consts::ARCH,
+            seccomp: confinement::seccomp_enabled(),
+            safe_ptrace: at_least(&text("/proc/sys/kernel/osrelease"), (4, 8)),
+            app_armor: confinement::app_armor_enabled(),
+        },
         least_oom_score_adj: least_oom_score_adj(&capabilities),
         capabilities,
         devices: devices(),
@@ -65,6 +78,38 @@ pub fn devices() -> Vec<HostDevice> {
     let mut found = Vec::new();
     collect_devices(Path::new("/dev"), &mut found);
     found
+}
+
+/// Whether mounts can be made read-only all the way down: the kernel must be able to, and the runtime must ask it.
+/// Asked of them once, when the first container wants it.
+pub fn recursive_read_only() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let asked = || Command::new("runc").arg("features").stdin(Stdio::null()).output();
+        // `mount_setattr` came with this kernel.
+        at_least(&text("/proc/sys/kernel/osrelease"), (5, 12))
+            && asked().is_ok_and(|said| said.status.success() && knows_rro(&said.stdout))
+    })
+}
+
+/// Whether the features that a runtime lists hold the mount option.
+fn knows_rro(features: &[u8]) -> bool {
+    /// The one part that matters here.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Features {
+        /// The options that mounts may have.
+        #[serde(default)]
+        mount_options: Vec<String>,
+    }
+    serde_json::from_slice::<Features>(features)
+        .is_ok_and(|features| features.mount_options.iter().any(|option| option == "rro"))
+}
+
+/// Whether a kernel's version such as `6.1.0-18-amd64` is this one or a later one.
+fn at_least(release: &str, wanted: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= wanted)
 }
 
 /// What a Node object shows.
@@ -83,6 +128,11 @@ pub fn node_facts() -> NodeFacts {
         cpus: count_cpus(&text("/sys/devices/system/cpu/online")),
         addresses: addresses(),
     }
+}
+
+/// The size of the file system that a path lies on, in bytes; nothing when it cannot be told.
+pub fn storage(path: &Path) -> u64 {
+    statvfs(path).map_or(0, |found| found.blocks().saturating_mul(found.fragment_size()))
 }
 
 /// A small file's text without the space around it; empty when it cannot be read.
@@ -222,7 +272,7 @@ fn pretty_name(release: &str) -> String {
 
 /// The machine's own addresses, the default route's interface first, IPv4 before IPv6 on each: at most one of a
 /// family, as a Node shows them.
-fn addresses() -> Vec<IpAddr> {
+pub fn addresses() -> Vec<IpAddr> {
     let default = default_interface(&text("/proc/net/route"));
     let mut found: Vec<(bool, IpAddr)> = getifaddrs()
         .into_iter()
@@ -286,6 +336,27 @@ mod tests {
             eth1\t000010AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\n";
         assert_eq!(default_interface(routes).as_deref(), Some("eth0"));
         assert_eq!(default_interface(""), None);
+    }
+
+    #[test]
+    fn a_runtime_says_whether_it_makes_mounts_read_only_all_the_way_down() {
+        assert!(knows_rro(br#"{"ociVersionMin": "1.0.0", "mountOptions": ["ro", "rro"]}"#));
+        assert!(!knows_rro(br#"{"mountOptions": ["ro"]}"#));
+        assert!(!knows_rro(b"flag provided but not defined"));
+    }
+
+    #[test]
+    fn versions_of_kernels_are_compared_by_number() {
+        for (release, new) in [
+            ("6.1.0-18-amd64", true),
+            ("4.8", true),
+            ("4.10.1", true),
+            ("4.4.0-1", false),
+            ("3.10.0", false),
+            ("", false),
+        ] {
+            assert_eq!(at_least(release, (4, 8)), new, "{release}");
+        }
     }
 
     #[test]

@@ -3,9 +3,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, symlink},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -60,6 +60,12 @@ pub fn create(pod_dir: &Path, container: &str) -> Result<PathBuf, LogDirError> {
         source,
     })?;
     Ok(path)
+}
+
+/// Makes the empty log of an attempt: one that says nothing has a log all the same. A full disk keeps no container from
+/// starting, and the logger makes what is missing when there is something to write.
+pub fn begin(log: &Path) {
+    let _ = OpenOptions::new().append(true).create(true).mode(0o640).open(log);
 }
 
 /// Makes the link to a container's log, and replaces one that leads elsewhere.

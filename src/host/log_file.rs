@@ -266,7 +266,7 @@ mod tests {
     const AT: &str = "2026-01-02T03:04:05.000000000Z";
 
     fn target(path: &Path) -> LogTarget {
-        LogTarget { path: path.to_owned(), max_size: 1 << 20, max_files: 2 }
+        LogTarget { path: path.to_owned(), max_size: 1 << 20, max_files: 2, terminal: false }
     }
 
     fn add(log: &mut LogFile, partial: bool, content: &[u8]) {
@@ -320,7 +320,12 @@ mod tests {
     fn a_log_that_somebody_removed_is_made_anew_when_it_is_full() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("0.log");
-        let mut log = LogFile::new(LogTarget { path: path.clone(), max_size: 100, max_files: 3 });
+        let mut log = LogFile::new(LogTarget {
+            path: path.clone(),
+            max_size: 100,
+            max_files: 3,
+            terminal: false,
+        });
         add(&mut log, false, &[b'x'; 60]);
         fs::remove_file(&path).unwrap();
         add(&mut log, false, b"after");
@@ -332,7 +337,12 @@ mod tests {
     fn a_full_log_is_put_aside_and_the_oldest_go() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("7.log");
-        let mut log = LogFile::new(LogTarget { path: path.clone(), max_size: 200, max_files: 3 });
+        let mut log = LogFile::new(LogTarget {
+            path: path.clone(),
+            max_size: 200,
+            max_files: 3,
+            terminal: false,
+        });
         for number in 0..40 {
             add(&mut log, false, format!("line {number}").as_bytes());
         }

@@ -28,6 +28,9 @@ use crate::base::time;
 /// The descriptor whose closing tells the shim that the logger reads.
 const READY: RawFd = 5;
 
+/// What stands before the value of a container with a terminal.
+const TERMINAL: &str = "tty:";
+
 /// Where one container's log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogTarget {
@@ -37,6 +40,8 @@ pub struct LogTarget {
     pub max_size: u64,
     /// How many files to keep in all.
     pub max_files: u32,
+    /// Whether the container writes to a terminal, which has one stream: the shim never ends the other one.
+    pub terminal: bool,
 }
 
 /// Why a logger could not do its work.
@@ -44,7 +49,7 @@ pub struct LogTarget {
 pub enum LoggerError {
     /// The argument names no log. The container's output is read and thrown away.
     #[error(
-        "podward log {0:?}: not of the form SIZE:FILES:/PATH; containerd's shim starts this command"
+        "podward log {0:?}: not of the form [tty:]SIZE:FILES:/PATH; containerd's shim starts this command"
     )]
     Target(String),
     /// A stream is missing.
@@ -61,8 +66,9 @@ pub enum LoggerError {
 /// The `stdout` of a task that makes containerd's shim start `exe` as its logger. Everything stands in one
 /// key, because the shim hands several over in random order.
 pub fn uri(exe: &Path, target: &LogTarget) -> String {
-    let LogTarget { path, max_size, max_files } = target;
-    let value = format!("{max_size}:{max_files}:{}", path.display());
+    let LogTarget { path, max_size, max_files, terminal } = target;
+    let mark = if *terminal { TERMINAL } else { "" };
+    let value = format!("{mark}{max_size}:{max_files}:{}", path.display());
     format!("binary://{}?log={}", escape(&exe.to_string_lossy()), escape(&value))
 }
 
@@ -76,9 +82,12 @@ pub fn run(value: &str) -> Result<(), LoggerError> {
     let _ = std::env::set_current_dir("/");
     let target = LogTarget::parse(value);
     let mut log = target.clone().map(LogFile::new);
-    let mut sources = [Source::open(3, Stream::Stdout), Source::open(4, Stream::Stderr)]
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut sources = vec![Source::open(3, Stream::Stdout)?];
+    if target.as_ref().is_some_and(|target| target.terminal) {
+        let _ = nix::unistd::close(4);
+    } else {
+        sources.push(Source::open(4, Stream::Stderr)?);
+    }
     let mut at = String::with_capacity(40);
     while !sources.is_empty() {
         let ready = wait(&sources);
@@ -98,11 +107,15 @@ pub fn run(value: &str) -> Result<(), LoggerError> {
 impl LogTarget {
     /// Reads what [`uri`] wrote.
     fn parse(value: &str) -> Option<Self> {
-        let mut words = value.splitn(3, ':');
+        let (terminal, rest) = match value.strip_prefix(TERMINAL) {
+            Some(rest) => (true, rest),
+            None => (false, value),
+        };
+        let mut words = rest.splitn(3, ':');
         let max_size = words.next()?.parse().ok()?;
         let max_files = words.next()?.parse().ok()?;
         let path = PathBuf::from(words.next()?);
-        path.is_absolute().then_some(Self { path, max_size, max_files })
+        path.is_absolute().then_some(Self { path, max_size, max_files, terminal })
     }
 }
 
@@ -220,6 +233,7 @@ mod tests {
             path: "/var/log/pods/a_b_c/main & co/0.log".into(),
             max_size: 10 << 20,
             max_files: 5,
+            terminal: false,
         };
         let uri = uri(Path::new("/usr/bin/podward"), &target);
         assert_eq!(
@@ -228,7 +242,12 @@ mod tests {
         );
         assert_eq!(
             LogTarget::parse("10485760:5:/var/log/pods/a_b_c/main & co/0.log"),
-            Some(target)
+            Some(target.clone())
+        );
+        let with_terminal = LogTarget { terminal: true, ..target };
+        assert_eq!(
+            LogTarget::parse("tty:10485760:5:/var/log/pods/a_b_c/main & co/0.log"),
+            Some(with_terminal)
         );
     }
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     future::Future,
-    io,
+    io::{self, BufRead as _, BufReader, Seek as _},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     pin::pin,
@@ -271,6 +271,31 @@ impl Joiner {
         }
         out
     }
+}
+
+/// The end of one attempt's log: of its last lines the last bytes. For a log that nobody writes to any more.
+pub fn last_words(dir: &Path, attempt: u32, lines: u64, limit: usize) -> io::Result<Vec<u8>> {
+    let (dir, tail) = (dir.to_owned(), Some(lines));
+    let request = LogRequest { dir, attempt, tail, since: None, timestamps: false, follow: false };
+    let (first, start) = find_start(&request)?;
+    let mut joiner = Joiner { skip: start.skip, ..Joiner::default() };
+    let (mut said, mut line) = (Vec::new(), Vec::new());
+    let (mut next, mut offset) = (Some(first), start.offset);
+    while let Some(path) = next {
+        let mut file = fs::File::open(&path)?;
+        file.seek(io::SeekFrom::Start(offset))?;
+        let identity = identity(&file.metadata()?);
+        let mut file = BufReader::with_capacity(CHUNK, file);
+        while file.read_until(b'\n', &mut line)? > 0 {
+            joiner.line(line.strip_suffix(b"\n").unwrap_or(&line), &mut said);
+            line.clear();
+            said.drain(..said.len().saturating_sub(limit));
+        }
+        (next, offset) = (successor(&request.live(), identity)?, 0);
+    }
+    said.extend(joiner.finish());
+    said.drain(..said.len().saturating_sub(limit));
+    Ok(said)
 }
 
 /// Notices changes in a directory without polling. To tokio, inotify's descriptor is a pipe: something

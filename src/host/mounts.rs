@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::base::errors::Errors;
 
@@ -87,6 +87,12 @@ pub fn unmount_below(dir: &Path, errors: &mut Errors) {
         // Later mounts lie over earlier ones at the same point: the newest goes first.
         found.reverse();
         found.sort_by_key(|entry| std::cmp::Reverse(entry.point.components().count()));
+        for entry in found.iter().filter(|entry| entry.shared) {
+            // What is undone below a peer of another mount would be undone below that as well. One that is gone
+            // already needs nothing.
+            let _ =
+                mount(None::<&str>, &entry.point, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>);
+        }
         for entry in found {
             let result = unmount(&entry.point);
             if round + 1 == ROUNDS {

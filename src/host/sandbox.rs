@@ -17,6 +17,7 @@ use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
 use crate::base::errors::Errors;
 use crate::pod::dns::resolv_conf;
+use crate::pod::holder::shares_processes;
 use crate::pod::sandbox::SandboxFacts;
 
 use super::removal::remove_tree;
@@ -103,6 +104,7 @@ pub fn create(plan: &SandboxPlan<'_>) -> Result<SandboxFacts, SandboxError> {
     }
     Ok(SandboxFacts {
         ipc: (!host_ipc).then_some(layout.ipc),
+        pid: None,
         shm: if host_ipc { HOST_SHM.into() } else { layout.shm },
         hosts: layout.hosts,
         hostname_file: layout.hostname,
@@ -116,7 +118,48 @@ pub fn intact(run_dir: &Path, spec: &PodSpec) -> bool {
     let layout = Layout::of(run_dir);
     let files = [&layout.hosts, &layout.hostname, &layout.resolv_conf];
     files.iter().all(|path| path.is_file())
+        && (!shares_processes(spec) || processes_held(run_dir))
         && (spec.host_ipc == Some(true) || (is_pin(&layout.ipc) && is_mounted(&layout.shm)))
+}
+
+/// Where the process namespace of a pod's containers is pinned.
+pub fn processes_pin(run_dir: &Path) -> PathBuf {
+    run_dir.join("pid")
+}
+
+/// Whether the pod's process namespace is pinned and its first process lives: without it nothing starts in there.
+pub fn processes_held(run_dir: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    let pin = processes_pin(run_dir);
+    let holder = fs::read_to_string(holder_file(run_dir)).unwrap_or_default();
+    let its = identity(Path::new(&format!("/proc/{}/ns/pid", holder.trim())));
+    is_pin(&pin) && its.is_some() && identity(&pin) == its
+}
+
+/// An empty directory as the root of the holder; a pin of an earlier holder is taken away.
+pub fn empty_root(run_dir: &Path) -> Result<PathBuf, Errors> {
+    let root = run_dir.join("holder");
+    remove_tree(&processes_pin(run_dir))?;
+    remove_tree(&root)?;
+    let mut errors = Errors::default();
+    errors.note(&format!("create {}", root.display()), fs::create_dir(&root));
+    errors.into_result().map(|()| root)
+}
+
+/// Pins the process namespace whose first process is `holder`.
+pub fn pin_processes(run_dir: &Path, holder: u32) -> Result<(), SandboxError> {
+    let pin = processes_pin(run_dir);
+    let file = holder_file(run_dir);
+    step("write", &file, replace(&file, &holder.to_string()))?;
+    step("create", &pin, File::create(&pin))?;
+    let namespace = format!("/proc/{holder}/ns/pid");
+    let bound = mount(Some(namespace.as_str()), &pin, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    step("pin a process namespace on", &pin, bound)
+}
+
+/// Where the holder's process is written down.
+fn holder_file(run_dir: &Path) -> PathBuf {
+    run_dir.join("holder.pid")
 }
 
 /// Undoes a sandbox. Repeating it is fine.

@@ -9,16 +9,14 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
-use nix::unistd::chdir;
 
 use crate::pod::image::MountPoint;
+
+use super::snapshot;
 
 /// Where accounts are kept.
 const PASSWD: &str = "etc/passwd";
@@ -28,9 +26,6 @@ const GROUP: &str = "etc/group";
 
 /// More than this of a file is not read: images are written by strangers.
 const MAX_SIZE: u64 = 4 << 20;
-
-/// Where the snapshot is mounted in the passing namespace; any directory that every machine has.
-const MOUNT_POINT: &str = "/proc";
 
 /// What looking through the layers came to.
 enum Found {
@@ -132,76 +127,9 @@ fn read_in_root(root: &OwnedFd, path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Mounts the snapshot in a namespace of a passing thread, and reads there.
+/// Lets the kernel put the layers together, and reads there.
 fn read_mounted(mounts: &[MountPoint]) -> io::Result<(String, String)> {
-    let mounts = mounts.to_vec();
-    let reader = thread::Builder::new().name("accounts".into()).stack_size(256 << 10);
-    let reader = reader.spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
-        for point in &mounts {
-            mount_read_only(point)?;
-        }
-        let root = root(Path::new(MOUNT_POINT))?;
-        Ok((read_in_root(&root, PASSWD)?, read_in_root(&root, GROUP)?))
-    })?;
-    reader.join().map_err(|_| io::Error::other("the thread that reads accounts panicked"))?
-}
-
-/// Mounts one mount of a snapshot for reading.
-fn mount_read_only(point: &MountPoint) -> io::Result<()> {
-    let target = Path::new(MOUNT_POINT).join(point.target.trim_start_matches('/'));
-    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    if matches!(point.kind.as_str(), "bind" | "rbind") {
-        let source = Some(point.source.as_str());
-        return Ok(mount(source, &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)?);
-    }
-    let data = if point.kind == "overlay" { overlay_data(&point.options)? } else { data(point) };
-    let kind = Some(point.kind.as_str());
-    let data = Some(data.as_str());
-    Ok(mount(Some(point.source.as_str()), &target, kind, flags, data)?)
-}
-
-/// The options that are data: flags are set by us.
-fn data(point: &MountPoint) -> String {
-    let flags = ["ro", "rw", "nosuid", "nodev", "noexec", "relatime", "noatime"];
-    let data = point.options.iter().filter(|option| !flags.contains(&option.as_str()));
-    data.map(String::as_str).collect::<Vec<_>>().join(",")
-}
-
-/// An overlay's options without its upper and work directories: the upper one becomes the topmost lower one, so
-/// that nothing is claimed that a running container holds. The kernel takes one page of options, so long lists
-/// are made relative to the directory that all layers share.
-fn overlay_data(options: &[String]) -> io::Result<String> {
-    let option = |name: &str| options.iter().find_map(|o| o.strip_prefix(name));
-    let lower = option("lowerdir=").unwrap_or_default();
-    let mut list: Vec<&str> = option("upperdir=").into_iter().collect();
-    list.extend(lower.split(':').filter(|layer| !layer.is_empty()));
-    if lower.contains('\\') {
-        return Ok(format!("lowerdir={}", list.join(":")));
-    }
-    let shared = shared_parent(&list);
-    chdir(&shared)?;
-    let relative = list.iter().map(|layer| {
-        let path = Path::new(layer);
-        path.strip_prefix(&shared).unwrap_or(path).to_string_lossy().into_owned()
-    });
-    Ok(format!("lowerdir={}", relative.collect::<Vec<_>>().join(":")))
-}
-
-/// The longest directory that all paths lie in.
-fn shared_parent(paths: &[&str]) -> PathBuf {
-    let mut shared =
-        paths.first().and_then(|path| Path::new(path).parent()).unwrap_or(Path::new("/"));
-    while !paths.iter().all(|path| Path::new(path).starts_with(shared) && Path::new(path) != shared)
-    {
-        match shared.parent() {
-            Some(parent) => shared = parent,
-            None => break,
-        }
-    }
-    shared.to_owned()
+    snapshot::read(mounts, |root| Ok((read_in_root(root, PASSWD)?, read_in_root(root, GROUP)?)))
 }
 
 #[cfg(test)]

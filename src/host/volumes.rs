@@ -13,13 +13,19 @@ use nix::mount::{MsFlags, mount};
 use crate::base::errors::Errors;
 use crate::base::quantity::Amount;
 use crate::pod::mounts::Propagation;
+use crate::pod::payload::{FileKind, PayloadFault};
 use crate::pod::resources::{all_containers, pod_resources};
 
+use super::fs_group::{self, Use};
 use super::mounts::{mount_of, table};
+use super::payload_volume::{self, Contents};
 use super::removal::remove_tree;
 
 /// Where emptyDir volumes lie below the pod's directory.
 const EMPTY_DIRS: &str = "volumes/kubernetes.io~empty-dir";
+
+/// Where image volumes are mounted below the pod's directory.
+const IMAGES: &str = "volumes/kubernetes.io~image";
 
 /// Why a volume cannot be used. The texts are the kubelet's, so that what people know to search for is found.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +71,14 @@ pub enum VolumeError {
         /// The mount it lies on.
         point: String,
     },
+    /// A volume of files whose content is not there.
+    #[error("MountVolume.SetUp failed for volume \"{volume}\" : {fault}")]
+    Content {
+        /// The volume's name.
+        volume: String,
+        /// What is missing.
+        fault: PayloadFault,
+    },
     /// The kernel refused.
     #[error("MountVolume.SetUp failed for volume \"{volume}\" : {step} {path}")]
     Kernel {
@@ -81,7 +95,11 @@ pub enum VolumeError {
 }
 
 /// Makes every volume of a pod ready and says where each lies. Repeating it changes nothing.
-pub fn prepare(spec: &PodSpec, pod_dir: &Path) -> Result<BTreeMap<String, PathBuf>, VolumeError> {
+pub fn prepare(
+    spec: &PodSpec,
+    pod_dir: &Path,
+    contents: Contents<'_>,
+) -> Result<BTreeMap<String, PathBuf>, VolumeError> {
     let mut paths = BTreeMap::new();
     for volume in spec.volumes.iter().flatten() {
         let path = match (&volume.host_path, &volume.empty_dir) {
@@ -90,17 +108,27 @@ pub fn prepare(spec: &PodSpec, pod_dir: &Path) -> Result<BTreeMap<String, PathBu
             (None, None) if has_no_source(volume) => {
                 empty_dir(spec, &volume.name, &EmptyDirVolumeSource::default(), pod_dir)?
             }
-            (None, None) => {
-                return Err(VolumeError::Unsupported {
-                    volume: volume.name.clone(),
-                    reason: "this kind of volume is not supported",
-                });
-            }
+            // It was mounted before: that takes containerd.
+            (None, None) if volume.image.is_some() => image_dir(pod_dir, &volume.name),
+            (None, None) => match FileKind::of(volume) {
+                Some(kind) => payload_volume::prepare(spec, volume, kind, pod_dir, contents)?,
+                None => {
+                    return Err(VolumeError::Unsupported {
+                        volume: volume.name.clone(),
+                        reason: "this kind of volume is not supported",
+                    });
+                }
+            },
         };
         paths.insert(volume.name.clone(), path);
     }
     check_sharing(spec, &paths)?;
     Ok(paths)
+}
+
+/// Where an image is mounted as a volume.
+pub fn image_dir(pod_dir: &Path, volume: &str) -> PathBuf {
+    pod_dir.join(IMAGES).join(volume)
 }
 
 /// Unmounts whatever lies below a pod's directory and deletes the directory. Repeating it is fine.
@@ -196,6 +224,10 @@ fn empty_dir(
     }
     // The umask has no say in this mode.
     fs::set_permissions(&path, Permissions::from_mode(0o777)).map_err(failed("set the mode of"))?;
+    if let Some(group) = fs_group::of(spec) {
+        // Only of the directory itself: what a container made in it belongs to the group by the directory's bit.
+        fs_group::apply(&path, group, Use::Write).map_err(failed("set the group of"))?;
+    }
     Ok(path)
 }
 

@@ -33,6 +33,11 @@ impl Timers {
         self.due.get(pod).is_some_and(|due| *due <= now)
     }
 
+    /// Whether anybody's time is over.
+    pub fn due(&self, now: Instant) -> bool {
+        self.due.values().any(|due| *due <= now)
+    }
+
     /// Forgets pods that are gone.
     pub fn retain(&mut self, exists: impl Fn(&PodUid) -> bool) {
         self.due.retain(|pod, _| exists(pod));

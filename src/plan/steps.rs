@@ -13,7 +13,7 @@ use crate::base::ids::{PodUid, SetKey, TemplateHash};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is the answer to a question of its own")]
 pub struct DesiredSet {
-    /// The template's hash.
+    /// The hash of the template, and of what a process keeps of the objects that it refers to.
     pub hash: TemplateHash,
     /// Whether only `podward delete pod` brings a new template.
     pub on_delete: bool,
@@ -29,6 +29,10 @@ pub struct DesiredSet {
     pub refusal: String,
     /// Whether a limited toleration ran out and its taint is still there.
     pub evicted: bool,
+    /// What a pod could not start without and is not there; empty when nothing is missing.
+    pub missing: String,
+    /// Whether what is missing may only not have been read yet.
+    pub unread: bool,
 }
 
 /// A pod that is here.
@@ -46,8 +50,21 @@ pub struct ObservedPod {
     pub stopping: bool,
     /// How long it has been ready; `None` while it is not.
     pub ready_for: Option<Duration>,
+    /// Whether it can take its set's present template as it runs.
+    pub resizable: bool,
     /// Whether its NoExecute countdown is over.
     pub time_over: bool,
+    /// Whether and how it is over: no container of it will do any more work.
+    pub ended: Option<Ended>,
+}
+
+/// A pod of which nothing runs any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Whether it failed.
+    pub failed: bool,
+    /// How long its successor still has to wait: sets whose pods fail again and again are not started in a loop.
+    pub wait: Duration,
 }
 
 /// One thing to do.
@@ -62,6 +79,8 @@ pub enum Step {
         /// Why.
         cause: Cause,
     },
+    /// Give a running pod the limits of its set's present template.
+    Resize(PodUid),
 }
 
 /// Why a pod is stopped.
@@ -77,6 +96,10 @@ pub enum Cause {
     Outdated,
     /// There is another pod of the set.
     Surplus,
+    /// All its containers ended well.
+    Completed,
+    /// A container ended badly and is not started again.
+    Failed,
 }
 
 impl fmt::Display for Cause {
@@ -87,6 +110,8 @@ impl fmt::Display for Cause {
             Self::Evicted => f.write_str("its toleration of a NoExecute taint ran out"),
             Self::Outdated => f.write_str("its template is outdated"),
             Self::Surplus => f.write_str("another pod of the DaemonSet is older"),
+            Self::Completed => f.write_str("it completed"),
+            Self::Failed => f.write_str("it failed"),
         }
     }
 }
@@ -104,6 +129,13 @@ pub enum Hold {
     OnDelete,
     /// The new pod is not available yet, so the old one stays.
     NotAvailable,
+    /// A new pod could not start for want of these ConfigMaps, Secrets or keys of them.
+    ObjectsMissing(String),
+    /// Its pod ended; the next one starts when its back-off is over.
+    Ended {
+        /// Whether it failed.
+        failed: bool,
+    },
 }
 
 impl Hold {
@@ -115,6 +147,8 @@ impl Hold {
             Self::Stopping => "stopping",
             Self::OnDelete => "on-delete",
             Self::NotAvailable => "not-available",
+            Self::ObjectsMissing(_) => "objects-missing",
+            Self::Ended { .. } => "ended",
         }
     }
 }
@@ -132,6 +166,14 @@ impl fmt::Display for Hold {
                 f.write_str("updateStrategy is OnDelete: delete the pod to bring the new template")
             }
             Self::NotAvailable => f.write_str("the new pod is not available yet"),
+            Self::ObjectsMissing(what) => {
+                write!(f, "a new pod could not start: {what}; add it, what runs goes on till then")
+            }
+            Self::Ended { failed } => write!(
+                f,
+                "the pod {}; another one starts when the back-off is over",
+                if *failed { "failed" } else { "completed" }
+            ),
         }
     }
 }
@@ -191,6 +233,13 @@ impl Plan {
             self.delete(&over, &Cause::Evicted);
             return self.hold(key, Hold::Evicted);
         }
+        let (ended, live): (Vec<_>, Vec<_>) = live.into_iter().partition(|pod| pod.ended.is_some());
+        if !ended.is_empty() {
+            self.renew(key, set, &ended);
+            if live.is_empty() {
+                return;
+            }
+        }
         match live.as_slice() {
             [] => self.create(key, set, going),
             [first, rest @ ..] if set.surge => self.surge(key, set, first, rest),
@@ -203,6 +252,20 @@ impl Plan {
         }
     }
 
+    /// Stops pods that ended, each when its back-off is over; the next plan makes a successor.
+    fn renew(&mut self, key: &SetKey, set: &DesiredSet, ended: &[&ObservedPod]) {
+        for pod in ended {
+            let Some(Ended { failed, wait }) = pod.ended else { continue };
+            // Another template may end otherwise.
+            if wait.is_zero() || pod.hash != set.hash {
+                self.delete(&[pod], if failed { &Cause::Failed } else { &Cause::Completed });
+            } else {
+                self.wake = Some(self.wake.map_or(wait, |wake| wake.min(wait)));
+                self.hold(key, Hold::Ended { failed });
+            }
+        }
+    }
+
     /// Makes the set's pod, unless something holds it.
     fn create(&mut self, key: &SetKey, set: &DesiredSet, going: bool) {
         if set.evicted {
@@ -211,6 +274,8 @@ impl Plan {
             self.hold(key, Hold::NotEligible(set.refusal.clone()));
         } else if going && !set.surge {
             self.hold(key, Hold::Stopping);
+        } else if set.unread && !set.missing.is_empty() {
+            self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
         } else {
             self.steps.push(Step::Create(key.clone()));
         }
@@ -220,6 +285,11 @@ impl Plan {
     fn replace(&mut self, key: &SetKey, set: &DesiredSet, pod: &ObservedPod) {
         if set.on_delete {
             self.hold(key, Hold::OnDelete);
+        } else if pod.resizable {
+            self.steps.push(Step::Resize(pod.uid.clone()));
+        } else if set.should_run && !set.missing.is_empty() {
+            // A pod that runs is not given up for one that cannot.
+            self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
         } else if set.should_run {
             self.delete(&[pod], &Cause::Outdated);
         } else {
@@ -243,6 +313,10 @@ impl Plan {
         self.delete(&new.chain(old).collect::<Vec<_>>(), &Cause::Surplus);
         match (newest, oldest) {
             (None, Some(_)) if set.on_delete => self.hold(key, Hold::OnDelete),
+            (None, Some(old)) if old.resizable => self.steps.push(Step::Resize(old.uid.clone())),
+            (None, Some(_)) if set.should_run && !set.missing.is_empty() => {
+                self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
+            }
             (None, Some(_)) if set.should_run && !set.evicted => {
                 self.steps.push(Step::Create(key.clone()));
             }

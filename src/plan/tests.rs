@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::steps::{Cause, DesiredSet, Hold, ObservedPod, Plan, Step, plan};
+use super::steps::{Cause, DesiredSet, Ended, Hold, ObservedPod, Plan, Step, plan};
 use crate::base::ids::{PodUid, SetKey, TemplateHash};
 
 fn key() -> SetKey {
@@ -22,6 +22,8 @@ fn wanted(hash: &str) -> DesiredSet {
         should_continue: true,
         refusal: String::new(),
         evicted: false,
+        missing: String::new(),
+        unread: false,
     }
 }
 
@@ -33,7 +35,9 @@ fn pod(uid: &str, hash: &str, age: i64) -> ObservedPod {
         created: Timestamp::from_second(1_000_000 - age).unwrap(),
         stopping: false,
         ready_for: Some(Duration::from_mins(1)),
+        resizable: false,
         time_over: false,
+        ended: None,
     }
 }
 
@@ -69,6 +73,25 @@ fn a_refused_set_is_held_with_its_reason() {
 fn a_no_schedule_taint_keeps_a_pod_that_runs_even_an_outdated_one() {
     let set = DesiredSet { should_run: false, refusal: "taint".into(), ..wanted("b") };
     assert!(planned(Some(set), &[pod("1", "a", 9)]).steps.is_empty());
+}
+
+#[test]
+fn a_pod_that_ended_is_followed_by_another_when_its_back_off_is_over() {
+    let over = |failed, wait| ObservedPod {
+        ended: Some(Ended { failed, wait: Duration::from_secs(wait) }),
+        ready_for: None,
+        ..pod("1", "a", 9)
+    };
+    let plan = planned(Some(wanted("a")), &[over(true, 0)]);
+    assert_eq!(plan.steps, [deletion("1", Cause::Failed)]);
+    let plan = planned(Some(wanted("a")), &[over(false, 0)]);
+    assert_eq!(plan.steps, [deletion("1", Cause::Completed)]);
+    let plan = planned(Some(wanted("a")), &[over(true, 4)]);
+    assert!(plan.steps.is_empty());
+    assert_eq!(plan.holds[&key()], Hold::Ended { failed: true });
+    assert_eq!(plan.wake, Some(Duration::from_secs(4)));
+    let plan = planned(Some(wanted("b")), &[over(true, 4)]);
+    assert_eq!(plan.steps, [deletion("1", Cause::Failed)], "a new template waits for nothing");
 }
 
 #[test]
@@ -108,6 +131,17 @@ fn a_new_template_stops_the_old_pod_and_waits_for_its_end() {
 }
 
 #[test]
+fn a_pod_that_can_take_the_new_template_as_it_runs_is_not_replaced() {
+    let pod = ObservedPod { resizable: true, ..pod("1", "a", 9) };
+    let resize = [Step::Resize(PodUid::new("1"))];
+    let one = std::slice::from_ref(&pod);
+    assert_eq!(planned(Some(wanted("b")), one).steps, resize);
+    assert_eq!(planned(Some(DesiredSet { surge: true, ..wanted("b") }), one).steps, resize);
+    let held = planned(Some(DesiredSet { on_delete: true, ..wanted("b") }), one);
+    assert_eq!((held.steps, &held.holds[&key()]), (Vec::new(), &Hold::OnDelete));
+}
+
+#[test]
 fn on_delete_keeps_the_old_pod_until_it_is_deleted() {
     let set = DesiredSet { on_delete: true, ..wanted("b") };
     let plan = planned(Some(set.clone()), &[pod("1", "a", 9)]);
@@ -136,11 +170,42 @@ fn a_surge_starts_beside_the_old_pod_and_retires_it_when_available() {
     assert_eq!(planned(Some(set), &[old, ready]).steps, [deletion("1", Cause::Outdated)]);
 }
 
+#[test]
+fn a_pod_is_not_stopped_for_one_that_could_not_start() {
+    let lacking = DesiredSet { missing: "configmap \"a/b\" not found".into(), ..wanted("b") };
+    let held = Hold::ObjectsMissing(lacking.missing.clone());
+    for surge in [false, true] {
+        let set = DesiredSet { surge, ..lacking.clone() };
+        let plan = planned(Some(set), &[pod("1", "a", 9)]);
+        assert!(plan.steps.is_empty());
+        assert_eq!(plan.holds[&key()], held);
+    }
+    let text = held.to_string();
+    assert!(text.contains("configmap \"a/b\" not found"), "{text}");
+    let back = DesiredSet { missing: String::new(), ..lacking };
+    assert_eq!(planned(Some(back), &[pod("1", "a", 9)]).steps, [deletion("1", Cause::Outdated)]);
+}
+
+#[test]
+fn a_set_without_a_pod_gets_one_although_objects_are_missing_once_all_is_read() {
+    let lacking = DesiredSet { missing: "x".into(), ..wanted("b") };
+    assert_eq!(planned(Some(lacking.clone()), &[]).steps, [Step::Create(key())]);
+    let plan = planned(Some(DesiredSet { unread: true, ..lacking }), &[]);
+    assert!(plan.steps.is_empty() && plan.holds.contains_key(&key()));
+    let whole = DesiredSet { unread: true, ..wanted("b") };
+    assert_eq!(planned(Some(whole), &[]).steps, [Step::Create(key())]);
+}
+
 /// Applies a plan to the model of a node, as a perfect agent would.
 fn apply(plan: &Plan, desired: &BTreeMap<SetKey, DesiredSet>, pods: &mut Vec<ObservedPod>) {
     for step in &plan.steps {
         match step {
             Step::Delete { pod, .. } => pods.retain(|there| there.uid != *pod),
+            Step::Resize(pod) => {
+                for there in pods.iter_mut().filter(|there| there.uid == *pod) {
+                    there.hash = desired[&there.set].hash.clone();
+                }
+            }
             Step::Create(set) => pods.push(ObservedPod {
                 uid: PodUid::new(format!("new-{}", pods.len())),
                 set: set.clone(),
@@ -155,11 +220,13 @@ proptest! {
     #[test]
     fn plans_applied_in_turn_settle_with_at_most_one_pod(
         wanted_hash in "[ab]", on_delete: bool, surge: bool, run: bool, stay: bool, evicted: bool,
-        exists: bool,
+        exists: bool, lacks: bool, unread: bool,
         hashes in proptest::collection::vec(("[ab]", any::<bool>(), 0i64..99), 0..4),
+        resizable: bool,
     ) {
         let set = DesiredSet {
-            on_delete, surge, evicted,
+            on_delete, surge, evicted, unread,
+            missing: if lacks { "x".into() } else { String::new() },
             should_run: run && stay, should_continue: stay,
             ..wanted(&wanted_hash)
         };
@@ -169,6 +236,7 @@ proptest! {
             .enumerate()
             .map(|(at, (hash, over, age))| ObservedPod {
                 time_over: *over && evicted,
+                resizable,
                 ..pod(&format!("p{at}"), hash, *age)
             })
             .collect();

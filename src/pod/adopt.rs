@@ -9,8 +9,9 @@ use crate::base::{
 
 use super::{
     containers::State,
-    machine::{Effect, Exit, ExitKind, Pod, Policy, Stage, note},
-    record::{ContainerRecord, PodRecord},
+    machine::{Effect, Exit, ExitKind, Pod, Policy, Stage},
+    record::{ContainerRecord, PodRecord, Readiness},
+    restart::names,
 };
 
 /// What is there of a pod.
@@ -89,13 +90,10 @@ impl Pod {
         observed: &Observed,
         policy: Policy,
     ) -> (Self, Vec<Effect>) {
-        let names: Vec<String> =
-            record.spec().containers.iter().map(|container| container.name.clone()).collect();
-        let containers = names.iter().map(|name| (name.clone(), State::creating())).collect();
-        let mut pod = Self { record, stage: Stage::Gone, containers, policy };
+        let mut pod = Self::of(record, policy);
         let mut out = Vec::new();
         let mut ends = Ends::new();
-        for name in names {
+        for name in names(pod.record.spec()) {
             pod.take_up(now, name, observed, &mut ends, &mut out);
         }
         if let Some(deletion) = pod.record.deletion.clone() {
@@ -105,9 +103,19 @@ impl Pod {
             pod.stage = Stage::Up;
             pod.go_on(now, ends, &mut out);
         } else {
-            pod.stage = pod.start_over(ends, &mut out);
+            pod.stage = pod.start_over_adopted(ends, &mut out);
         }
+        pod.date_readiness();
+        pod.note_readiness(now, &mut out);
         (pod, out)
+    }
+
+    /// A record from a build that kept no readiness: it began with the last change of a container.
+    fn date_readiness(&mut self) {
+        if self.record.readiness.is_none() && self.ready() {
+            let since = self.last_change();
+            self.record.readiness = Some(Readiness { ready: true, since });
+        }
     }
 
     /// Takes up one container.
@@ -124,8 +132,7 @@ impl Pod {
             Found::Runs(attempt) => {
                 if record.attempt != Some(attempt) || record.running_since.is_none() {
                     // The agent died between the start and its record.
-                    record.attempt = Some(attempt);
-                    record.running_since = Some(now.wall);
+                    self.note_start(&name, attempt, now.wall);
                     out.push(Effect::Save);
                 }
                 self.containers.insert(name.clone(), State::Running { attempt });
@@ -135,30 +142,58 @@ impl Pod {
                 self.containers.insert(name.clone(), State::Running { attempt });
                 ends.push((name, attempt, exit));
             }
-            Found::Known(Some(attempt)) => {
-                out.push(Effect::RemoveContainer { container: name, attempt });
+            Found::Known(left) => {
+                if record.finished {
+                    self.containers.insert(name.clone(), State::Ended);
+                }
+                if let Some(attempt) = left {
+                    out.push(Effect::RemoveContainer { container: name, attempt });
+                }
             }
-            Found::Known(None) => {}
         }
     }
 
-    /// A pod that is wanted and whose sandbox is whole: ended containers restart by their back-off.
+    /// A pod that is wanted and whose sandbox is whole: what runs goes on being probed, ended containers restart by
+    /// their back-off, and the rest starts in its order.
     fn go_on(&mut self, now: Now, ends: Ends, out: &mut Vec<Effect>) {
+        let ended: Vec<String> = ends.iter().map(|(name, ..)| name.clone()).collect();
+        for name in names(self.record.spec()) {
+            let running = self.containers.get(&name).and_then(State::attempt);
+            if let Some(attempt) = running.filter(|_| !ended.contains(&name)) {
+                self.begin_adopted(now, &name, attempt, out);
+            }
+        }
         for (name, attempt, exit) in ends {
             self.exited(now, &name, attempt, &exit, out);
         }
-        for name in self.idle() {
-            self.resume(now, &name, out);
+        for name in self.begun() {
+            let ran = self.record.containers.get(&name).is_some_and(|own| own.terminated.is_some());
+            if ran && self.containers.get(&name).is_some_and(State::idle) {
+                self.resume(now, &name, out);
+            }
         }
+        self.advance(now, out);
     }
 
-    /// The containers that neither run nor start.
-    fn idle(&self) -> Vec<String> {
-        self.containers
-            .iter()
-            .filter(|(_, state)| matches!(state, State::Waiting { retry_at: None, .. }))
-            .map(|(name, _)| name.clone())
-            .collect()
+    /// The containers whose turn came in the present sandbox. A container that ran in an earlier one only does not count.
+    fn begun(&self) -> Vec<String> {
+        let all = names(self.record.spec());
+        if self.record.initialized.is_some() {
+            return all;
+        }
+        let incomplete = self.incomplete();
+        let next = all.iter().position(|name| incomplete.first() == Some(name));
+        all.into_iter().take(next.map_or(0, |next| next + 1)).collect()
+    }
+
+    /// Goes on with a container that runs. A hook that was cut off is run again: better twice than never.
+    fn begin_adopted(&mut self, now: Now, name: &str, attempt: u32, out: &mut Vec<Effect>) {
+        let record = self.record_of(name);
+        let (started, since) = (record.started, record.running_since);
+        if !started && self.has_post_start(name) {
+            return self.begin(now, name, attempt, out);
+        }
+        self.probe(now, name, since, out);
     }
 
     /// Starts a container that was waiting when the last agent ended; what is left of its back-off still holds.
@@ -180,26 +215,12 @@ impl Pod {
     }
 
     /// A pod that is wanted but whose sandbox is lost, as after a restart of the host.
-    fn start_over(&mut self, ends: Ends, out: &mut Vec<Effect>) -> Stage {
-        let was_up = self.record.sandbox.take().is_some();
+    fn start_over_adopted(&mut self, ends: Ends, out: &mut Vec<Effect>) -> Stage {
         for (name, attempt, exit) in ends {
             self.note_exit(&name, attempt, &exit, out);
         }
-        let running: Vec<String> = self.containers.keys().cloned().collect();
-        for name in running {
-            self.record_of(&name).running_since = None;
-            self.containers.insert(name, State::creating());
-        }
         out.retain(|effect| !matches!(effect, Effect::Watch { .. }));
-        out.push(Effect::Save);
-        if was_up {
-            out.push(note(
-                "SandboxChanged",
-                "Pod sandbox changed, it will be killed and re-created.",
-            ));
-        }
-        out.push(Effect::ResetPod);
-        Stage::Resetting { backoff: Backoff::default(), retry_at: None }
+        self.start_over(out)
     }
 
     /// A pod whose deletion was under way: what is left of its grace still holds.

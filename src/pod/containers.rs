@@ -13,6 +13,8 @@ use super::{
     fault::StartFault,
     machine::{Effect, Exit, ExitKind, Pod, note, warning},
     record::{ContainerRecord, PinnedImage, Terminated},
+    restart::{Ending, restarts},
+    stopping::{Stop, StopCause},
 };
 
 /// A container that ran this long since its back-off last grew starts with a clean slate.
@@ -41,36 +43,51 @@ pub enum State {
         /// The ended attempt that is removed once this one runs, since removing it first would take time.
         previous: Option<u32>,
     },
+    /// Its process runs, and its postStart hook has not come to its end: for the operator it is not up yet.
+    Hooking {
+        /// The attempt.
+        attempt: u32,
+    },
     /// Its process runs.
     Running {
         /// The attempt.
         attempt: u32,
     },
-    /// Its process ended, and its pod is going: there will be no other.
+    /// Its process runs and is being stopped.
+    Stopping {
+        /// The attempt.
+        attempt: u32,
+        /// How far that is.
+        stop: Stop,
+    },
+    /// Its process ended, and there will be no other: its pod is going, or it did all that it should.
     Ended,
 }
 
 impl State {
-    /// Before the first start.
-    pub fn creating() -> Self {
-        Self::Waiting {
-            reason: "ContainerCreating",
-            message: String::new(),
-            retry_at: None,
-            faults: Backoff::default(),
+    /// The attempt whose process runs.
+    pub fn attempt(&self) -> Option<u32> {
+        match self {
+            Self::Hooking { attempt }
+            | Self::Running { attempt }
+            | Self::Stopping { attempt, .. } => Some(*attempt),
+            Self::Waiting { .. } | Self::Starting { .. } | Self::Ended => None,
         }
     }
 
-    /// Whether its process runs.
-    pub fn running(&self) -> bool {
-        matches!(self, Self::Running { .. })
+    /// Whether it waits for nothing but its turn to be started.
+    pub fn idle(&self) -> bool {
+        matches!(self, Self::Waiting { retry_at: None, .. })
     }
 
-    /// When it is tried again.
-    pub fn retry_at(&self) -> Option<Instant> {
+    /// When something about it is due: its next start, or the next step of its stop.
+    pub fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Waiting { retry_at, .. } => *retry_at,
-            Self::Starting { .. } | Self::Running { .. } | Self::Ended => None,
+            Self::Stopping { stop, .. } => Some(stop.due),
+            Self::Starting { .. } | Self::Hooking { .. } | Self::Running { .. } | Self::Ended => {
+                None
+            }
         }
     }
 }
@@ -88,17 +105,24 @@ pub(super) fn terminated(attempt: u32, started: Option<Timestamp>, exit: &Exit) 
 }
 
 /// Whether the reason is one that a new image may cure.
-fn wants_image(reason: &str) -> bool {
+pub(super) fn wants_image(reason: &str) -> bool {
     matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull")
 }
 
 impl Pod {
-    /// Starts every container, in the template's order.
-    pub(super) fn start_all(&mut self, out: &mut Vec<Effect>) {
-        let names: Vec<String> =
-            self.record.spec().containers.iter().map(|container| container.name.clone()).collect();
-        for name in names {
-            self.start(&name, Backoff::default(), None, out);
+    /// A container before its first start.
+    pub(super) fn creating(&self) -> State {
+        let initializes =
+            self.record.spec().init_containers.as_ref().is_some_and(|c| !c.is_empty());
+        State::Waiting {
+            reason: if initializes && self.record.initialized.is_none() {
+                "PodInitializing"
+            } else {
+                "ContainerCreating"
+            },
+            message: String::new(),
+            retry_at: None,
+            faults: Backoff::default(),
         }
     }
 
@@ -110,6 +134,11 @@ impl Pod {
         previous: Option<u32>,
         out: &mut Vec<Effect>,
     ) {
+        if self.lost {
+            // There is nothing to start it in; it starts with the next sandbox.
+            self.containers.insert(name.to_owned(), self.creating());
+            return;
+        }
         let attempt = self.record_of(name).attempt.map_or(0, |attempt| attempt + 1);
         // Children of a container without a PID namespace of its own may still hold what the next one needs.
         let host_pid = self.record.spec().host_pid == Some(true);
@@ -135,6 +164,7 @@ impl Pod {
     /// A start succeeded.
     pub(super) fn started(
         &mut self,
+        now: Now,
         name: &str,
         attempt: u32,
         at: Timestamp,
@@ -148,16 +178,23 @@ impl Pod {
         let wanted = self.record.container(name).and_then(|container| container.image.as_deref());
         let message =
             format!("Container image {:?} already present on machine", wanted.unwrap_or_default());
-        let record = self.record_of(name);
-        record.attempt = Some(attempt);
-        record.running_since = Some(at);
-        record.image = Some(image);
-        self.containers.insert(name.to_owned(), State::Running { attempt });
+        self.note_start(name, attempt, at);
+        self.record_of(name).image = Some(image);
         out.push(Effect::Save);
         out.push(Effect::Watch { container: name.to_owned(), attempt });
         out.push(note("Pulled", message));
         out.push(note("Created", format!("Container {name} created")));
         out.push(note("Started", format!("Container {name} started")));
+        self.begin(now, name, attempt, out);
+    }
+
+    /// Keeps that an attempt runs; nothing that an earlier one earned holds for it.
+    pub(super) fn note_start(&mut self, name: &str, attempt: u32, at: Timestamp) {
+        let record = self.record_of(name);
+        record.attempt = Some(attempt);
+        record.running_since = Some(at);
+        (record.started, record.ready) = (false, false);
+        self.containers.insert(name.to_owned(), State::Running { attempt });
     }
 
     /// A start failed before there was a process: it is tried again, ever more seldom.
@@ -188,7 +225,7 @@ impl Pod {
         self.containers.insert(name.to_owned(), state);
     }
 
-    /// A process ended: start it again, at once or when its back-off is over.
+    /// A process ended: start it again, at once or when its back-off is over, unless it is done.
     pub(super) fn exited(
         &mut self,
         now: Now,
@@ -198,7 +235,20 @@ impl Pod {
         out: &mut Vec<Effect>,
     ) {
         self.remove_previous(name, out);
+        let probed = matches!(self.containers.get(name),
+            Some(State::Stopping { stop, .. }) if stop.cause == StopCause::Probe);
         if !self.note_exit(name, attempt, exit, out) {
+            return;
+        }
+        let end = Ending::of(exit.code, &exit.kind, probed);
+        let role = self.role(name);
+        let again =
+            self.record.container(name).is_some_and(|container| restarts(container, role, end));
+        if !again || self.over().is_some() {
+            self.record_of(name).finished = true;
+            self.containers.insert(name.to_owned(), State::Ended);
+            out.push(Effect::Save);
+            out.push(Effect::RemoveContainer { container: name.to_owned(), attempt });
             return;
         }
         let record = self.record_of(name);
@@ -224,9 +274,9 @@ impl Pod {
         out: &mut Vec<Effect>,
     ) -> bool {
         let counted = match self.containers.get(name) {
-            Some(State::Running { attempt: running }) => *running == attempt,
             Some(State::Starting { attempt: starting, .. }) => *starting == attempt,
-            Some(State::Waiting { .. } | State::Ended) | None => false,
+            Some(state) => state.attempt() == Some(attempt),
+            None => false,
         };
         if !counted {
             return false;
@@ -234,10 +284,12 @@ impl Pod {
         if let ExitKind::NeverRan(message) = &exit.kind {
             out.push(warning("Failed", format!("Error: {message}")));
         }
+        self.probes.remove(name);
         let record = self.record_of(name);
         let started = record.running_since.take();
         record.attempt = Some(attempt);
         record.terminated = Some(terminated(attempt, started, exit));
+        (record.started, record.ready) = (false, false);
         true
     }
 
@@ -316,13 +368,13 @@ impl Pod {
         }
     }
 
-    /// Tries those again that wait for an image.
-    pub(super) fn retry_images(&mut self, out: &mut Vec<Effect>) {
+    /// Tries those again at once that wait for a reason which may be gone now.
+    pub(super) fn retry_waiting(&mut self, cured: fn(&str) -> bool, out: &mut Vec<Effect>) {
         let waiting: Vec<(String, Backoff)> = self
             .containers
             .iter()
             .filter_map(|(name, state)| match state {
-                State::Waiting { reason, faults, .. } if wants_image(reason) => {
+                State::Waiting { reason, faults, .. } if cured(reason) => {
                     Some((name.clone(), *faults))
                 }
                 _ => None,

@@ -3,9 +3,13 @@
 //! ```text
 //!            SandboxReady              Delete                  last process gone         PodRemoved
 //! Preparing ─────────────▶ Up ───────────────────▶ Stopping ────────────────────▶ Cleaning ──────────▶ Gone
-//!     ▲                    │ (adopted without its sandbox)
+//!     ▲                    │ SandboxLost, or adopted without its sandbox
 //!     └──── Resetting ◀────┘
 //! ```
+//!
+//! Within `Up` the init containers run one after the other, then the regular ones (`init.rs`); each container has a
+//! state of its own (`containers.rs`), is probed (`health.rs`), and is stopped by the same steps whether it goes alone
+//! or with its pod (`stopping.rs`).
 //!
 //! Guarantees: no container is started once a deletion was asked for; an attempt is started once; `RemovePod`
 //! is the last effect and comes only when nothing of the pod is in flight any more.
@@ -14,7 +18,6 @@
 use std::{
     collections::BTreeMap,
     mem,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -26,168 +29,17 @@ use crate::base::{
 };
 
 use super::{
-    containers::State,
-    fault::StartFault,
-    record::{PinnedImage, PodRecord},
-    sandbox::SandboxFacts,
+    containers::{State, wants_image},
+    fault::{CONFIG_ERROR, StartFault},
+    probes::Probes,
+    record::{PodRecord, Readiness},
+    restart::{Role, names},
 };
 
-/// What happened, told to the machine.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The deadline that the machine named has passed.
-    Deadline,
-    /// The pod is to go.
-    Delete {
-        /// What its processes get between stop signal and kill.
-        grace: Duration,
-        /// Why, for the operator.
-        cause: String,
-    },
-    /// `CreateSandbox` is done.
-    SandboxReady {
-        /// What the containers share.
-        facts: SandboxFacts,
-        /// Where each volume is on the host.
-        volumes: BTreeMap<String, PathBuf>,
-    },
-    /// `CreateSandbox` failed.
-    SandboxFailed(StartFault),
-    /// `StartContainer` is done.
-    Started {
-        /// The container.
-        container: String,
-        /// The attempt.
-        attempt: u32,
-        /// When its process began.
-        at: Timestamp,
-        /// The image it runs.
-        image: PinnedImage,
-    },
-    /// `StartContainer` failed before there was a process to run.
-    StartFailed {
-        /// The container.
-        container: String,
-        /// The attempt.
-        attempt: u32,
-        /// Why.
-        fault: StartFault,
-    },
-    /// A container that was watched has ended, or its process could not be run at all.
-    Exited {
-        /// The container.
-        container: String,
-        /// The attempt.
-        attempt: u32,
-        /// How.
-        exit: Exit,
-    },
-    /// `ResetPod` is done.
-    ResetDone,
-    /// `ResetPod` failed.
-    ResetFailed(String),
-    /// `RemovePod` is done.
-    PodRemoved,
-    /// `RemovePod` failed.
-    RemoveFailed(String),
-    /// New images arrived: whoever waits for one may try again.
-    ImagesChanged,
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exit {
-    /// Its code.
-    pub code: u32,
-    /// When.
-    pub at: Timestamp,
-    /// Which kind of end it was.
-    pub kind: ExitKind,
-    /// The termination message that it left; empty when it left none.
-    pub message: String,
-}
-
-/// The kinds of end that an exit code alone does not tell apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExitKind {
-    /// The process ended by itself or by a signal.
-    Ended,
-    /// The kernel killed it for memory.
-    OutOfMemory,
-    /// Nobody saw how it ended: its shim died, or the host was restarted.
-    Lost,
-    /// The runtime could not run it; the text says why.
-    NeverRan(String),
-}
-
-/// What is to be done, in the pod's own terms. All are idempotent.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Write the record, before any effect that follows.
-    Save,
-    /// Tell the operator.
-    Record(PodEvent),
-    /// Make cgroup, volumes, namespaces and files. Answers `SandboxReady` or `SandboxFailed`.
-    CreateSandbox,
-    /// Start one attempt. Answers `Started`, `StartFailed` or `Exited` with `NeverRan`.
-    StartContainer {
-        /// The container.
-        container: String,
-        /// The attempt.
-        attempt: u32,
-        /// An ended attempt that must be gone before.
-        remove_first: Option<u32>,
-    },
-    /// Tell when the attempt ends. Answers `Exited`.
-    Watch {
-        /// The container.
-        container: String,
-        /// The attempt.
-        attempt: u32,
-    },
-    /// Send a signal. No answer.
-    Signal {
-        /// The container.
-        container: String,
-        /// The attempt.
-        attempt: u32,
-        /// Which one.
-        signal: Signal,
-    },
-    /// Remove what is left of an ended attempt. No answer: `RemovePod` finds what this one missed.
-    RemoveContainer {
-        /// The container.
-        container: String,
-        /// The attempt.
-        attempt: u32,
-    },
-    /// Kill whatever is left in the pod's cgroup. No answer.
-    KillPod,
-    /// Remove containers and sandbox but keep volumes and record. Answers `ResetDone` or `ResetFailed`.
-    ResetPod,
-    /// Remove everything, the record last. Answers `PodRemoved` or `RemoveFailed`.
-    RemovePod,
-}
-
-/// A signal in the terms of a pod's life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// The image's stop signal, or SIGTERM.
-    Stop,
-    /// SIGKILL.
-    Kill,
-}
-
-/// Something that an operator wants to see about this pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodEvent {
-    /// Whether it is a warning.
-    pub warning: bool,
-    /// Its reason, such as `Started`.
-    pub reason: &'static str,
-    /// Its text.
-    pub message: String,
-}
+pub use super::{
+    effect::{Effect, Hook, PodEvent, Signal},
+    input::{Exit, ExitKind, Input},
+};
 
 /// The paces of a pod's retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,10 +94,8 @@ pub enum Stage {
     },
     /// Its processes are being stopped.
     Stopping {
-        /// When the stop signal becomes a kill.
-        kill_at: Instant,
-        /// How many kills were sent.
-        kills: u32,
+        /// When its grace is over.
+        until: Instant,
         /// Whether a sandbox effect is still under way.
         busy: bool,
     },
@@ -269,6 +119,10 @@ pub struct Pod {
     pub(super) stage: Stage,
     /// Where each container stands, by name.
     pub(super) containers: BTreeMap<String, State>,
+    /// The probes of the containers that run.
+    pub(super) probes: BTreeMap<String, Probes>,
+    /// Whether its sandbox is gone, and only the starts that are under way keep it from being made anew.
+    pub(super) lost: bool,
     /// The paces of its retries.
     pub(super) policy: Policy,
 }
@@ -276,16 +130,27 @@ pub struct Pod {
 impl Pod {
     /// A pod that never was before, and its first effects. Its record must be on disk already.
     pub fn new(record: PodRecord, policy: Policy) -> (Self, Vec<Effect>) {
-        let containers = record
-            .spec()
-            .containers
-            .iter()
-            .map(|container| (container.name.clone(), State::creating()))
-            .collect();
-        let mut pod = Self { record, stage: Stage::Gone, containers, policy };
+        let mut pod = Self::of(record, policy);
         let mut effects = Vec::new();
         pod.stage = pod.prepare(&mut effects);
         (pod, effects)
+    }
+
+    /// A pod of which nothing is there yet.
+    pub(super) fn of(record: PodRecord, policy: Policy) -> Self {
+        let mut pod = Self {
+            record,
+            stage: Stage::Gone,
+            containers: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            lost: false,
+            policy,
+        };
+        for name in names(pod.record.spec()) {
+            let state = pod.creating();
+            pod.containers.insert(name, state);
+        }
+        pod
     }
 
     /// Takes one input and says what is to be done about it.
@@ -301,15 +166,25 @@ impl Pod {
             Stage::Resetting { backoff, retry_at } => {
                 self.when_resetting(now, backoff, retry_at, input, out)
             }
-            Stage::Stopping { kill_at, kills, busy } => {
-                self.when_stopping(now, (kill_at, kills, busy), input, out)
-            }
+            Stage::Stopping { until, busy } => self.when_stopping(now, until, busy, input, out),
             Stage::Cleaning { backoff, retry_at } => {
                 self.when_cleaning(now, backoff, retry_at, input, out)
             }
             Stage::Gone => Stage::Gone,
         };
+        self.note_readiness(now, &mut effects);
         effects
+    }
+
+    /// Keeps whether the pod is ready, and since when.
+    pub(super) fn note_readiness(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let ready = self.ready();
+        if self.record.readiness.is_none_or(|before| before.ready != ready) {
+            self.record.readiness = Some(Readiness { ready, since: now.wall });
+            if !self.gone() && !out.contains(&Effect::Save) {
+                out.push(Effect::Save);
+            }
+        }
     }
 
     /// When `Input::Deadline` is due.
@@ -319,8 +194,10 @@ impl Pod {
             Stage::Preparing { retry_at, .. }
             | Stage::Resetting { retry_at, .. }
             | Stage::Cleaning { retry_at, .. } => *retry_at,
-            Stage::Up => self.containers.values().filter_map(State::retry_at).min(),
-            Stage::Stopping { kill_at, .. } => Some(*kill_at),
+            Stage::Up | Stage::Stopping { .. } => {
+                let own = self.containers.values().filter_map(State::deadline);
+                own.chain(self.probes.values().filter_map(Probes::deadline)).min()
+            }
         }
     }
 
@@ -334,9 +211,9 @@ impl Pod {
         self.record.deletion.is_some()
     }
 
-    /// Whether it waits for nothing: all its containers run.
-    pub fn ready(&self) -> bool {
-        self.stage == Stage::Up && self.containers.values().all(State::running)
+    /// Since when it is ready; `None` while it is not.
+    pub fn ready_since(&self) -> Option<Timestamp> {
+        self.record.readiness.filter(|readiness| readiness.ready).map(|readiness| readiness.since)
     }
 
     /// The first stage of a pod without a sandbox.
@@ -350,6 +227,31 @@ impl Pod {
         }
         out.push(Effect::CreateSandbox);
         Stage::Preparing { fault: None, backoff: Backoff::default(), retry_at: None }
+    }
+
+    /// What the containers share is lost: what is left is cleared away, then all begins anew, init containers too.
+    pub(super) fn start_over(&mut self, out: &mut Vec<Effect>) -> Stage {
+        let was_up = self.record.sandbox.take().is_some();
+        self.record.initialized = None;
+        self.probes.clear();
+        for name in names(self.record.spec()) {
+            let init = self.role(&name) != Role::Regular;
+            let record = self.record_of(&name);
+            record.running_since = None;
+            (record.started, record.ready) = (false, false);
+            record.finished &= !init;
+            let state = if record.finished { State::Ended } else { self.creating() };
+            self.containers.insert(name, state);
+        }
+        out.push(Effect::Save);
+        if was_up {
+            out.push(note(
+                "SandboxChanged",
+                "Pod sandbox changed, it will be killed and re-created.",
+            ));
+        }
+        out.push(Effect::ResetPod);
+        Stage::Resetting { backoff: Backoff::default(), retry_at: None }
     }
 
     /// Held: only deletion matters.
@@ -379,7 +281,7 @@ impl Pod {
                 self.record.sandbox = Some(facts);
                 self.record.volumes = volumes;
                 out.push(Effect::Save);
-                self.start_all(out);
+                self.advance(now, out);
                 Stage::Up
             }
             Input::SandboxFailed(fault) => {
@@ -392,6 +294,18 @@ impl Pod {
                 out.push(Effect::CreateSandbox);
                 Stage::Preparing { fault, backoff, retry_at: None }
             }
+            // A volume that is made from an image.
+            Input::ImagesChanged
+                if retry_at.is_some()
+                    && fault.as_ref().is_some_and(|fault| wants_image(fault.reason)) =>
+            {
+                out.push(Effect::CreateSandbox);
+                Stage::Preparing { fault, backoff, retry_at: None }
+            }
+            Input::ObjectsChanged if retry_at.is_some() && waits_for_mount(fault.as_ref()) => {
+                out.push(Effect::CreateSandbox);
+                Stage::Preparing { fault, backoff, retry_at: None }
+            }
             _ => Stage::Preparing { fault, backoff, retry_at },
         }
     }
@@ -400,7 +314,7 @@ impl Pod {
     fn when_up(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) -> Stage {
         match input {
             Input::Started { container, attempt, at, image } => {
-                self.started(&container, attempt, at, image, out);
+                self.started(now, &container, attempt, at, image, out);
             }
             Input::StartFailed { container, attempt, fault } => {
                 self.start_failed(now, &container, attempt, fault, out);
@@ -408,9 +322,21 @@ impl Pod {
             Input::Exited { container, attempt, exit } => {
                 self.exited(now, &container, attempt, &exit, out);
             }
-            Input::Deadline => self.retry_due(now, out),
-            Input::ImagesChanged => self.retry_images(out),
+            Input::Probed { container, attempt, kind, outcome } => {
+                self.probed(now, &container, attempt, kind, outcome, out);
+            }
+            Input::HookDone { container, attempt, hook, outcome } => {
+                self.hook_done(now, &container, attempt, hook, outcome, out);
+            }
+            Input::Deadline => {
+                self.stops_due(now, out);
+                self.probes_due(now, out);
+                self.retry_due(now, out);
+            }
+            Input::ImagesChanged => self.retry_waiting(wants_image, out),
+            Input::ObjectsChanged => self.retry_waiting(|reason| reason == CONFIG_ERROR, out),
             Input::Delete { grace, cause } => return self.stop(now, grace, cause, false, out),
+            Input::SandboxLost => self.lost = true,
             Input::SandboxReady { .. }
             | Input::SandboxFailed(_)
             | Input::ResetDone
@@ -418,7 +344,25 @@ impl Pod {
             | Input::PodRemoved
             | Input::RemoveFailed(_) => {}
         }
+        let starting = |state: &State| matches!(state, State::Starting { .. });
+        if !self.lost {
+            self.advance(now, out);
+        } else if !self.containers.values().any(starting) {
+            return self.lose_sandbox(now, out);
+        }
         Stage::Up
+    }
+
+    /// Up, and the sandbox is gone: whatever ran in it ended unseen.
+    fn lose_sandbox(&mut self, now: Now, out: &mut Vec<Effect>) -> Stage {
+        self.lost = false;
+        let exit = Exit { code: 255, at: now.wall, kind: ExitKind::Lost, message: String::new() };
+        for name in names(self.record.spec()) {
+            if let Some(attempt) = self.containers.get(&name).and_then(State::attempt) {
+                self.note_exit(&name, attempt, &exit, out);
+            }
+        }
+        self.start_over(out)
     }
 
     /// Resetting: what the lost sandbox left behind goes, then a new one is made.
@@ -469,6 +413,11 @@ impl Pod {
             _ => Stage::Cleaning { backoff, retry_at },
         }
     }
+}
+
+/// Whether a sandbox waits for a volume, which an object may complete.
+fn waits_for_mount(fault: Option<&StartFault>) -> bool {
+    fault.is_some_and(|fault| fault.reason == "FailedMount")
 }
 
 /// Whether a retry is due.

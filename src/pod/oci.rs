@@ -14,10 +14,11 @@ use crate::base::ids::PodUid;
 
 use super::capabilities::capabilities;
 use super::command::{argv, working_dir};
-use super::environment::{environment, own_environment};
+use super::environment::{Environment, environment};
 use super::fault::StartFault;
+use super::holder::shares_processes;
 use super::image::ImageConfig;
-use super::mounts::{Mounts, mounts};
+use super::mounts::{Mounts, Prepared, mounts};
 use super::qos::oom_score_adj;
 use super::resources::container_resources;
 use super::sandbox::{DeviceKind, HostDevice, HostFacts, SandboxFacts};
@@ -28,11 +29,11 @@ use super::security::{
 use super::user::User;
 
 /// The version of the runtime spec that every supported runtime reads.
-const OCI_VERSION: &str = "1.0.2";
+pub const OCI_VERSION: &str = "1.0.2";
 
 /// Containers that carry the same value share one shim process. (The CRI's `sandbox-id` would do the same, but
 /// it would also make containerd look for a sandbox that does not exist.)
-const SHIM_GROUP: &str = "io.containerd.runc.v2.group";
+pub const SHIM_GROUP: &str = "io.containerd.runc.v2.group";
 
 /// Everything around a container that its spec is made from.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,8 @@ pub struct Surroundings<'a> {
     pub container: &'a Container,
     /// What the image says.
     pub image: &'a ImageConfig,
+    /// The container's own environment, every value found.
+    pub own: &'a Environment,
     /// The image's reference.
     pub image_ref: &'a str,
     /// The process's user.
@@ -57,6 +60,8 @@ pub struct Surroundings<'a> {
     pub sandbox: &'a SandboxFacts,
     /// Where each volume is on the host.
     pub volumes: &'a BTreeMap<String, PathBuf>,
+    /// What was made for this start alone.
+    pub prepared: &'a Prepared,
     /// The host.
     pub host: &'a HostFacts,
     /// The cgroup, in the form that the cgroup driver reads.
@@ -88,23 +93,17 @@ fn refuse_unsupported(of: &Surroundings<'_>) -> Result<(), StartFault> {
             "the pod network is not ready: this agent runs pods with hostNetwork: true only",
         ));
     }
-    if of.container.env_from.iter().flatten().next().is_some() {
-        return Err(StartFault::config("envFrom is not supported"));
+    if shares_processes(of.spec) && of.sandbox.pid.is_none() {
+        return Err(StartFault::create("the pod's shared process namespace is not there"));
     }
-    match of.container.env.iter().flatten().find(|entry| entry.value_from.is_some()) {
-        Some(entry) => {
-            Err(StartFault::config(format!("env: {}: valueFrom is not supported", entry.name)))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The process: what runs, as whom, with which rights.
 fn process(of: &Surroundings<'_>) -> Result<Process, StartFault> {
-    let own = own_environment(of.container);
-    let args = argv(of.container, of.image, &own)?;
-    let env = environment(of.container, &of.image.env, &of.sandbox.hostname)
-        .into_iter()
+    let args = argv(of.container, of.image, of.own)?;
+    let env = environment(of.container, of.own, &of.image.env, &of.sandbox.hostname)
+        .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
     let mut user = OciUser::default();
@@ -114,7 +113,7 @@ fn process(of: &Surroundings<'_>) -> Result<Process, StartFault> {
     let score = oom_score_adj(of.spec, of.container, of.host.memory_capacity);
     let mut process = Process::default();
     process
-        .set_terminal(None)
+        .set_terminal((of.container.tty == Some(true)).then_some(true))
         .set_user(user)
         .set_args(Some(args))
         .set_env(Some(env))
@@ -159,19 +158,21 @@ fn annotations(of: &Surroundings<'_>) -> HashMap<String, String> {
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .chain(scope_timeout(of))
+    .chain(scope_timeout(of.spec, of.cgroups_path, 0))
     .collect()
 }
 
 /// How long systemd waits for the container's scope when the host goes down: its grace period, as for any other end, but
 /// not more than systemd's own 90 seconds. Without it a process that ignores SIGTERM holds the host up that long.
-fn scope_timeout(of: &Surroundings<'_>) -> Option<(String, String)> {
+/// `more` seconds are for what goes last.
+pub fn scope_timeout(spec: &PodSpec, cgroups_path: &str, more: i64) -> Option<(String, String)> {
     /// systemd's default, in seconds.
     const LONGEST: i64 = 90;
     // A path is cgroupfs' word, `slice:prefix:name` systemd's.
-    (!of.cgroups_path.starts_with('/')).then(|| {
+    (!cgroups_path.starts_with('/')).then(|| {
         // Zero would mean for ever.
-        let seconds = of.spec.termination_grace_period_seconds.unwrap_or(30).clamp(1, LONGEST);
+        let grace = spec.termination_grace_period_seconds.unwrap_or(30).clamp(1, LONGEST);
+        let seconds = grace + more;
         let key = "org.systemd.property.TimeoutStopUSec";
         (key.to_owned(), format!("uint64 {}", seconds * 1_000_000))
     })
@@ -201,7 +202,7 @@ fn namespaces(of: &Surroundings<'_>) -> Vec<LinuxNamespace> {
     };
     let mut list = vec![entry(LinuxNamespaceType::Mount, None)];
     if of.spec.host_pid != Some(true) {
-        list.push(entry(LinuxNamespaceType::Pid, None));
+        list.push(entry(LinuxNamespaceType::Pid, of.sandbox.pid.as_ref()));
     }
     if of.sandbox.ipc.is_some() {
         list.push(entry(LinuxNamespaceType::Ipc, of.sandbox.ipc.as_ref()));
@@ -214,7 +215,14 @@ fn namespaces(of: &Surroundings<'_>) -> Vec<LinuxNamespace> {
 
 /// The container's own cgroup.
 fn resources(of: &Surroundings<'_>) -> LinuxResources {
-    let wanted = container_resources(of.container);
+    let mut resources = limits(of.container, of.host);
+    resources.set_devices(Some(device_rules(of.container).iter().map(device_rule).collect()));
+    resources
+}
+
+/// The limits of the container's cgroup, which can change while it runs.
+pub fn limits(container: &Container, host: &HostFacts) -> LinuxResources {
+    let wanted = container_resources(container);
     let mut cpu = LinuxCpu::default();
     cpu.set_shares(Some(wanted.cpu_shares))
         .set_quota(wanted.cpu_quota)
@@ -223,16 +231,13 @@ fn resources(of: &Surroundings<'_>) -> LinuxResources {
     let mut pids = LinuxPids::default();
     pids.set_limit(-1);
     let mut resources = LinuxResources::default();
-    resources
-        .set_devices(Some(device_rules(of.container).iter().map(device_rule).collect()))
-        .set_cpu(Some(cpu))
-        .set_pids(Some(pids));
+    resources.set_devices(None).set_cpu(Some(cpu)).set_pids(Some(pids));
     if let Some(limit) = wanted.memory_limit {
         let mut memory = LinuxMemory::default();
         // Memory and swap together may not exceed the memory: no swap.
-        memory.set_limit(Some(limit)).set_swap(of.host.swap_accounting.then_some(limit));
+        memory.set_limit(Some(limit)).set_swap(host.swap_accounting.then_some(limit));
         resources.set_memory(Some(memory));
-        if of.host.cgroup_v2 {
+        if host.cgroup_v2 {
             // Out of memory ends the container as a whole, not whichever process is the largest.
             let group = ("memory.oom.group".to_owned(), "1".to_owned());
             resources.set_unified(Some([group].into()));
@@ -250,7 +255,7 @@ fn device_type(kind: DeviceKind) -> LinuxDeviceType {
 }
 
 /// A rule as the runtime takes it.
-fn device_rule(rule: &DeviceRule) -> LinuxDeviceCgroup {
+pub fn device_rule(rule: &DeviceRule) -> LinuxDeviceCgroup {
     let mut entry = LinuxDeviceCgroup::default();
     entry
         .set_allow(rule.allow)

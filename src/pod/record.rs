@@ -16,6 +16,9 @@ use super::{image::ImageConfig, resources::all_containers, sandbox::SandboxFacts
 /// The version of the record's shape that this build writes.
 pub const VERSION: u32 = 1;
 
+/// The label that carries the template hash, by Kubernetes' name.
+pub const HASH_LABEL: &str = "controller-revision-hash";
+
 /// One pod, durable. Written before the first effect on its behalf and removed after the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PodRecord {
@@ -41,6 +44,12 @@ pub struct PodRecord {
     /// Where each volume is on the host, once made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, PathBuf>,
+    /// When the init containers had done their work in the present sandbox; they do not run again in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initialized: Option<Timestamp>,
+    /// Whether the pod is ready, and since when it is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Readiness>,
     /// Set once the pod is to go; never taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,
@@ -61,11 +70,34 @@ impl PodRecord {
         all_containers(self.spec()).find(|container| container.name == name)
     }
 
+    /// The pod's labels: the template's, and the hash.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let metadata = self.template.metadata.as_ref();
+        let mut labels = metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
+        labels.insert(HASH_LABEL.to_owned(), self.hash.to_string());
+        labels
+    }
+
+    /// The pod's annotations: the template's.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let metadata = self.template.metadata.as_ref();
+        metadata.and_then(|metadata| metadata.annotations.clone()).unwrap_or_default()
+    }
+
     /// How long its processes get between the stop signal and the kill.
     pub fn grace(&self) -> Duration {
         let seconds = self.spec().termination_grace_period_seconds.unwrap_or(30);
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
+}
+
+/// Whether a pod is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Whether it is.
+    pub ready: bool,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// A deletion that was asked for.
@@ -88,6 +120,21 @@ pub struct ContainerRecord {
     /// When that attempt started, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_since: Option<Timestamp>,
+    /// Whether that attempt counts as started: its postStart hook and its startup probe are through.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub started: bool,
+    /// Whether it was ready when last looked at.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ready: bool,
+    /// The attempt whose postStart hook has come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_start: Option<u32>,
+    /// The attempt whose preStop hook has come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pre_stop: Option<u32>,
+    /// Whether it ended for good: it is not started again in this sandbox.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub finished: bool,
     /// How the newest ended attempt ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminated: Option<Terminated>,
@@ -100,6 +147,12 @@ pub struct ContainerRecord {
     /// The image that the reference meant at the first start; a restart never changes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<PinnedImage>,
+}
+
+/// Whether a flag need not be written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it skips by reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// An image as it was resolved for this pod.

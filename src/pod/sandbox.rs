@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct SandboxFacts {
     /// The pinned IPC namespace; `None` shares the host's.
     pub ipc: Option<PathBuf>,
+    /// The pinned process namespace of containers that share their processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<PathBuf>,
     /// The directory that containers see as `/dev/shm`.
     pub shm: PathBuf,
     /// The pod's `/etc/hosts`.
@@ -30,14 +33,31 @@ pub struct HostFacts {
     pub swap_accounting: bool,
     /// The machine's memory in bytes.
     pub memory_capacity: u64,
+    /// Whether mounts can be made read-only all the way down; looked up for the containers that ask for it.
+    pub recursive_read_only: bool,
     /// Every capability that a container can be given here, as `CAP_…`.
     pub capabilities: Vec<String>,
+    /// What the kernel confines processes by.
+    pub confines: Confines,
     /// The least `oom_score_adj` that a container can be given here.
     pub least_oom_score_adj: i32,
     /// Every device node below `/dev`; only privileged pods get them.
     pub devices: Vec<HostDevice>,
     /// The `thermal_throttle` directories of the processors, which Kubernetes masks.
     pub thermal_throttle: Vec<String>,
+}
+
+/// By what a kernel confines processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Confines {
+    /// The architecture whose system calls it filters, as Rust names it.
+    pub arch: &'static str,
+    /// Whether it filters system calls.
+    pub seccomp: bool,
+    /// Whether a filter holds for traced processes too: from Linux 4.8 on.
+    pub safe_ptrace: bool,
+    /// Whether `AppArmor` is there and on.
+    pub app_armor: bool,
 }
 
 /// Which of the two kinds of device node.

@@ -15,14 +15,15 @@ use k8s_openapi::{
 use crate::base::ids::{ContainerId, NodeName};
 
 use super::{
-    containers::State,
+    containers::{State, wants_image},
+    init::Over,
     machine::{Pod, Stage},
+    probes::Probes,
     qos::qos_class,
     record::{ContainerRecord, Terminated},
+    restart::{Role, names},
+    stopping::{Stop, StopCause},
 };
-
-/// The label that carries the template hash, by Kubernetes' name.
-pub const HASH_LABEL: &str = "controller-revision-hash";
 
 /// What the host adds to a pod's status.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +44,7 @@ impl Pod {
 
     /// The labels: the template's, and the hash.
     pub fn labels(&self) -> BTreeMap<String, String> {
-        let metadata = self.record.template.metadata.as_ref();
-        let mut labels = metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
-        labels.insert(HASH_LABEL.to_owned(), self.record.hash.to_string());
-        labels
+        self.record.labels()
     }
 
     /// Name, owner, labels, times.
@@ -83,8 +81,11 @@ impl Pod {
     /// Phase, conditions and each container's state.
     fn status(&self, place: Place<'_>) -> PodStatus {
         let record = &self.record;
-        let statuses: Vec<ContainerStatus> =
-            record.spec().containers.iter().map(|container| self.container(container)).collect();
+        let statuses = |containers: &[Container]| -> Vec<ContainerStatus> {
+            containers.iter().map(|container| self.container(container)).collect()
+        };
+        let spec = record.spec();
+        let inits = spec.init_containers.as_deref().map(statuses);
         let host_ip = place.host_ip.map(str::to_owned);
         let pod_ip = host_ip
             .clone()
@@ -96,8 +97,9 @@ impl Pod {
         PodStatus {
             phase: Some(self.phase().into()),
             message: fault.map(|fault| fault.message.clone()),
-            conditions: Some(self.conditions(&statuses)),
-            container_statuses: Some(statuses),
+            conditions: Some(self.conditions()),
+            init_container_statuses: inits.filter(|inits| !inits.is_empty()),
+            container_statuses: Some(statuses(&spec.containers)),
             host_ip: host_ip.clone(),
             host_ips: host_ip.map(|ip| vec![HostIP { ip }]),
             pod_ip: pod_ip.clone(),
@@ -108,48 +110,73 @@ impl Pod {
         }
     }
 
-    /// `Pending` until every container ran once, then `Running`: with restartPolicy Always there is no other.
+    /// `Pending` until the init containers have done their work and every container ran once; then `Running`, unless
+    /// all of them ended for good.
     fn phase(&self) -> &'static str {
+        match self.over() {
+            Some(Over::Succeeded) => return "Succeeded",
+            Some(Over::Failed) => return "Failed",
+            None => {}
+        }
         let ran = |container: &Container| {
-            self.record
-                .containers
-                .get(&container.name)
-                .is_some_and(|record| record.attempt.is_some())
+            let record = self.record.containers.get(&container.name);
+            record.is_some_and(|record| record.attempt.is_some())
         };
-        if self.record.spec().containers.iter().all(ran) { "Running" } else { "Pending" }
+        let containers = &self.record.spec().containers;
+        let starting = |container: &Container| {
+            // Its first start is over only when its hook is.
+            let record = self.record.containers.get(&container.name);
+            let first = record.is_none_or(|record| record.terminated.is_none());
+            let state = self.containers.get(&container.name);
+            first && matches!(state, Some(State::Hooking { .. }))
+        };
+        let up = containers.iter().all(|own| ran(own) && !starting(own));
+        if up { "Running" } else { "Pending" }
     }
 
     /// The five conditions of a pod, in kubelet's order.
-    fn conditions(&self, statuses: &[ContainerStatus]) -> Vec<PodCondition> {
-        let unready: Vec<&str> = statuses
-            .iter()
-            .filter(|status| !status.ready)
-            .map(|status| status.name.as_str())
-            .collect();
-        let ready = (unready.is_empty(), "ContainersNotReady");
-        let message = format!("containers with unready status: [{}]", unready.join(" "));
-        let sandbox = (self.record.sandbox.is_some(), "");
-        [
-            ("PodReadyToStartContainers", sandbox),
-            ("Initialized", (true, "")),
-            ("Ready", ready),
-            ("ContainersReady", ready),
-            ("PodScheduled", (true, "")),
-        ]
-        .into_iter()
-        .map(|(kind, (holds, reason))| PodCondition {
-            type_: kind.into(),
-            status: if holds { "True" } else { "False" }.into(),
-            reason: (!holds && !reason.is_empty()).then(|| reason.to_owned()),
-            message: (!holds && !reason.is_empty()).then(|| message.clone()),
-            last_transition_time: self.last_change().map(Time),
-            ..PodCondition::default()
-        })
-        .collect()
+    fn conditions(&self) -> Vec<PodCondition> {
+        let (incomplete, unready) = (self.incomplete(), self.unready());
+        let list = |what: &str, names: &[String]| {
+            format!("containers with {what} status: [{}]", names.join(" "))
+        };
+        let over = self.over().map(|over| match over {
+            Over::Succeeded => "PodCompleted",
+            Over::Failed => "PodFailed",
+        });
+        let initialized = Condition {
+            kind: "Initialized",
+            holds: self.record.initialized.is_some(),
+            reason: over.unwrap_or("ContainersNotInitialized"),
+            message: list("incomplete", &incomplete),
+            since: self.record.initialized,
+        };
+        let ready = |kind| Condition {
+            kind,
+            holds: self.ready(),
+            reason: over.unwrap_or("ContainersNotReady"),
+            message: if over.is_some() { String::new() } else { list("unready", &unready) },
+            since: self.record.readiness.map(|readiness| readiness.since),
+        };
+        let plain = |kind, holds| Condition {
+            kind,
+            holds,
+            reason: "",
+            message: String::new(),
+            since: Some(self.record.created),
+        };
+        let conditions = [
+            plain("PodReadyToStartContainers", self.record.sandbox.is_some()),
+            initialized,
+            ready("Ready"),
+            ready("ContainersReady"),
+            plain("PodScheduled", true),
+        ];
+        conditions.into_iter().map(|own| own.object(self.record.created)).collect()
     }
 
     /// When a container last started or ended; before that, when the pod was made.
-    pub fn last_change(&self) -> Option<Timestamp> {
+    pub(super) fn last_change(&self) -> Timestamp {
         let records = self.record.containers.values();
         records
             .flat_map(|record| {
@@ -157,7 +184,7 @@ impl Pod {
             })
             .flatten()
             .max()
-            .or(Some(self.record.created))
+            .unwrap_or(self.record.created)
     }
 
     /// One container's status.
@@ -165,7 +192,7 @@ impl Pod {
         let empty = ContainerRecord::default();
         let record = self.record.containers.get(&container.name).unwrap_or(&empty);
         let state = self.containers.get(&container.name);
-        let running = state.is_some_and(State::running);
+        let running = matches!(state, Some(State::Running { .. } | State::Stopping { .. }));
         let id = |attempt| {
             format!("containerd://{}", ContainerId::of(&self.record.uid, &container.name, attempt))
         };
@@ -179,8 +206,12 @@ impl Pod {
             ),
             image_id: record.image.as_ref().map(|image| image.digest.clone()).unwrap_or_default(),
             container_id: record.attempt.map(id),
-            ready: running,
-            started: Some(running),
+            ready: match Role::of(self.record.spec(), &container.name) {
+                // As kubelet has it: an init container is ready when it has done its work.
+                Role::Init => ended && record.finished,
+                Role::Sidecar | Role::Regular => self.container_ready(&container.name),
+            },
+            started: Some(running && record.started),
             restart_count: record
                 .attempt
                 .map_or(0, |attempt| i32::try_from(attempt).unwrap_or(i32::MAX)),
@@ -196,7 +227,10 @@ impl Pod {
     /// Exactly one of waiting, running and terminated.
     fn state(&self, record: &ContainerRecord, state: Option<&State>) -> ContainerState {
         match state {
-            Some(State::Running { .. }) => ContainerState {
+            Some(State::Stopping {
+                stop: Stop { cause: StopCause::PostStart(text), .. }, ..
+            }) => self.waiting("PostStartHookError", text),
+            Some(State::Running { .. } | State::Stopping { .. }) => ContainerState {
                 running: Some(ContainerStateRunning { started_at: record.running_since.map(Time) }),
                 ..ContainerState::default()
             },
@@ -208,8 +242,11 @@ impl Pod {
                 ..ContainerState::default()
             },
             Some(State::Waiting { reason, message, .. }) => self.waiting(reason, message),
-            Some(State::Starting { .. } | State::Ended) | None => {
-                self.waiting("ContainerCreating", "")
+            Some(State::Starting { .. } | State::Hooking { .. } | State::Ended) | None => {
+                let fresh = record.terminated.is_none() && self.record.initialized.is_none();
+                let inits = self.record.spec().init_containers.as_ref();
+                let initializing = fresh && inits.is_some_and(|inits| !inits.is_empty());
+                self.waiting(if initializing { "PodInitializing" } else { "ContainerCreating" }, "")
             }
         }
     }
@@ -218,6 +255,10 @@ impl Pod {
     fn waiting(&self, reason: &str, message: &str) -> ContainerState {
         let (reason, message) = match &self.stage {
             Stage::Held(fault) => (fault.reason, fault.message.as_str()),
+            // A volume that is made from an image waits for it as a container would.
+            Stage::Preparing { fault: Some(fault), .. } if wants_image(fault.reason) => {
+                (fault.reason, fault.message.as_str())
+            }
             _ => (reason, message),
         };
         ContainerState {
@@ -226,6 +267,35 @@ impl Pod {
                 message: (!message.is_empty()).then(|| message.to_owned()),
             }),
             ..ContainerState::default()
+        }
+    }
+}
+
+/// One of a pod's conditions.
+struct Condition {
+    /// Its type.
+    kind: &'static str,
+    /// Whether it is true.
+    holds: bool,
+    /// Why not.
+    reason: &'static str,
+    /// More of it.
+    message: String,
+    /// Since when it is as it is; `None` since the pod was made.
+    since: Option<Timestamp>,
+}
+
+impl Condition {
+    /// In Kubernetes' shape.
+    fn object(self, created: Timestamp) -> PodCondition {
+        let why = |text: &str| (!self.holds && !text.is_empty()).then(|| text.to_owned());
+        PodCondition {
+            type_: self.kind.into(),
+            status: if self.holds { "True" } else { "False" }.into(),
+            reason: why(self.reason),
+            message: why(&self.message).filter(|_| !self.reason.is_empty()),
+            last_transition_time: Some(Time(self.since.unwrap_or(created))),
+            ..PodCondition::default()
         }
     }
 }
@@ -255,18 +325,66 @@ impl Pod {
             }
             _ => {}
         }
-        self.containers
-            .iter()
-            .filter_map(|(name, state)| match state {
-                State::Waiting { reason, message, .. } if message.is_empty() => {
-                    Some(format!("container {name}: {reason}"))
+        if let Some(over) = self.over() {
+            let how = if over == Over::Succeeded { "completed" } else { "failed" };
+            return vec![format!("{how}: no container of it is started again")];
+        }
+        names(self.record.spec()).iter().flat_map(|name| self.container_notes(name)).collect()
+    }
+
+    /// What keeps one container from being ready or done.
+    fn container_notes(&self, name: &str) -> Vec<String> {
+        let what = match self.role(name) {
+            Role::Init => "init container",
+            Role::Sidecar => "sidecar",
+            Role::Regular => "container",
+        };
+        match self.containers.get(name) {
+            Some(State::Waiting { reason, message, .. }) if message.is_empty() => {
+                vec![format!("{what} {name}: {reason}")]
+            }
+            Some(State::Waiting { reason, message, .. }) => {
+                vec![format!("{what} {name}: {reason}: {message}")]
+            }
+            Some(State::Starting { .. }) => vec![format!("{what} {name} is starting")],
+            Some(State::Hooking { .. }) => vec![format!("{what} {name}: postStart hook runs")],
+            Some(State::Stopping { .. }) => vec![format!("{what} {name} is being stopped")],
+            Some(State::Running { .. }) if self.role(name) == Role::Init => {
+                vec![format!("{what} {name} runs")]
+            }
+            Some(State::Running { .. }) if !self.container_ready(name) => {
+                let complaints = self.probes.get(name).map(|probes| probes.complaints().collect());
+                let complaints: Vec<String> = complaints.unwrap_or_default();
+                if complaints.is_empty() {
+                    return vec![format!("{what} {name} is not ready yet")];
                 }
-                State::Waiting { reason, message, .. } => {
-                    Some(format!("container {name}: {reason}: {message}"))
-                }
-                State::Starting { .. } => Some(format!("container {name} is starting")),
-                State::Running { .. } | State::Ended => None,
-            })
-            .collect()
+                complaints.into_iter().map(|text| format!("{what} {name}: {text}")).collect()
+            }
+            Some(State::Running { .. } | State::Ended) | None => Vec::new(),
+        }
+    }
+
+    /// Whether the pod is still on its way up and nothing has gone wrong yet: worth waiting for.
+    pub fn coming_up(&self) -> bool {
+        if self.stopping() || self.over().is_some() || self.ready() {
+            return false;
+        }
+        let fine = |(name, state): (&String, &State)| match state {
+            State::Waiting { reason, .. } => {
+                matches!(*reason, "ContainerCreating" | "PodInitializing")
+            }
+            State::Starting { .. } | State::Hooking { .. } => true,
+            State::Running { .. } => {
+                self.container_ready(name)
+                    || self.role(name) == Role::Init
+                    || self.probes.get(name).is_some_and(Probes::undecided)
+            }
+            State::Ended => true,
+            State::Stopping { .. } => false,
+        };
+        let ran_before = |record: &ContainerRecord| record.terminated.is_some() && !record.finished;
+        matches!(self.stage, Stage::Up | Stage::Preparing { fault: None, .. })
+            && self.containers.iter().all(fine)
+            && !self.record.containers.values().any(ran_before)
     }
 }

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
-use proptest::prelude::*;
 
 use super::{
+    action::Outcome,
     adopt::{Observed, ObservedContainer, ObservedTask},
     containers::State,
     fault::StartFault,
-    machine::{Effect, Exit, ExitKind, Input, Pod, Policy, Signal, Stage},
+    machine::{Effect, Exit, ExitKind, Hook, Input, Pod, Policy, Signal, Stage},
+    probes::ProbeKind,
     record::{PinnedImage, PodRecord, VERSION},
     sandbox::SandboxFacts,
 };
@@ -19,14 +20,27 @@ use crate::base::{
     time::{self, Now},
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+mod init;
+mod lives;
+mod probing;
+mod stops;
+
+/// A second.
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+/// A container of that name.
+pub(super) fn container(name: &str) -> Container {
+    Container { name: name.into(), ..Container::default() }
+}
 
 fn record(names: &[&str]) -> PodRecord {
-    let containers = names
-        .iter()
-        .map(|name| Container { name: (*name).into(), ..Container::default() })
-        .collect();
-    let spec = PodSpec { host_network: Some(true), containers, ..PodSpec::default() };
+    let containers = names.iter().map(|name| container(name)).collect();
+    record_of(PodSpec { containers, ..PodSpec::default() })
+}
+
+/// The record of a new pod of that spec.
+pub(super) fn record_of(spec: PodSpec) -> PodRecord {
+    let spec = PodSpec { host_network: Some(true), ..spec };
     PodRecord {
         version: VERSION,
         uid: PodUid::new("uid"),
@@ -38,16 +52,20 @@ fn record(names: &[&str]) -> PodRecord {
         template: PodTemplateSpec { spec: Some(spec), ..PodTemplateSpec::default() },
         sandbox: None,
         volumes: BTreeMap::new(),
+        initialized: None,
+        readiness: None,
         deletion: None,
         containers: BTreeMap::new(),
     }
 }
 
-fn later(now: Now, wait: Duration) -> Now {
+/// A later moment.
+pub(super) fn later(now: Now, wait: Duration) -> Now {
     Now { mono: now.mono + wait, wall: now.wall.checked_add(wait).unwrap() }
 }
 
-fn sandbox_ready() -> Input {
+/// The sandbox is there.
+pub(super) fn sandbox_ready() -> Input {
     Input::SandboxReady { facts: SandboxFacts::default(), volumes: BTreeMap::new() }
 }
 
@@ -240,79 +258,231 @@ fn a_deletion_survives_the_agent() {
     assert!(matches!(pod.stage, Stage::Stopping { .. }));
 }
 
-/// A host that answers effects late and in any order, and whose agent may die at any step.
-#[derive(Default)]
-struct Host {
-    /// Answers that are still to come.
-    pending: Vec<Input>,
-    /// Attempts whose process runs.
-    running: Vec<u32>,
-    /// Attempts that were ever started.
-    started: Vec<u32>,
-    /// Whether everything was removed.
-    removed: bool,
+/// A pod and what it asked for since somebody last looked.
+pub(super) struct Story {
+    /// The pod.
+    pub pod: Pod,
+    /// The present.
+    pub now: Now,
+    /// What it asked for.
+    asked: Vec<Effect>,
 }
 
-impl Host {
-    fn carry_out(&mut self, now: Now, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::CreateSandbox => self.pending.push(sandbox_ready()),
-                Effect::StartContainer { attempt, .. } => {
-                    assert!(!self.started.contains(&attempt), "attempt {attempt} started twice");
-                    assert!(!self.removed, "started after the removal");
-                    self.started.push(attempt);
-                    self.running.push(attempt);
-                    self.pending.push(started(attempt, now));
-                }
-                Effect::RemovePod => {
-                    assert!(self.running.is_empty(), "removed while a process runs");
-                    self.removed = true;
-                    self.pending.push(Input::PodRemoved);
-                }
-                Effect::ResetPod => {
-                    self.running.clear();
-                    self.pending.push(Input::ResetDone);
-                }
-                Effect::Signal { attempt, .. } if self.running.contains(&attempt) => {
-                    self.running.retain(|running| *running != attempt);
-                    self.pending.push(exited(attempt, 143, now));
-                }
-                _ => {}
+impl Story {
+    /// A new pod of that spec whose sandbox is there.
+    fn of(spec: PodSpec) -> Self {
+        let (pod, asked) = Pod::new(record_of(spec), Policy::default());
+        let mut story = Self { pod, now: time::now(), asked };
+        story.tell(sandbox_ready());
+        story
+    }
+
+    /// Tells the pod something; returns what it asks for.
+    fn tell(&mut self, input: Input) -> Vec<Effect> {
+        let effects = self.pod.step(self.now, input);
+        self.asked.extend(effects.iter().cloned());
+        effects
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, seconds: u32) {
+        self.now = later(self.now, seconds * SECOND);
+        self.tell(Input::Deadline);
+    }
+
+    /// Takes out what it asked for and `choose` knows, sorted.
+    fn take<T: Ord>(&mut self, choose: impl Fn(&Effect) -> Option<T>) -> Vec<T> {
+        let mut taken: Vec<T> = self.asked.iter().filter_map(&choose).collect();
+        self.asked.retain(|effect| choose(effect).is_none());
+        taken.sort();
+        taken
+    }
+
+    /// The containers that it wants started.
+    fn starting(&mut self) -> Vec<String> {
+        self.take(|effect| match effect {
+            Effect::StartContainer { container, .. } => Some(container.clone()),
+            _ => None,
+        })
+    }
+
+    /// The containers that it wants to end.
+    fn signalled(&mut self) -> Vec<String> {
+        self.signals(Signal::Stop)
+    }
+
+    /// The containers that it kills.
+    fn killed(&mut self) -> Vec<String> {
+        self.signals(Signal::Kill)
+    }
+
+    fn signals(&mut self, wanted: Signal) -> Vec<String> {
+        self.take(|effect| match effect {
+            Effect::Signal { container, signal, .. } if *signal == wanted => {
+                Some(container.clone())
             }
+            _ => None,
+        })
+    }
+
+    /// The containers whose hooks it runs.
+    fn hooking(&mut self) -> Vec<String> {
+        self.take(|effect| match effect {
+            Effect::RunHook { container, .. } => Some(container.clone()),
+            _ => None,
+        })
+    }
+
+    /// The containers of which it runs this hook.
+    fn effects_of(&mut self, wanted: Hook) -> Vec<String> {
+        self.take(|effect| match effect {
+            Effect::RunHook { container, hook, .. } if *hook == wanted => Some(container.clone()),
+            _ => None,
+        })
+    }
+
+    /// The probes that it runs and that are not answered yet.
+    fn probing(&self) -> Vec<(String, ProbeKind)> {
+        let probing = self.asked.iter().filter_map(|effect| match effect {
+            Effect::Probe { container, kind, .. } => Some((container.clone(), *kind)),
+            _ => None,
+        });
+        probing.collect()
+    }
+
+    /// What the operator is told.
+    fn events(&mut self) -> Vec<String> {
+        self.take(|effect| match effect {
+            Effect::Record(event) => Some(format!("{}: {}", event.reason, event.message)),
+            _ => None,
+        })
+    }
+
+    /// Whether it is to be removed.
+    fn removed(&self) -> bool {
+        self.asked.contains(&Effect::RemovePod)
+    }
+
+    /// The containers whose process runs.
+    fn running(&self) -> Vec<&str> {
+        let running = self.pod.containers.iter().filter(|(_, state)| state.attempt().is_some());
+        running.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The attempt at a container that is under way.
+    fn attempt(&self, name: &str) -> u32 {
+        match &self.pod.containers[name] {
+            State::Starting { attempt, .. } => *attempt,
+            state => state.attempt().unwrap_or_else(|| panic!("{name}: {state:?}")),
         }
     }
-}
 
-proptest! {
-    #[test]
-    fn whatever_happens_no_attempt_starts_twice_and_every_deletion_ends(
-        choices in proptest::collection::vec((0usize..6, any::<usize>()), 1..60),
-    ) {
-        let mut now = time::now();
-        let (mut pod, effects) = Pod::new(record(&["a"]), Policy::default());
-        let mut host = Host::default();
-        host.carry_out(now, effects);
-        let mut choices = choices.into_iter();
-        let mut steps = 0;
-        while !pod.gone() && steps < 400 {
-            steps += 1;
-            let (choice, index) = choices.next().unwrap_or((if pod.stopping() { 0 } else { 5 }, 0));
-            let input = match choice {
-                0 | 1 if !host.pending.is_empty() => host.pending.remove(index % host.pending.len()),
-                2 if host.pending.is_empty() && !host.running.is_empty() => {
-                    exited(host.running.remove(0), 1, now)
-                }
-                3 => Input::ImagesChanged,
-                5 => Input::Delete { grace: SECOND, cause: String::new() },
-                _ => {
-                    now = later(now, 400 * SECOND);
-                    Input::Deadline
-                }
-            };
-            let effects = pod.step(now, input);
-            host.carry_out(now, effects);
-        }
-        prop_assert!(pod.gone(), "{:?}", pod.stage);
+    /// The attempt whose start is answered now.
+    fn answered(&mut self, name: &str) -> u32 {
+        self.asked.retain(|effect| {
+            !matches!(effect, Effect::StartContainer { container, .. } if container == name)
+        });
+        self.attempt(name)
+    }
+
+    /// A start is over.
+    fn started(&mut self, name: &str) {
+        let attempt = self.answered(name);
+        let image = PinnedImage::default();
+        self.tell(Input::Started { container: name.into(), attempt, at: self.now.wall, image });
+    }
+
+    /// A start failed.
+    fn start_failed(&mut self, name: &str, reason: &'static str) {
+        let attempt = self.answered(name);
+        let fault = StartFault { reason, message: String::new() };
+        self.tell(Input::StartFailed { container: name.into(), attempt, fault });
+    }
+
+    /// A process ended.
+    fn exited(&mut self, name: &str, code: u32) {
+        let attempt = self.attempt(name);
+        let exit = Exit { code, at: self.now.wall, kind: ExitKind::Ended, message: String::new() };
+        self.tell(Input::Exited { container: name.into(), attempt, exit });
+    }
+
+    /// Answers the one probe of a container that runs; it must have been asked for.
+    fn answer(&mut self, name: &str, good: bool) -> Vec<Effect> {
+        let input = self.late_answer(name, good);
+        self.tell(input)
+    }
+
+    /// The answer of the one probe of a container that runs, to be told later.
+    fn late_answer(&mut self, name: &str, good: bool) -> Input {
+        let asked = self.take(|effect| match effect {
+            Effect::Probe { container, attempt, kind } if container == name => {
+                Some((*attempt, *kind))
+            }
+            _ => None,
+        });
+        let [(attempt, kind)] = asked[..] else { panic!("{name} is not probed once: {asked:?}") };
+        let outcome = if good { Outcome::Success } else { Outcome::Failure("no".into()) };
+        Input::Probed { container: name.into(), attempt, kind, outcome }
+    }
+
+    /// A postStart hook is over.
+    fn hook_done(&mut self, name: &str, good: bool) {
+        self.end_hook(name, good, Hook::PostStart);
+    }
+
+    /// A preStop hook is over.
+    fn stop_hook_done(&mut self, name: &str, good: bool) {
+        self.end_hook(name, good, Hook::PreStop);
+    }
+
+    fn end_hook(&mut self, name: &str, good: bool, hook: Hook) {
+        let attempt = self.attempt(name);
+        let outcome = if good { Outcome::Success } else { Outcome::Failure("no".into()) };
+        self.tell(Input::HookDone { container: name.into(), attempt, hook, outcome });
+    }
+
+    /// The pod is to go.
+    fn delete(&mut self, grace: u32) {
+        self.tell(Input::Delete { grace: grace * SECOND, cause: String::new() });
+    }
+
+    /// The agent died, and the next one finds these tasks.
+    fn adopted(&mut self, there: &[(&str, u32, ObservedTask)]) {
+        let containers = there
+            .iter()
+            .map(|(name, attempt, task)| {
+                ((*name).to_owned(), ObservedContainer { attempt: *attempt, task: task.clone() })
+            })
+            .collect();
+        let observed = Observed { sandbox: true, containers };
+        let record = self.pod.record.clone();
+        (self.pod, self.asked) = Pod::adopt(self.now, record, &observed, Policy::default());
+    }
+
+    /// The host restarted.
+    fn lose_sandbox(&mut self) {
+        self.tell(Input::SandboxLost);
+        self.tell(Input::ResetDone);
+        self.tell(sandbox_ready());
+    }
+
+    /// The v1 Pod.
+    fn object(&self) -> k8s_openapi::api::core::v1::Pod {
+        let node = crate::base::ids::NodeName::new("node");
+        self.pod.object(super::status::Place { node: &node, host_ip: None })
+    }
+
+    /// Status and reason of a condition.
+    fn condition(&self, kind: &str) -> (String, String) {
+        let conditions = self.object().status.unwrap().conditions.unwrap();
+        let found = conditions.into_iter().find(|condition| condition.type_ == kind).unwrap();
+        (found.status, found.reason.unwrap_or_default())
+    }
+
+    /// Why a container waits.
+    fn waits_for(&self, name: &str) -> String {
+        let statuses = self.object().status.unwrap().container_statuses.unwrap();
+        let state = statuses.into_iter().find(|status| status.name == name).unwrap().state.unwrap();
+        state.waiting.unwrap().reason.unwrap()
     }
 }

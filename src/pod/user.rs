@@ -64,12 +64,13 @@ pub fn user_request(
     }
     let gid = own.and_then(|c| c.run_as_group).or(pod.and_then(|p| p.run_as_group));
     let gid = gid.map(|gid| number("runAsGroup", gid)).transpose()?;
+    let fs_group = pod.and_then(|p| p.fs_group).map(|gid| number("fsGroup", gid));
     let supplemental = pod
         .and_then(|p| p.supplemental_groups.as_ref())
         .into_iter()
         .flatten()
-        .map(|&gid| number("supplementalGroups", gid))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|&gid| number("supplementalGroups", gid));
+    let supplemental = fs_group.into_iter().chain(supplemental).collect::<Result<Vec<_>, _>>()?;
     let merge = pod.and_then(|p| p.supplemental_groups_policy.as_deref()) != Some("Strict");
     Ok(match (identity, gid) {
         (Identity::Uid(uid), Some(gid)) if !merge => {

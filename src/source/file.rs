@@ -5,10 +5,11 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::base::fault::Fault;
-use crate::spec::{self, FieldValidation, Outcome};
+use crate::spec::{self, FieldValidation, ObjectDocument, Outcome};
 
 use super::merge::{FileReading, SourceReading};
 
@@ -148,14 +149,21 @@ fn understand(path: &Path, bytes: &[u8], validation: FieldValidation) -> FileRea
         file.warnings.extend(document.warnings);
         match document.outcome {
             Outcome::Set(set) => file.sets.push(set),
+            Outcome::Object { key, value: object } => {
+                let (origin, document) = (path.display().to_string(), document.index);
+                file.objects.push(Arc::new(ObjectDocument { key, origin, document, object }));
+            }
             Outcome::Ignored { .. } => {}
             Outcome::Rejected => {
                 file.faults.extend(document.faults);
-                match document.key {
-                    Some(key) => {
+                match (document.key, document.object) {
+                    (Some(key), _) => {
                         file.broken.insert(key);
                     }
-                    None => file.unreadable = true,
+                    (None, Some(key)) => {
+                        file.broken_objects.insert(key);
+                    }
+                    (None, None) => file.unreadable = true,
                 }
             }
         }

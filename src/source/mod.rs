@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod merge;
+pub mod objects_dir;
 pub mod watch;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     file::{read_changes, read_source},
-    merge::{Merged, Sets, merge},
+    merge::{Documents, Merged, Sets, merge},
 };
 use crate::base::ids::SetKey;
 use crate::spec::FieldValidation;
@@ -18,11 +18,12 @@ use crate::spec::FieldValidation;
 struct Node {
     dir: tempfile::TempDir,
     wanted: Sets,
+    objects: Documents,
 }
 
 impl Node {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), wanted: Sets::new() }
+        Self { dir: tempfile::tempdir().unwrap(), wanted: Sets::new(), objects: Documents::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -39,8 +40,10 @@ impl Node {
     }
 
     fn read_at(&mut self, path: &Path) -> Merged {
-        let merged = merge(&[read_source(path, FieldValidation::Strict)], &self.wanted);
+        let read = [read_source(path, FieldValidation::Strict)];
+        let merged = merge(&read, &self.wanted, &self.objects);
         self.wanted.clone_from(&merged.sets);
+        self.objects.clone_from(&merged.objects);
         merged
     }
 }

@@ -57,6 +57,19 @@ impl Watcher {
         self.arm();
     }
 
+    /// Watches exactly these directories below a root that is watched already.
+    pub fn follow(&mut self, root: &Path, directories: &BTreeSet<PathBuf>) {
+        let below = |path: &PathBuf| path.starts_with(root) && path != root;
+        self.wanted.retain(|path| !below(path) || directories.contains(path));
+        let stale = |path: &&PathBuf| below(path) && !directories.contains(*path);
+        for stale in self.watched.iter().filter(stale).cloned().collect::<Vec<_>>() {
+            let _ = self.inner.unwatch(&stale);
+            self.watched.remove(&stale);
+        }
+        self.wanted.extend(directories.iter().cloned());
+        self.arm();
+    }
+
     /// Sets the watches again after something at `path` was made, moved or removed: a watch follows what was
     /// there, not the name.
     pub fn renew(&mut self, path: &Path) {

@@ -220,7 +220,11 @@ fn explained(error: &Error, piece: &Piece<'_>) -> ParseFault {
         }
         other => {
             let at = line.unwrap_or(1).max(1) - 1;
-            syntax(&other.to_string(), piece.text.lines().nth(at).unwrap_or_default())
+            let text = piece.text.lines().nth(at).unwrap_or_default();
+            let (problem, remedy) = syntax(&other.to_string(), text);
+            // The parser's words may repeat a part of the text.
+            let secret = piece.text.contains("Secret") && problem.starts_with(NOT_YAML);
+            (if secret { NOT_YAML.to_owned() } else { problem }, remedy)
         }
     };
     ParseFault {
@@ -230,6 +234,9 @@ fn explained(error: &Error, piece: &Piece<'_>) -> ParseFault {
         duplicate: matches!(cause, Error::DuplicateMappingKey { .. }),
     }
 }
+
+/// How the problem of a text that is no YAML begins.
+const NOT_YAML: &str = "not valid YAML";
 
 /// A problem and its remedy.
 type Explanation = (String, &'static str);
@@ -263,7 +270,7 @@ fn syntax(text: &str, line: &str) -> Explanation {
     } else {
         "mend the YAML on this line or just above it"
     };
-    (format!("not valid YAML: {text}"), remedy)
+    (format!("{NOT_YAML}: {text}"), remedy)
 }
 
 /// A JSON value in which no key stands twice.

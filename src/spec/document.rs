@@ -9,7 +9,10 @@ use crate::base::{
     fault::Fault,
     ids::{SetKey, TemplateHash},
 };
-use crate::spec::table::Support;
+use crate::spec::{
+    object::{Object, ObjectKey},
+    table::Support,
+};
 
 /// How unknown fields are taken, as kubectl's `--validate` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -71,6 +74,8 @@ pub struct Document {
     pub name: String,
     /// Which set it describes, readable even when it is at fault.
     pub key: Option<SetKey>,
+    /// Which ConfigMap or Secret it is, readable even when it is at fault.
+    pub object: Option<ObjectKey>,
     /// What became of it.
     pub outcome: Outcome,
     /// The set as far as it can be read, also when it is rejected: enough to say where it would run.
@@ -88,6 +93,13 @@ pub struct Document {
 pub enum Outcome {
     /// A set that can run.
     Set(Arc<Set>),
+    /// A ConfigMap or Secret that pods may take from.
+    Object {
+        /// Which one.
+        key: ObjectKey,
+        /// What it holds.
+        value: Arc<Object>,
+    },
     /// A document that is none of podward's business.
     Ignored {
         /// Why.

@@ -16,7 +16,11 @@ pub fn template_hash(template: &PodTemplateSpec) -> TemplateHash {
     let value = serde_json::to_value(template).expect("Kubernetes objects are JSON");
     let mut text = String::new();
     canonical(&value, &mut text);
-    let digest = Sha256::digest(text.as_bytes());
+    hash_of(&Sha256::digest(text.as_bytes()))
+}
+
+/// A digest as a hash that people can read aloud.
+pub fn hash_of(digest: &[u8]) -> TemplateHash {
     // Two bytes a letter, so that no letter is noticeably likelier than another.
     let letters = digest.chunks_exact(2).take(10).map(|pair| {
         let number = usize::from(pair[0]) << 8 | usize::from(pair[1]);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::base::ids::SetKey;
-use crate::spec::{document::Document, kinds, report::Report};
+use crate::spec::{document::Document, kinds, object::ObjectKey, report::Report};
 
 /// Whether an object is read as a set: when it says so, and when it was clearly meant to.
 pub fn is_set(document: &Document, identified: bool) -> bool {
@@ -22,7 +22,9 @@ fn miswritten<'a>(object: &'a Map<String, Value>, field: &str) -> Option<&'a str
 /// Whether a document says what it is; says so if not.
 pub fn identified(object: &Map<String, Value>, document: &Document, report: &mut Report) -> bool {
     let before = report.faults.len();
-    for (field, example) in [("apiVersion", "apps/v1"), ("kind", "DaemonSet")] {
+    let version = kinds::meant("", &document.kind).unwrap_or(&document.kind);
+    let version = kinds::version_of(version).unwrap_or("apps/v1");
+    for (field, example) in [("apiVersion", version), ("kind", "DaemonSet")] {
         match object.get(field) {
             Some(Value::String(text)) if !text.is_empty() => {}
             Some(value) if !value.is_null() => {
@@ -43,18 +45,26 @@ pub fn identified(object: &Map<String, Value>, document: &Document, report: &mut
         }
     }
     let (version, kind) = (document.api_version.as_str(), document.kind.as_str());
-    if kind == "DaemonSet" && kinds::mistaken(version) {
+    if let Some(right) = kinds::version_of(kind).filter(|_| kinds::mistaken(version, kind)) {
         let version = Value::String(version.to_owned());
-        report.fault("apiVersion", &version, "has no DaemonSet", "write apps/v1");
+        report.fault("apiVersion", &version, format!("has no {kind}"), format!("write {right}"));
     }
-    if kind != "DaemonSet" && kinds::mistyped(version, kind) {
+    if let Some(meant) = kinds::meant(version, kind) {
         let kind = Value::String(kind.to_owned());
-        report.fault("kind", &kind, "unknown kind", "did you mean DaemonSet?");
+        report.fault("kind", &kind, "unknown kind", format!("did you mean {meant}?"));
     }
     report.faults.len() == before
 }
 
-/// Which set an object describes.
+/// Which ConfigMap or Secret a document describes, as far as it can be told.
+pub fn object_key(document: &Document, key: Option<SetKey>) -> Option<ObjectKey> {
+    let (version, kind) = (document.api_version.as_str(), document.kind.as_str());
+    let ours = version == "v1" || version.is_empty() || kinds::mistaken(version, kind);
+    let kind = kinds::object(kind).filter(|_| ours)?;
+    key.map(|SetKey { namespace, name }| ObjectKey { kind, namespace, name })
+}
+
+/// Which set an object describes, or which object.
 pub fn key_of(object: &Map<String, Value>) -> Option<SetKey> {
     let metadata = object.get("metadata")?;
     let name = metadata.get("name")?.as_str().filter(|name| !name.is_empty())?;
@@ -73,8 +83,8 @@ pub fn name_of(object: &Map<String, Value>) -> String {
     }
 }
 
-/// Which set a text was meant to describe, by its lines alone.
-pub fn guess(text: &str) -> Option<(String, SetKey)> {
+/// What a text was meant to describe, by its lines alone: apiVersion, kind and key.
+pub fn guess(text: &str) -> Option<(String, String, SetKey)> {
     let scalar = |line: &str, field: &str| {
         let value = line.trim().strip_prefix(field)?.strip_prefix(':')?;
         let value = value.split(" #").next().unwrap_or_default().trim();
@@ -86,9 +96,8 @@ pub fn guess(text: &str) -> Option<(String, SetKey)> {
             .filter(|line| !line.starts_with([' ', '\t']))
             .find_map(|line| scalar(line, field))
     };
-    if top("kind")? != "DaemonSet" {
-        return None;
-    }
+    let kind = top("kind")?;
+    kinds::version_of(&kind)?;
     let metadata = text.lines().skip_while(|line| line.trim_end() != "metadata:").skip(1);
     let block: Vec<&str> = metadata
         .take_while(|line| line.starts_with([' ', '\t']) || line.trim().is_empty())
@@ -100,5 +109,5 @@ pub fn guess(text: &str) -> Option<(String, SetKey)> {
         block.iter().filter(|line| indent(line) == first).find_map(|line| scalar(line, field))
     };
     let namespace = own("namespace").unwrap_or_else(|| "default".to_owned());
-    Some((top("apiVersion").unwrap_or_default(), SetKey::new(namespace, own("name")?)))
+    Some((top("apiVersion").unwrap_or_default(), kind, SetKey::new(namespace, own("name")?)))
 }

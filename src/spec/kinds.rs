@@ -1,19 +1,50 @@
 //! Why documents of other kinds are ignored.
 
 use crate::base::nearest::nearest;
+use crate::spec::object::ObjectKind;
 
 /// Whether an apiVersion ever held DaemonSets, and is still read.
 pub fn holds_sets(api_version: &str) -> bool {
     matches!(api_version, "apps/v1" | "apps/v1beta2" | "extensions/v1beta1")
 }
 
-/// Whether an apiVersion beside `kind: DaemonSet` is a mistake, not another project's kind of that name.
-pub fn mistaken(api_version: &str) -> bool {
+/// The apiVersion that holds a kind, when podward reads the kind.
+pub fn version_of(kind: &str) -> Option<&'static str> {
+    match kind {
+        "DaemonSet" => Some("apps/v1"),
+        "ConfigMap" | "Secret" => Some("v1"),
+        _ => None,
+    }
+}
+
+/// Whether an apiVersion beside a kind that is read is a mistake, not another project's kind of that name.
+pub fn mistaken(api_version: &str, kind: &str) -> bool {
+    let Some(right) = version_of(kind) else { return false };
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let read = if kind == "DaemonSet" { holds_sets(api_version) } else { api_version == right };
     !api_version.is_empty()
-        && !holds_sets(api_version)
-        && (matches!(group, "" | "apps" | "extensions")
-            || nearest(api_version, ["apps/v1"]).is_some())
+        && !read
+        && (matches!(group, "" | "apps" | "extensions") || nearest(api_version, [right]).is_some())
+}
+
+/// Which kind of object a kind means, however its letters are written.
+pub fn object(kind: &str) -> Option<ObjectKind> {
+    let is = |name: &str| kind.eq_ignore_ascii_case(name);
+    match kind {
+        _ if is("ConfigMap") => Some(ObjectKind::ConfigMap),
+        _ if is("Secret") => Some(ObjectKind::Secret),
+        _ => None,
+    }
+}
+
+/// The kind that was meant by a kind that nobody knows, such as `Daemonset` or `configmap`.
+pub fn meant(api_version: &str, kind: &str) -> Option<&'static str> {
+    let meant = match object(kind).filter(|_| !api_version.contains('/')) {
+        Some(ObjectKind::ConfigMap) => Some("ConfigMap"),
+        Some(ObjectKind::Secret) => Some("Secret"),
+        None => Some("DaemonSet").filter(|_| mistyped(api_version, kind)),
+    };
+    meant.filter(|meant| *meant != kind)
 }
 
 /// Whether a kind is a DaemonSet mistyped, such as `Daemonset`.
@@ -29,9 +60,6 @@ pub fn mistyped(api_version: &str, kind: &str) -> bool {
 pub fn ignored(api_version: &str, kind: &str) -> String {
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     let reason = match (group, kind) {
-        ("", "ConfigMap" | "Secret") => {
-            "ConfigMaps and Secrets are not read in this version; a set that refers to one is refused"
-        }
         ("", "Namespace") => {
             "a namespace needs no object here; the name in a set's metadata suffices"
         }

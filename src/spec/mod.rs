@@ -10,9 +10,12 @@ mod kinds;
 mod lines;
 #[cfg(test)]
 mod markdown;
-mod names;
+pub mod names;
 mod object;
+#[cfg(test)]
+mod proofs;
 mod read;
+mod read_object;
 mod reasons;
 mod report;
 mod rules;
@@ -23,6 +26,7 @@ mod table_affinity;
 mod table_cloud;
 mod table_container;
 mod table_env;
+mod table_object;
 mod table_pod;
 mod table_probe;
 mod table_set;
@@ -31,8 +35,10 @@ mod validate;
 mod validate_container;
 mod validate_pod;
 mod validate_probe;
+mod validate_restart;
 mod validate_scheduling;
 mod validate_security;
+mod validate_values;
 mod validate_volume;
 
 #[cfg(test)]
@@ -43,9 +49,10 @@ pub use bytes::{
     too_many, yaml,
 };
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
+pub use hash::{hash_of, template_hash};
 #[cfg(test)]
-pub use markdown::markdown;
-pub use object::{Object, ObjectKey, ObjectKind, Objects};
+pub use markdown::{markdown, table_rows};
+pub use object::{MAX_OBJECT, Object, ObjectDocument, ObjectKey, ObjectKind, Objects};
 pub use read::read;
 pub use shape::entry_path;
 pub use table::Support;

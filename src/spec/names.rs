@@ -72,6 +72,18 @@ pub fn label_value(text: &str) -> Answer {
     )
 }
 
+/// A key of a ConfigMap or Secret, which is a file's name as well.
+pub fn object_key(text: &str) -> Answer {
+    let well = !text.is_empty()
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+        && text != "."
+        && !text.starts_with("..");
+    when(
+        well && text.len() <= 253,
+        "write at most 253 letters, digits, -, _ and ., not . alone and not .. at the beginning",
+    )
+}
+
 /// The name of a port.
 pub fn port_name(text: &str) -> Answer {
     let letter = text.chars().any(|c| c.is_ascii_lowercase());

@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+/// The most bytes that the values of one object may have together: 1 MiB, as in Kubernetes.
+pub const MAX_OBJECT: usize = 1 << 20;
+
 /// Which of the two kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ObjectKind {
@@ -54,6 +57,16 @@ pub struct Object {
 }
 
 impl Object {
+    /// Its keys.
+    pub fn keys(&self) -> impl Iterator<Item = &String> {
+        self.data.keys().chain(self.binary.keys())
+    }
+
+    /// How many bytes its values have together.
+    pub fn size(&self) -> usize {
+        self.data.values().chain(self.binary.values()).map(Vec::len).sum()
+    }
+
     /// The value of a key, wherever it stands.
     pub fn value(&self, key: &str) -> Option<&[u8]> {
         self.data.get(key).or_else(|| self.binary.get(key)).map(Vec::as_slice)
@@ -69,6 +82,19 @@ impl fmt::Debug for Object {
             .field("immutable", &self.immutable)
             .finish()
     }
+}
+
+/// An object and the document that brought it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectDocument {
+    /// Which object.
+    pub key: ObjectKey,
+    /// Where it was read.
+    pub origin: String,
+    /// The document's number there.
+    pub document: usize,
+    /// What it holds.
+    pub object: Arc<Object>,
 }
 
 /// Every object that this node knows.

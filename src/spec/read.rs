@@ -1,4 +1,4 @@
-//! Reads a file of sets: the way from bytes to outcomes.
+//! Reads a file of sets, ConfigMaps and Secrets: the way from bytes to outcomes.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,9 +11,11 @@ use crate::spec::{
     convert, defaults,
     document::{Document, FieldValidation, Outcome, Reading, Set},
     hash::template_hash,
-    identity::{guess, identified, is_set, key_of, name_of},
+    identity::{guess, identified, is_set, key_of, name_of, object_key},
     kinds,
     lines::Lines,
+    object::{ObjectKey, ObjectKind},
+    read_object::read_object,
     report::{Report, shown, type_of},
     shape,
     table::Support,
@@ -31,8 +33,13 @@ pub fn read(origin: &str, bytes: &[u8], validation: FieldValidation) -> Reading 
             return Reading { faults: vec![*fault], documents: Vec::new() };
         }
     };
-    let mut reader =
-        Reader { origin, validation, reading: Reading::default(), seen: BTreeMap::new() };
+    let mut reader = Reader {
+        origin,
+        validation,
+        reading: Reading::default(),
+        seen: BTreeMap::new(),
+        seen_objects: BTreeMap::new(),
+    };
     if let Some(values) = bytes::json(text) {
         let single = values.len() == 1;
         for (line, value) in values {
@@ -68,6 +75,8 @@ struct Reader<'a> {
     reading: Reading,
     /// The sets so far, with the number of their document.
     seen: BTreeMap<SetKey, usize>,
+    /// The ConfigMaps and Secrets so far, likewise.
+    seen_objects: BTreeMap<ObjectKey, usize>,
 }
 
 impl Reader<'_> {
@@ -132,11 +141,11 @@ impl Reader<'_> {
             problem: fault.problem.clone(),
             remedy: fault.remedy.clone(),
         });
-        if let Some((api_version, key)) = guess {
-            document.api_version = api_version;
-            "DaemonSet".clone_into(&mut document.kind);
+        if let Some((api_version, kind, key)) = guess {
+            (document.api_version, document.kind) = (api_version, kind);
             document.name = key.to_string();
-            document.key = Some(key);
+            document.object = object_key(&document, Some(key.clone()));
+            document.key = Some(key).filter(|_| document.kind == "DaemonSet");
         }
         self.reading.documents.push(document);
     }
@@ -150,6 +159,7 @@ impl Reader<'_> {
             kind: String::new(),
             name: String::new(),
             key: None,
+            object: None,
             outcome: Outcome::Rejected,
             draft: None,
             faults: Vec::new(),
@@ -177,7 +187,9 @@ impl Reader<'_> {
             other => {
                 let problem =
                     format!("is {}, but a Kubernetes object is a mapping", type_of(&other));
-                self.stray("", &other, problem, source);
+                // An item of a list may be a Secret's.
+                let shown = if source.prefix.is_empty() { &other } else { &Value::Null };
+                self.stray("", shown, problem, source);
             }
         }
     }
@@ -196,7 +208,8 @@ impl Reader<'_> {
             None | Some(Value::Null) => {}
             Some(other) => {
                 let problem = format!("is {}, but must be a list of objects", type_of(&other));
-                self.stray("items", &other, problem, source);
+                // What stands there may be a Secret's.
+                self.stray("items", &Value::Null, problem, source);
             }
         }
     }
@@ -221,11 +234,17 @@ impl Reader<'_> {
         (document.api_version, document.kind) = (word("apiVersion"), word("kind"));
         let key = key_of(&object);
         document.name = name_of(&object);
+        document.object = object_key(&document, key.clone());
         document.key = key.filter(|_| document.kind == "DaemonSet");
+        report.secret = kinds::object(&document.kind) == Some(ObjectKind::Secret);
         let identified = identified(&object, &document, &mut report);
         if is_set(&document, identified) {
             // One that is badly marked is read on: all its faults at once.
             self.set(object, &mut document, &mut report);
+        } else if kinds::object(&document.kind).is_some()
+            && (document.api_version == "v1" || !identified)
+        {
+            self.config(object, &mut document, &mut report);
         } else if identified {
             let reason = kinds::ignored(&document.api_version, &document.kind);
             document.outcome = Outcome::Ignored { reason };
@@ -271,6 +290,32 @@ impl Reader<'_> {
         } else if !refused && report.faults.is_empty() {
             let remedy = "report this to podward's authors with the document";
             report.fault("", &Value::Null, "passes all checks but is no DaemonSet", remedy);
+        }
+    }
+
+    /// Takes in a ConfigMap or Secret.
+    fn config(
+        &mut self,
+        mut fields: Map<String, Value>,
+        document: &mut Document,
+        report: &mut Report,
+    ) {
+        if let Some(key) = &document.object {
+            if let Some(first) = self.seen_objects.get(key) {
+                let problem = format!("document {first} of this file describes {key} already");
+                let name = Value::String(key.name.clone());
+                report.fault("metadata.name", &name, problem, "rename one of them or remove it");
+            } else {
+                self.seen_objects.insert(key.clone(), document.index);
+            }
+        }
+        let Some(kind) = kinds::object(&document.kind) else { return };
+        let (value, fields) = read_object(kind, &mut fields, report);
+        document.fields = fields;
+        let refused = document.fields.iter().any(|field| field.support == Support::Refused);
+        if let Some(key) = document.object.clone().filter(|_| !refused && report.faults.is_empty())
+        {
+            document.outcome = Outcome::Object { key, value: Arc::new(value) };
         }
     }
 

@@ -12,13 +12,6 @@ pub const NO_SCHEDULER: &str = "there is no scheduler: each host decides for its
 pub const OTHER_PODS: &str = "the DaemonSet controller does not look at other pods either";
 /// Pull secrets.
 pub const LOCAL_IMAGES: &str = "nothing is pulled in this version; images are local";
-/// ConfigMaps and Secrets.
-pub const OBJECTS: &str = "ConfigMaps and Secrets are not read in this version";
-/// Probes of all three kinds.
-pub const PROBES: &str =
-    "probes are not run in this version; a container counts as ready while it runs";
-/// Termination messages.
-pub const MESSAGES: &str = "termination messages are not collected in this version";
 /// What a pod with a network of its own would have.
 pub const NO_NETWORK: &str = "pods without hostNetwork do not start in this version";
 /// Volume claims.

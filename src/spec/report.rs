@@ -11,6 +11,13 @@ const MOST: usize = 200;
 /// The most characters of a value that a message repeats.
 const SHOWN: usize = 60;
 
+/// What stands for a Secret's value wherever people look.
+pub const SECRET: &str = "<secret>";
+
+/// The fields of a Secret that are no secret.
+const OPEN: [&str; 6] =
+    ["apiVersion", "kind", "metadata.name", "metadata.namespace", "type", "immutable"];
+
 /// The faults and warnings of one document so far.
 pub struct Report {
     /// Where it was read.
@@ -19,6 +26,8 @@ pub struct Report {
     pub document: usize,
     /// How unknown fields are taken.
     pub validation: FieldValidation,
+    /// Whether it is a Secret's, whose values no message repeats.
+    pub secret: bool,
     /// Paths of values of the wrong type, about which nothing else is worth saying.
     broken: Vec<String>,
     /// Paths of numbers and booleans that should have been in quotes: YAML lost what was written.
@@ -36,6 +45,7 @@ impl Report {
             origin: origin.to_owned(),
             document,
             validation,
+            secret: false,
             broken: Vec::new(),
             unquoted: Vec::new(),
             faults: Vec::new(),
@@ -118,6 +128,9 @@ impl Report {
     pub fn wrong_type(&mut self, path: &str, value: &Value, kind: Kind) {
         let problem = format!("is {}, but must be {}", type_of(value), kind.noun());
         let remedy = match (kind, value) {
+            _ if self.secret => {
+                format!("write {}, in quotes if it looks like another", kind.noun())
+            }
             (Kind::Text | Kind::Time, Value::Bool(_) | Value::Number(_)) => {
                 format!("write it in quotes: \"{}\"", shown(value))
             }
@@ -136,7 +149,8 @@ impl Report {
             _ => format!("write {}", kind.noun()),
         };
         self.fault(path, value, problem, remedy);
-        if matches!(kind, Kind::Text) && matches!(value, Value::Bool(_) | Value::Number(_)) {
+        let unquoted = matches!(value, Value::Bool(_) | Value::Number(_)) && !self.secret;
+        if matches!(kind, Kind::Text) && unquoted {
             self.unquoted.push(path.to_owned());
         }
         if self.broken.len() < MOST {
@@ -151,7 +165,11 @@ impl Report {
             document: Some(self.document),
             line: None,
             path: path.to_owned(),
-            value: if value.is_null() { String::new() } else { quoted(value) },
+            value: match value {
+                Value::Null => String::new(),
+                _ if self.secret && !OPEN.contains(&path) => SECRET.to_owned(),
+                value => quoted(value),
+            },
             problem,
             remedy,
         }

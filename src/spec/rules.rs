@@ -64,11 +64,6 @@ pub fn host_users(given: &Given) -> Verdict {
     }
 }
 
-/// `shareProcessNamespace`.
-pub fn share_processes(given: &Given) -> Verdict {
-    unless_true(given, "a shared process namespace is not made in this version")
-}
-
 /// `os.name`.
 pub fn os_name(given: &Given) -> Verdict {
     if given.value == "linux" { FINE } else { (Refused, "podward runs on Linux only") }
@@ -101,31 +96,6 @@ pub fn is_windows_path(text: &str) -> bool {
     text.starts_with("\\\\") || matches!(text.get(1..3), Some(":\\" | ":/"))
 }
 
-/// `seccompProfile.type` and `appArmorProfile.type`.
-pub fn confinement(given: &Given) -> Verdict {
-    if given.value == "Unconfined" {
-        FINE
-    } else {
-        (
-            Refused,
-            "no profile is loaded in this version; the container would be less confined than meant",
-        )
-    }
-}
-
-/// Annotations of the template: the old form of `AppArmor` profiles confines, the others are only kept.
-pub fn annotation(given: &Given) -> Verdict {
-    let profile = given.key.starts_with("container.apparmor.security.beta.kubernetes.io/");
-    if profile && given.value != "unconfined" {
-        (
-            Refused,
-            "no profile is loaded in this version; the container would be less confined than meant",
-        )
-    } else {
-        FINE
-    }
-}
-
 /// `procMount`.
 pub fn proc_mount(given: &Given) -> Verdict {
     if given.value == "Default" {
@@ -140,23 +110,33 @@ pub fn pull_policy(given: &Given) -> Verdict {
     if given.value == "Never" { FINE } else { (Ignored, LOCAL_IMAGES) }
 }
 
-/// `restartPolicy` of one container.
-pub fn container_restart(given: &Given) -> Verdict {
-    if given.value == "Always" {
-        FINE
+/// `action` of a restart rule.
+pub fn restart_action(given: &Given) -> Verdict {
+    if given.value == "RestartAllContainers" {
+        (Refused, "a pod is not restarted as a whole in this version")
     } else {
-        (Refused, "a restart policy of one container is not kept in this version")
+        FINE
     }
 }
 
-/// `stdin`.
+/// `stdin`: a terminal's input is open and silent, as with a kubelet when nobody is attached.
 pub fn stdin(given: &Given) -> Verdict {
-    unless_true(given, "standard input is always empty in this version")
+    if given.parent.get("tty") == Some(&Value::Bool(true)) {
+        return FINE;
+    }
+    unless_true(
+        given,
+        "without a terminal standard input is at its end at once in this version; write tty: true beside it",
+    )
 }
 
-/// `tty`.
-pub fn tty(given: &Given) -> Verdict {
-    unless_true(given, "no terminal is made in this version")
+/// `resizePolicy[].restartPolicy`.
+pub fn resize_restart(given: &Given) -> Verdict {
+    if given.value == "RestartContainer" {
+        (Ignored, "a change of the resource replaces the pod instead of restarting the container")
+    } else {
+        FINE
+    }
 }
 
 /// `hostPort`.
@@ -188,15 +168,6 @@ pub fn resource(given: &Given) -> Verdict {
     }
 }
 
-/// `recursiveReadOnly`.
-pub fn recursive(given: &Given) -> Verdict {
-    match given.value.as_str() {
-        Some("IfPossible") => (Ignored, "it is not possible in this version"),
-        Some("Enabled") => (Refused, "mounts below this one would stay writable in this version"),
-        _ => FINE,
-    }
-}
-
 /// `emptyDir.medium`.
 pub fn medium(given: &Given) -> Verdict {
     match given.value.as_str() {
@@ -205,14 +176,5 @@ pub fn medium(given: &Given) -> Verdict {
             (Refused, "volumes of huge pages are not made in this version")
         }
         Some(_) => (Refused, "no such medium; write Memory, or leave it out for the disk"),
-    }
-}
-
-/// `emptyDir.sizeLimit`.
-pub fn size_limit(given: &Given) -> Verdict {
-    if given.parent.get("medium").is_some_and(|medium| medium == "Memory") {
-        FINE
-    } else {
-        (Ignored, "disk use is not limited in this version")
     }
 }

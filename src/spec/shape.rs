@@ -18,8 +18,18 @@ pub fn walk(object: &mut Map<String, Value>, report: &mut Report) -> Vec<FieldUs
         .and_then(|spec| spec.get("template")?.get("spec"))
         .cloned()
         .unwrap_or(Value::Null);
+    walk_as(&SET, object, pod, report)
+}
+
+/// Walks an object of any type; `pod` is what rules may look at.
+pub fn walk_as(
+    of: &'static Type,
+    object: &mut Map<String, Value>,
+    pod: Value,
+    report: &mut Report,
+) -> Vec<FieldUse> {
     let mut walker = Walker { report, uses: Vec::new(), pod, inherited: None };
-    walker.object(&SET, object, "");
+    walker.object(of, object, "");
     walker.uses
 }
 

@@ -1,7 +1,6 @@
 //! The fields of a container, init container or ephemeral container.
 
 use crate::spec::{
-    reasons::{MESSAGES, OBJECTS, PROBES},
     rules,
     table::{
         Kind::{AmountMap, Flag, Int32, Int64, Ints, List, Object, Text, Texts},
@@ -22,7 +21,7 @@ pub static CONTAINER: Type = Type {
         field("args", Texts, Honoured),
         field("command", Texts, Honoured),
         field("env", List(&ENV_VAR), Honoured),
-        field("envFrom", List(&ENV_FROM_SOURCE), Refused(OBJECTS)),
+        field("envFrom", List(&ENV_FROM_SOURCE), Honoured),
         field(
             "image",
             Text,
@@ -39,55 +38,35 @@ pub static CONTAINER: Type = Type {
                 "`Never` is honoured; `IfNotPresent` and `Always` are ignored: images are only taken from containerd and the images directory in this version",
             ),
         ),
-        field(
-            "lifecycle",
-            Object(&LIFECYCLE),
-            Refused("lifecycle hooks are not run in this version"),
-        ),
-        field("livenessProbe", Object(&PROBE), Ignored(PROBES)),
+        field("lifecycle", Object(&LIFECYCLE), Honoured),
+        field("livenessProbe", Object(&PROBE), Honoured),
         needed("name", Text, Honoured),
         field("ports", List(&CONTAINER_PORT), Honoured),
-        field("readinessProbe", Object(&PROBE), Ignored(PROBES)),
-        field(
-            "resizePolicy",
-            List(&CONTAINER_RESIZE_POLICY),
-            Ignored("containers are not resized in place; a change replaces the pod"),
-        ),
+        field("readinessProbe", Object(&PROBE), Honoured),
+        field("resizePolicy", List(&CONTAINER_RESIZE_POLICY), Honoured),
         field("resources", Object(&RESOURCE_REQUIREMENTS), Honoured),
-        field(
-            "restartPolicy",
-            Text,
-            Depends(
-                rules::container_restart,
-                "`Always` is honoured; others are refused: a restart policy of one container is not kept in this version",
-            ),
-        ),
-        field(
-            "restartPolicyRules",
-            List(&CONTAINER_RESTART_RULE),
-            Refused("restart rules are not kept in this version"),
-        ),
+        field("restartPolicy", Text, Honoured),
+        field("restartPolicyRules", List(&CONTAINER_RESTART_RULE), Honoured),
         field("securityContext", Object(&SECURITY_CONTEXT), Honoured),
-        field("startupProbe", Object(&PROBE), Ignored(PROBES)),
+        field("startupProbe", Object(&PROBE), Honoured),
         field(
             "stdin",
             Flag,
             Depends(
                 rules::stdin,
-                "`false` is honoured; `true` is refused: standard input is always empty in this version",
+                "honoured with `tty: true`, where it is open and silent; without, `true` is refused: standard input is then at its end at once in this version",
             ),
         ),
-        field("stdinOnce", Flag, Ignored("it only matters with stdin, and that is refused")),
-        field("terminationMessagePath", Text, Ignored(MESSAGES)),
-        field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
         field(
-            "tty",
+            "stdinOnce",
             Flag,
-            Depends(
-                rules::tty,
-                "`false` is honoured; `true` is refused: no terminal is made in this version",
+            Ignored(
+                "nobody attaches to a container here, so there is no first session whose end could matter",
             ),
         ),
+        field("terminationMessagePath", Text, Honoured),
+        field("terminationMessagePolicy", Text, Honoured),
+        field("tty", Flag, Honoured),
         field(
             "volumeDevices",
             List(&VOLUME_DEVICE),
@@ -105,7 +84,7 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
         field("args", Texts, Honoured),
         field("command", Texts, Honoured),
         field("env", List(&ENV_VAR), Honoured),
-        field("envFrom", List(&ENV_FROM_SOURCE), Refused(OBJECTS)),
+        field("envFrom", List(&ENV_FROM_SOURCE), Honoured),
         field(
             "image",
             Text,
@@ -127,51 +106,35 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
             Object(&LIFECYCLE),
             Refused("lifecycle hooks are not run in this version"),
         ),
-        field("livenessProbe", Object(&PROBE), Ignored(PROBES)),
+        field("livenessProbe", Object(&PROBE), Honoured),
         needed("name", Text, Honoured),
         field("ports", List(&CONTAINER_PORT), Honoured),
-        field("readinessProbe", Object(&PROBE), Ignored(PROBES)),
-        field(
-            "resizePolicy",
-            List(&CONTAINER_RESIZE_POLICY),
-            Ignored("containers are not resized in place; a change replaces the pod"),
-        ),
+        field("readinessProbe", Object(&PROBE), Honoured),
+        field("resizePolicy", List(&CONTAINER_RESIZE_POLICY), Honoured),
         field("resources", Object(&RESOURCE_REQUIREMENTS), Honoured),
-        field(
-            "restartPolicy",
-            Text,
-            Depends(
-                rules::container_restart,
-                "`Always` is honoured; others are refused: a restart policy of one container is not kept in this version",
-            ),
-        ),
-        field(
-            "restartPolicyRules",
-            List(&CONTAINER_RESTART_RULE),
-            Refused("restart rules are not kept in this version"),
-        ),
+        field("restartPolicy", Text, Honoured),
+        field("restartPolicyRules", List(&CONTAINER_RESTART_RULE), Honoured),
         field("securityContext", Object(&SECURITY_CONTEXT), Honoured),
-        field("startupProbe", Object(&PROBE), Ignored(PROBES)),
+        field("startupProbe", Object(&PROBE), Honoured),
         field(
             "stdin",
             Flag,
             Depends(
                 rules::stdin,
-                "`false` is honoured; `true` is refused: standard input is always empty in this version",
+                "honoured with `tty: true`, where it is open and silent; without, `true` is refused: standard input is then at its end at once in this version",
             ),
         ),
-        field("stdinOnce", Flag, Ignored("it only matters with stdin, and that is refused")),
-        field("targetContainerName", Text, Honoured),
-        field("terminationMessagePath", Text, Ignored(MESSAGES)),
-        field("terminationMessagePolicy", Text, Ignored(MESSAGES)),
         field(
-            "tty",
+            "stdinOnce",
             Flag,
-            Depends(
-                rules::tty,
-                "`false` is honoured; `true` is refused: no terminal is made in this version",
+            Ignored(
+                "nobody attaches to a container here, so there is no first session whose end could matter",
             ),
         ),
+        field("targetContainerName", Text, Honoured),
+        field("terminationMessagePath", Text, Honoured),
+        field("terminationMessagePolicy", Text, Honoured),
+        field("tty", Flag, Honoured),
         field(
             "volumeDevices",
             List(&VOLUME_DEVICE),
@@ -211,14 +174,31 @@ pub static CONTAINER_PORT: Type = Type {
 /// The fields of `ContainerResizePolicy`.
 pub static CONTAINER_RESIZE_POLICY: Type = Type {
     name: "ContainerResizePolicy",
-    fields: &[needed("resourceName", Text, Honoured), needed("restartPolicy", Text, Honoured)],
+    fields: &[
+        needed("resourceName", Text, Honoured),
+        needed(
+            "restartPolicy",
+            Text,
+            Depends(
+                rules::resize_restart,
+                "`NotRequired` is honoured: the containers run on under their new limits; `RestartContainer` is ignored: a change of the resource replaces the pod",
+            ),
+        ),
+    ],
 };
 
 /// The fields of `ContainerRestartRule`.
 pub static CONTAINER_RESTART_RULE: Type = Type {
     name: "ContainerRestartRule",
     fields: &[
-        needed("action", Text, Honoured),
+        needed(
+            "action",
+            Text,
+            Depends(
+                rules::restart_action,
+                "`Restart` is honoured; `RestartAllContainers` is refused: a pod is not restarted as a whole in this version",
+            ),
+        ),
         field("exitCodes", Object(&CONTAINER_RESTART_RULE_ON_EXIT_CODES), Honoured),
     ],
 };
@@ -271,16 +251,9 @@ pub static VOLUME_MOUNT: Type = Type {
         field("mountPropagation", Text, Honoured),
         needed("name", Text, Honoured),
         field("readOnly", Flag, Honoured),
-        field(
-            "recursiveReadOnly",
-            Text,
-            Depends(
-                rules::recursive,
-                "`Disabled` is honoured, `IfPossible` is ignored (it is not possible in this version), `Enabled` is refused",
-            ),
-        ),
-        field("subPath", Text, Refused("parts of a volume are not mounted in this version")),
-        field("subPathExpr", Text, Refused("parts of a volume are not mounted in this version")),
+        field("recursiveReadOnly", Text, Honoured),
+        field("subPath", Text, Honoured),
+        field("subPathExpr", Text, Honoured),
     ],
 };
 

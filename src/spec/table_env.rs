@@ -12,11 +12,7 @@ pub static ENV_VAR: Type = Type {
     fields: &[
         needed("name", Text, Honoured),
         field("value", Text, Honoured),
-        field(
-            "valueFrom",
-            Object(&ENV_VAR_SOURCE),
-            Refused("values from the pod, ConfigMaps or Secrets are not read in this version"),
-        ),
+        field("valueFrom", Object(&ENV_VAR_SOURCE), Honoured),
     ],
 };
 
@@ -26,7 +22,11 @@ pub static ENV_VAR_SOURCE: Type = Type {
     fields: &[
         field("configMapKeyRef", Object(&CONFIG_MAP_KEY_SELECTOR), Honoured),
         field("fieldRef", Object(&OBJECT_FIELD_SELECTOR), Honoured),
-        field("fileKeyRef", Object(&FILE_KEY_SELECTOR), Honoured),
+        field(
+            "fileKeyRef",
+            Object(&FILE_KEY_SELECTOR),
+            Refused("variables are not read from files of a volume in this version"),
+        ),
         field("resourceFieldRef", Object(&RESOURCE_FIELD_SELECTOR), Honoured),
         field("secretKeyRef", Object(&SECRET_KEY_SELECTOR), Honoured),
     ],

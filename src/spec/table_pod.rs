@@ -80,13 +80,7 @@ pub static POD_SPEC: Type = Type {
             Refused("a hostname of its own is not set in this version"),
         ),
         field("imagePullSecrets", List(&LOCAL_OBJECT_REFERENCE), Ignored(LOCAL_IMAGES)),
-        field(
-            "initContainers",
-            List(&CONTAINER),
-            Refused(
-                "init containers are not run in this version, and the pod would start without their work",
-            ),
-        ),
+        field("initContainers", List(&CONTAINER), Honoured),
         field("nodeName", Text, Honoured),
         field("nodeSelector", TextMap, Honoured),
         field("os", Object(&POD_OS), Honoured),
@@ -149,14 +143,7 @@ pub static POD_SPEC: Type = Type {
                 "`false` is honoured; `true` is refused: there is no cluster domain",
             ),
         ),
-        field(
-            "shareProcessNamespace",
-            Flag,
-            Depends(
-                rules::share_processes,
-                "`false` is honoured; `true` is refused: a shared process namespace is not made in this version",
-            ),
-        ),
+        field("shareProcessNamespace", Flag, Honoured),
         field(
             "subdomain",
             Text,
@@ -239,12 +226,8 @@ pub static POD_SECURITY_CONTEXT: Type = Type {
     name: "PodSecurityContext",
     fields: &[
         field("appArmorProfile", Object(&APP_ARMOR_PROFILE), Honoured),
-        field("fsGroup", Int64, Refused("ownership of volumes is not changed in this version")),
-        field(
-            "fsGroupChangePolicy",
-            Text,
-            Ignored("it only says how fsGroup is applied, and fsGroup is refused"),
-        ),
+        field("fsGroup", Int64, Honoured),
+        field("fsGroupChangePolicy", Text, Honoured),
         field("runAsGroup", Int64, Honoured),
         field("runAsNonRoot", Flag, Honoured),
         field("runAsUser", Int64, Honoured),
@@ -279,33 +262,13 @@ pub static SYSCTL: Type = Type {
 /// The fields of `AppArmorProfile`.
 pub static APP_ARMOR_PROFILE: Type = Type {
     name: "AppArmorProfile",
-    fields: &[
-        field("localhostProfile", Text, Honoured),
-        needed(
-            "type",
-            Text,
-            Depends(
-                rules::confinement,
-                "`Unconfined` is honoured; `RuntimeDefault` and `Localhost` are refused: no profile is loaded in this version",
-            ),
-        ),
-    ],
+    fields: &[field("localhostProfile", Text, Honoured), needed("type", Text, Honoured)],
 };
 
 /// The fields of `SeccompProfile`.
 pub static SECCOMP_PROFILE: Type = Type {
     name: "SeccompProfile",
-    fields: &[
-        field("localhostProfile", Text, Honoured),
-        needed(
-            "type",
-            Text,
-            Depends(
-                rules::confinement,
-                "`Unconfined` is honoured; `RuntimeDefault` and `Localhost` are refused: no profile is loaded in this version",
-            ),
-        ),
-    ],
+    fields: &[field("localhostProfile", Text, Honoured), needed("type", Text, Honoured)],
 };
 
 /// The fields of `SELinuxOptions`.

@@ -2,7 +2,7 @@
 
 use crate::spec::table::{
     Kind::{Int32, Int64, IntOrText, List, Object, Text, Texts},
-    Rule::Honoured,
+    Rule::{Honoured, Refused},
     Type, field, needed,
 };
 
@@ -23,7 +23,13 @@ pub static LIFECYCLE_HANDLER: Type = Type {
         field("exec", Object(&EXEC_ACTION), Honoured),
         field("httpGet", Object(&HTTP_GET_ACTION), Honoured),
         field("sleep", Object(&SLEEP_ACTION), Honoured),
-        field("tcpSocket", Object(&TCP_SOCKET_ACTION), Honoured),
+        field(
+            "tcpSocket",
+            Object(&TCP_SOCKET_ACTION),
+            Refused(
+                "a hook that opens a socket fails in Kubernetes too; write exec, httpGet or sleep",
+            ),
+        ),
     ],
 };
 

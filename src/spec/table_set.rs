@@ -2,10 +2,9 @@
 
 use crate::spec::{
     reasons::{CLUSTER, POD_NAME},
-    rules,
     table::{
         Kind::{Any, Flag, Int32, Int64, IntOrText, List, Object, Text, TextMap, Texts, Time},
-        Rule::{Depends, Honoured, Ignored, Refused},
+        Rule::{Honoured, Ignored, Refused},
         Type, field, needed,
     },
     table_pod::POD_TEMPLATE_SPEC,
@@ -105,14 +104,7 @@ pub static OBJECT_META: Type = Type {
 pub static POD_META: Type = Type {
     name: "template metadata",
     fields: &[
-        field(
-            "annotations",
-            TextMap,
-            Depends(
-                rules::annotation,
-                "honoured; an AppArmor profile other than unconfined is refused",
-            ),
-        ),
+        field("annotations", TextMap, Honoured),
         field("creationTimestamp", Time, Ignored(CLUSTER)),
         field("deletionGracePeriodSeconds", Int64, Ignored(CLUSTER)),
         field("deletionTimestamp", Time, Ignored(CLUSTER)),

@@ -1,7 +1,7 @@
-//! The volume sources: two are honoured, the others are known so that each can be refused by name.
+//! The volume sources: what is on this host is honoured, the others are known so that each can be refused by name.
 
 use crate::spec::{
-    reasons::{CLAIMS, CLOUD, NETWORK, OBJECTS},
+    reasons::{CLAIMS, CLOUD, NETWORK},
     rules,
     table::{
         Kind::{Amount, AmountMap, Flag, Int32, Int64, List, Object, Text, TextMap, Texts},
@@ -27,13 +27,9 @@ pub static VOLUME: Type = Type {
         field("azureFile", Object(&AZURE_FILE), Refused(CLOUD)),
         field("cephfs", Object(&CEPH_FS), Refused(NETWORK)),
         field("cinder", Object(&CINDER), Refused(CLOUD)),
-        field("configMap", Object(&CONFIG_MAP), Refused(OBJECTS)),
+        field("configMap", Object(&CONFIG_MAP), Honoured),
         field("csi", Object(&CSI), Refused("there is no CSI driver without a cluster")),
-        field(
-            "downwardAPI",
-            Object(&DOWNWARD_API),
-            Refused("downward API files are not written in this version"),
-        ),
+        field("downwardAPI", Object(&DOWNWARD_API), Honoured),
         field("emptyDir", Object(&EMPTY_DIR), Honoured),
         field("ephemeral", Object(&EPHEMERAL), Refused(CLAIMS)),
         field("fc", Object(&FC), Refused(NETWORK)),
@@ -43,22 +39,18 @@ pub static VOLUME: Type = Type {
         field("gitRepo", Object(&GIT_REPO), Refused(CLOUD)),
         field("glusterfs", Object(&GLUSTERFS), Refused(NETWORK)),
         field("hostPath", Object(&HOST_PATH), Honoured),
-        field(
-            "image",
-            Object(&IMAGE),
-            Refused("volumes from images are not mounted in this version"),
-        ),
+        field("image", Object(&IMAGE), Honoured),
         field("iscsi", Object(&ISCSI), Refused(NETWORK)),
         needed("name", Text, Honoured),
         field("nfs", Object(&NFS), Refused(NETWORK)),
         field("persistentVolumeClaim", Object(&PERSISTENT_VOLUME_CLAIM), Refused(CLAIMS)),
         field("photonPersistentDisk", Object(&PHOTON_PERSISTENT_DISK), Refused(CLOUD)),
         field("portworxVolume", Object(&PORTWORX), Refused(CLOUD)),
-        field("projected", Object(&PROJECTED), Refused(OBJECTS)),
+        field("projected", Object(&PROJECTED), Honoured),
         field("quobyte", Object(&QUOBYTE), Refused(CLOUD)),
         field("rbd", Object(&RBD), Refused(NETWORK)),
         field("scaleIO", Object(&SCALE_IO), Refused(CLOUD)),
-        field("secret", Object(&SECRET), Refused(OBJECTS)),
+        field("secret", Object(&SECRET), Honoured),
         field("storageos", Object(&STORAGE_OS), Refused(CLOUD)),
         field("vsphereVolume", Object(&VSPHERE_VIRTUAL_DISK), Refused(CLOUD)),
     ],
@@ -92,14 +84,7 @@ pub static EMPTY_DIR: Type = Type {
                 "`\"\"` and `Memory` are honoured; huge pages and unknown media are refused",
             ),
         ),
-        field(
-            "sizeLimit",
-            Amount,
-            Depends(
-                rules::size_limit,
-                "honoured with medium `Memory`; ignored on disk, where use is not limited in this version",
-            ),
-        ),
+        field("sizeLimit", Amount, Honoured),
     ],
 };
 
@@ -168,12 +153,24 @@ pub static PROJECTED: Type = Type {
 pub static VOLUME_PROJECTION: Type = Type {
     name: "VolumeProjection",
     fields: &[
-        field("clusterTrustBundle", Object(&CLUSTER_TRUST_BUNDLE_PROJECTION), Honoured),
+        field(
+            "clusterTrustBundle",
+            Object(&CLUSTER_TRUST_BUNDLE_PROJECTION),
+            Refused("there is no cluster that publishes trust bundles; use a ConfigMap"),
+        ),
         field("configMap", Object(&CONFIG_MAP_PROJECTION), Honoured),
         field("downwardAPI", Object(&DOWNWARD_API_PROJECTION), Honoured),
-        field("podCertificate", Object(&POD_CERTIFICATE_PROJECTION), Honoured),
+        field(
+            "podCertificate",
+            Object(&POD_CERTIFICATE_PROJECTION),
+            Refused("there is no API server that signs certificates; use a Secret"),
+        ),
         field("secret", Object(&SECRET_PROJECTION), Honoured),
-        field("serviceAccountToken", Object(&SERVICE_ACCOUNT_TOKEN_PROJECTION), Honoured),
+        field(
+            "serviceAccountToken",
+            Object(&SERVICE_ACCOUNT_TOKEN_PROJECTION),
+            Refused("there is no API server that issues tokens, and the pod asks for one outright"),
+        ),
     ],
 };
 
@@ -254,7 +251,24 @@ pub static CSI: Type = Type {
 /// The fields of `ImageVolumeSource`.
 pub static IMAGE: Type = Type {
     name: "ImageVolumeSource",
-    fields: &[field("pullPolicy", Text, Honoured), field("reference", Text, Honoured)],
+    fields: &[
+        field(
+            "pullPolicy",
+            Text,
+            Depends(
+                rules::pull_policy,
+                "`Never` is honoured; `IfNotPresent` and `Always` are ignored: images are only taken from containerd and the images directory in this version",
+            ),
+        ),
+        field(
+            "reference",
+            Text,
+            Depends(
+                rules::image,
+                "honoured; a name that no image can have, such as a placeholder, is refused",
+            ),
+        ),
+    ],
 };
 
 /// The fields of `PersistentVolumeClaimVolumeSource`.

@@ -9,7 +9,7 @@ use crate::spec::{names, report::Report, spot::Spot, validate_pod};
 /// Checks a defaulted DaemonSet and reports all that Kubernetes would refuse.
 pub fn validate(object: &Value, report: &mut Report) {
     let root = Spot::root(object);
-    metadata(&root.at("metadata"), report);
+    metadata(&root.at("metadata"), "name the set", report);
     let spec = root.at("spec");
     if spec.value.is_null() {
         let remedy = "describe the set with a selector and a template";
@@ -36,14 +36,14 @@ pub fn validate(object: &Value, report: &mut Report) {
     }
 }
 
-/// Checks a set's own metadata.
-fn metadata(metadata: &Spot, report: &mut Report) {
+/// Checks the metadata of a set or object; `remedy` is for one without a name.
+pub fn metadata(metadata: &Spot, remedy: &str, report: &mut Report) {
     if metadata.value.is_null() {
         return;
     }
     match metadata.has("name") {
         Some(name) => name.check(report, names::dns_subdomain),
-        None => metadata.at("name").fault(report, "required field is missing", "name the set"),
+        None => metadata.at("name").fault(report, "required field is missing", remedy),
     }
     metadata.at("namespace").check(report, names::dns_label);
     labels_and_annotations(metadata, report);

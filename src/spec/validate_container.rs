@@ -10,7 +10,8 @@ use crate::spec::{
     spot::Spot,
     validate_pod::Role,
     validate_probe::{hooks, probes},
-    validate_security,
+    validate_restart::restarts,
+    validate_security, validate_values,
 };
 
 /// Checks one container; `volumes` are the names that it may mount.
@@ -25,8 +26,8 @@ pub fn container(
     image(container, report);
     container.at("imagePullPolicy").one_of(report, &["Always", "IfNotPresent", "Never"]);
     container.at("terminationMessagePolicy").one_of(report, &["File", "FallbackToLogsOnError"]);
-    container.at("restartPolicy").one_of(report, &["Always", "OnFailure", "Never"]);
-    environment(container, report);
+    restarts(container, report);
+    validate_values::environment(container, report);
     ports(&container.at("ports"), report);
     resources(&container.at("resources"), report);
     mounts(container, volumes, report);
@@ -68,64 +69,6 @@ fn image(container: &Spot, report: &mut Report) {
             "give a reference such as docker.io/library/busybox:1.36",
         ),
     }
-}
-
-/// Checks environment variables.
-fn environment(container: &Spot, report: &mut Report) {
-    for variable in container.at("env").items() {
-        variable.at("name").check(report, names::variable);
-        let Some(from) = variable.has("valueFrom") else {
-            continue;
-        };
-        if variable.at("value").text().is_some_and(|value| !value.is_empty()) {
-            from.fault(report, "stands beside a value", "keep one of the two");
-        }
-        exactly_one(&from, "source", report);
-        let field = from.at("fieldRef").at("fieldPath");
-        field.check(report, field_path);
-        let resource = from.at("resourceFieldRef").at("resource");
-        resource.check(report, resource_field);
-    }
-    for source in container.at("envFrom").items() {
-        exactly_one_of(&source, &["configMapRef", "secretRef"], report);
-        if source.at("prefix").text().is_some_and(|prefix| !prefix.is_empty()) {
-            source.at("prefix").check(report, names::variable);
-        }
-    }
-}
-
-/// A field of the pod that a variable can have.
-fn field_path(text: &str) -> Result<(), &'static str> {
-    let known = [
-        "metadata.name",
-        "metadata.namespace",
-        "metadata.uid",
-        "spec.nodeName",
-        "spec.serviceAccountName",
-        "status.hostIP",
-        "status.hostIPs",
-        "status.podIP",
-        "status.podIPs",
-    ];
-    let entry = ["metadata.labels['", "metadata.annotations['"]
-        .iter()
-        .any(|prefix| text.starts_with(prefix) && text.ends_with("']"));
-    if known.contains(&text) || entry {
-        Ok(())
-    } else {
-        Err(
-            "write a field such as metadata.name, spec.nodeName, status.hostIP or metadata.labels['key']",
-        )
-    }
-}
-
-/// A resource that a variable can have.
-fn resource_field(text: &str) -> Result<(), &'static str> {
-    let known =
-        text.strip_prefix("limits.").or(text.strip_prefix("requests.")).is_some_and(|name| {
-            ["cpu", "memory", "ephemeral-storage"].contains(&name) || name.starts_with("hugepages-")
-        });
-    if known { Ok(()) } else { Err("write a resource such as limits.memory or requests.cpu") }
 }
 
 /// Reports an object that has not exactly one of its fields.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::base::signals::signal_number;
 use crate::spec::{names, report::Report, spot::Spot, validate_container::exactly_one_of};
 
 /// The largest number of the API's 32 bit fields.
@@ -36,6 +37,7 @@ pub fn probes(container: &Spot, report: &mut Report) {
 
 /// Checks the hooks of a container.
 pub fn hooks(container: &Spot, pod: &Spot, report: &mut Report) {
+    stop_signal(container, pod, report);
     for name in ["postStart", "preStop"] {
         let Some(hook) = container.at("lifecycle").has(name) else {
             continue;
@@ -48,6 +50,18 @@ pub fn hooks(container: &Spot, pod: &Spot, report: &mut Report) {
             let remedy = format!("write 0 to {grace}, the pod's terminationGracePeriodSeconds");
             seconds.fault(report, "is out of bounds", remedy);
         }
+    }
+}
+
+/// Checks the signal that stops a container: what Linux calls it, and only beside `os.name`, as in Kubernetes.
+fn stop_signal(container: &Spot, pod: &Spot, report: &mut Report) {
+    let signal = container.at("lifecycle").at("stopSignal");
+    let Some(text) = signal.text() else { return };
+    if !text.starts_with("SIG") || signal_number(text).is_none() {
+        signal.fault(report, "is no signal of Linux", "write one such as SIGUSR1 or SIGRTMIN+3");
+    } else if pod.at("os").at("name").text().is_none_or(str::is_empty) {
+        let remedy = "write os: {name: linux} in the pod's spec, or remove it";
+        signal.fault(report, "may not be set without spec.os.name", remedy);
     }
 }
 

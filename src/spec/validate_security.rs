@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::base::nearest::nearest;
-use crate::spec::{report::Report, spot::Spot};
+use crate::spec::{names, report::Report, spot::Spot};
 
 /// The largest user or group id.
 const MAX_ID: i64 = i32::MAX as i64;
@@ -57,8 +57,8 @@ fn sysctls(pod: &Spot, report: &mut Report) {
 fn shared(context: &Spot, report: &mut Report) {
     context.at("runAsUser").within(report, 0, MAX_ID);
     context.at("runAsGroup").within(report, 0, MAX_ID);
-    for profile in ["seccompProfile", "appArmorProfile"] {
-        let profile = context.at(profile);
+    for name in ["seccompProfile", "appArmorProfile"] {
+        let profile = context.at(name);
         profile.at("type").one_of(report, &["Unconfined", "RuntimeDefault", "Localhost"]);
         let path = profile.at("localhostProfile");
         let localhost = profile.at("type").text() == Some("Localhost");
@@ -74,6 +74,9 @@ fn shared(context: &Spot, report: &mut Report) {
                 );
             }
             _ => {}
+        }
+        if name == "seccompProfile" && localhost {
+            path.check(report, names::relative_path);
         }
     }
 }

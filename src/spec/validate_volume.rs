@@ -1,6 +1,6 @@
 //! Validation of volumes, also of those that are not mounted yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -10,6 +10,7 @@ use crate::spec::{
     rules::is_windows_path,
     spot::Spot,
     validate_container::{exactly_one, quantity},
+    validate_values::{Use, field_ref, not_empty, resource_ref},
 };
 
 /// Checks the volumes and yields their names.
@@ -45,8 +46,16 @@ fn source(volume: &Spot, report: &mut Report) {
         match field {
             "hostPath" => host_path(&source, report),
             "emptyDir" => quantity(&source.at("sizeLimit"), report),
-            "configMap" | "secret" => files(&source, report),
-            "downwardAPI" => downward(&source, report),
+            "image" => image(&source, report),
+            "configMap" | "secret" => {
+                mode(&source.at("defaultMode"), report);
+                files(&source, report);
+                named(&source, field, report);
+            }
+            "downwardAPI" => {
+                mode(&source.at("defaultMode"), report);
+                downward(&source, report);
+            }
             "projected" => projected(&source, report),
             _ => {}
         }
@@ -87,9 +96,33 @@ fn host_path(source: &Spot, report: &mut Report) {
     }
 }
 
+/// Checks an image that is a volume.
+fn image(source: &Spot, report: &mut Report) {
+    source.at("pullPolicy").one_of(report, &["Always", "IfNotPresent", "Never"]);
+    let reference = source.at("reference");
+    match reference.text() {
+        None | Some("") => {
+            let remedy = "give a reference such as docker.io/library/busybox:1.36";
+            reference.fault(report, "required field is missing", remedy);
+        }
+        Some(text) if text.trim() != text => {
+            reference.fault(report, "has blanks around it", "remove them");
+        }
+        _ => {}
+    }
+}
+
+/// Checks that a volume names its object; a ConfigMap's name is needed by the table.
+fn named(source: &Spot, kind: &str, report: &mut Report) {
+    not_empty(&source.at("name"), "name a ConfigMap", report);
+    let name = source.at("secretName");
+    if kind == "secret" && name.text().is_none_or(str::is_empty) {
+        name.fault(report, "required field is missing", "name a Secret");
+    }
+}
+
 /// Checks the files of a ConfigMap or Secret.
 fn files(source: &Spot, report: &mut Report) {
-    mode(&source.at("defaultMode"), report);
     for item in source.at("items").items() {
         mode(&item.at("mode"), report);
         item_path(&item, report);
@@ -101,7 +134,6 @@ fn files(source: &Spot, report: &mut Report) {
 
 /// Checks the files of the downward API.
 fn downward(source: &Spot, report: &mut Report) {
-    mode(&source.at("defaultMode"), report);
     for item in source.at("items").items() {
         mode(&item.at("mode"), report);
         item_path(&item, report);
@@ -110,21 +142,42 @@ fn downward(source: &Spot, report: &mut Report) {
             let remedy = "write exactly one of fieldRef, resourceFieldRef";
             report.fault(&item.path, &Value::Null, "has not exactly one source", remedy);
         }
+        field_ref(&item.at("fieldRef"), Use::File, report);
+        resource_ref(&item.at("resourceFieldRef"), Use::File, report);
     }
 }
 
 /// Checks a projected volume.
 fn projected(source: &Spot, report: &mut Report) {
     mode(&source.at("defaultMode"), report);
+    let mut paths = BTreeMap::new();
     for part in source.at("sources").items() {
         exactly_one(&part, "source", report);
         for field in ["configMap", "secret"] {
             files(&part.at(field), report);
+            not_empty(&part.at(field).at("name"), "name an object", report);
         }
         downward(&part.at("downwardAPI"), report);
+        for field in ["configMap", "secret", "downwardAPI"] {
+            apart(&part.at(field), &mut paths, report);
+        }
         let token = part.at("serviceAccountToken");
         item_path(&token, report);
         token.at("expirationSeconds").within(report, 600, 1 << 32);
+    }
+}
+
+/// Checks that no two sources write the same file by name; whole objects may, and the later one wins.
+fn apart<'a>(source: &Spot<'a>, paths: &mut BTreeMap<&'a str, String>, report: &mut Report) {
+    for item in source.at("items").items() {
+        let path = item.at("path");
+        let Some(text) = path.text().filter(|text| !text.is_empty()) else {
+            continue;
+        };
+        if let Some(first) = paths.insert(text, item.path.clone()) {
+            let problem = format!("{first} is written there too");
+            path.fault(report, problem, "give each file a path of its own");
+        }
     }
 }
 

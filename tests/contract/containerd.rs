@@ -3,12 +3,12 @@
 use std::{collections::BTreeSet, fs, time::Duration};
 
 use podward::testing::{
-    containerd::{Class, TaskStatus},
+    containerd::{Class, Stdio, TaskStatus},
     time,
 };
 
 use super::{
-    daemon::{daemon, log_uri, parent, processes_of, shell, spec},
+    daemon::{daemon, logged, parent, processes_of, shell, spec},
     images::busybox,
 };
 
@@ -29,7 +29,7 @@ async fn a_container_lives_logs_and_leaves_nothing() {
         "doing it again is no harm"
     );
     let log = daemon.path("pods/a/main/0.log");
-    let pid = client.create_task(&id, mounts, &log_uri(&log)).await.unwrap();
+    let pid = client.create_task(&id, mounts, &logged(&log)).await.unwrap();
     let task = client.task(&id).await.unwrap().unwrap();
     assert_eq!((task.pid, task.status, task.exit), (pid, TaskStatus::Created, None));
     client.start_task(&id).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_record_protects_its_snapshot_from_the_garbage_collector() {
         daemon.collect_garbage();
         assert_eq!(client.snapshot_mounts(&id).await.unwrap(), mounts);
         if round == 0 {
-            client.create_task(&id, mounts, "").await.unwrap();
+            client.create_task(&id, mounts, &Stdio::default()).await.unwrap();
             client.start_task(&id).await.unwrap();
             assert_eq!(client.wait_task(&id).await.unwrap().code, 7);
         }
@@ -108,7 +108,7 @@ async fn a_container_is_removed_from_every_half_made_state() {
         if steps >= 2 {
             let mounts = client.prepare_snapshot(&id, &chain).await.unwrap();
             if steps >= 3 {
-                client.create_task(&id, mounts, &log_uri(&daemon.path("x.log"))).await.unwrap();
+                client.create_task(&id, mounts, &logged(&daemon.path("x.log"))).await.unwrap();
             }
         }
         if steps >= 4 {
@@ -149,7 +149,7 @@ async fn a_container_outlives_containerd_and_is_waited_for_again() {
         .unwrap();
     let mounts = client.prepare_snapshot(&id, &chain).await.unwrap();
     let log = daemon.path("0.log");
-    let pid = client.create_task(&id, mounts, &log_uri(&log)).await.unwrap();
+    let pid = client.create_task(&id, mounts, &logged(&log)).await.unwrap();
     client.start_task(&id).await.unwrap();
     let waited = {
         let (waiting, id) = (client.clone(), id.clone());
@@ -169,7 +169,7 @@ async fn a_container_outlives_containerd_and_is_waited_for_again() {
         client.import(&daemon.path("busybox.tar")).await.unwrap_err(),
         client.wait_task(&id).await.unwrap_err(),
         client.remove_container(&id).await.unwrap_err(),
-        client.create_task(&id, Vec::new(), "").await.unwrap_err(),
+        client.create_task(&id, Vec::new(), &Stdio::default()).await.unwrap_err(),
     ] {
         assert_eq!(error.class(), Class::Unavailable, "{error:?}");
     }
@@ -192,7 +192,7 @@ async fn a_task_whose_shim_died_has_ended() {
     let id = daemon.id("shim");
     client.create_container(&shell(&id, &chain, "sleep 1000")).await.unwrap();
     let mounts = client.prepare_snapshot(&id, &chain).await.unwrap();
-    let pid = client.create_task(&id, mounts, "").await.unwrap();
+    let pid = client.create_task(&id, mounts, &Stdio::default()).await.unwrap();
     client.start_task(&id).await.unwrap();
     let shim = parent(pid.try_into().unwrap()).unwrap();
     assert_eq!(daemon.shims(), [shim]);
@@ -220,7 +220,7 @@ async fn a_sweep_removes_what_nobody_wants_and_nothing_else() {
     for id in [&wanted, &unwanted, &stray] {
         client.create_container(&shell(id, &chain, "sleep 1000")).await.unwrap();
         let mounts = client.prepare_snapshot(id, &chain).await.unwrap();
-        client.create_task(id, mounts, "").await.unwrap();
+        client.create_task(id, mounts, &Stdio::default()).await.unwrap();
         client.start_task(id).await.unwrap();
     }
     daemon.forget(&stray).await;

@@ -12,7 +12,7 @@ use containerd_client::services::v1::{
 };
 use podward::testing::{
     ContainerId,
-    containerd::{Containerd, NewContainer, Settings},
+    containerd::{self, Containerd, NewContainer, Settings},
     logger::{LogTarget, uri},
 };
 use tempfile::TempDir;
@@ -269,10 +269,12 @@ fn processes() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// Our logger's URI for a container's log.
-pub fn log_uri(log: &Path) -> String {
-    let target = LogTarget { path: log.to_owned(), max_size: 10 << 20, max_files: 5 };
-    uri(Path::new(env!("CARGO_BIN_EXE_podward")), &target)
+/// Output that our logger writes to a container's log.
+pub fn logged(log: &Path) -> containerd::Stdio {
+    let target =
+        LogTarget { path: log.to_owned(), max_size: 10 << 20, max_files: 5, terminal: false };
+    let logger = uri(Path::new(env!("CARGO_BIN_EXE_podward")), &target);
+    containerd::Stdio { logger, terminal: false }
 }
 
 /// The processes in a container's cgroup.

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use podward::testing::{
     ContainerId, ExecId,
-    containerd::{Class, Containerd, NewContainer, NewExec, TaskStatus, Terminal},
+    containerd::{Class, Containerd, NewContainer, NewExec, Stdio, TaskStatus, Terminal},
     fifos::{self, Ends},
 };
 use serde_json::json;
@@ -39,7 +39,7 @@ impl Stage {
         let new = NewContainer { spec_json, ..shell(&container, &chain, "") };
         client.create_container(&new).await.unwrap();
         let mounts = client.prepare_snapshot(&container, &chain).await.unwrap();
-        client.create_task(&container, mounts, "").await.unwrap();
+        client.create_task(&container, mounts, &Stdio::default()).await.unwrap();
         client.start_task(&container).await.unwrap();
         Self { client, container, run: daemon.path("run") }
     }

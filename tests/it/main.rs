@@ -2,11 +2,20 @@
 
 mod bad_input;
 mod cli;
+mod content;
 mod exec;
+mod fields;
 mod harness;
 mod kill_loop;
+mod lifecycle;
 mod living;
+mod manifests;
+mod objects;
 mod outliving;
+mod probes;
+mod process;
 mod running;
 mod seeing;
 mod support;
+mod vendors;
+mod volumes;

@@ -20,7 +20,8 @@ spec:
       containers:
       - name: main
         image: busybox
-        livenessProbe: {exec: {command: [\"true\"]}}
+      topologySpreadConstraints:
+      - {maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}
 ";
 
 /// A command line of this verb alone.
@@ -58,10 +59,10 @@ fn a_good_set_is_accepted_with_each_field_and_its_reason() {
         report.contains("      spec.template.spec.containers[0].image = busybox\n"),
         "{report}"
     );
-    let probe = "      probes are not run in this version; a container counts as ready while it runs\n        \
-                 spec.template.spec.containers[0].livenessProbe = ";
-    assert!(report.contains(probe), "{report}");
-    assert!(!report.contains("livenessProbe.exec"), "{report}");
+    let spread = "      there is no scheduler: each host decides for itself\n        \
+                  spec.template.spec.topologySpreadConstraints = ";
+    assert!(report.contains(spread), "{report}");
+    assert!(!report.contains("topologySpreadConstraints[0].maxSkew"), "{report}");
     assert!(report.ends_with("1 accepted, 0 refused or invalid, 0 ignored\n"), "{report}");
 }
 
@@ -83,8 +84,8 @@ fn the_report_for_programs_has_the_same_content() {
     let fields = documents[1]["fields"].as_array().unwrap();
     let of = |path: &str| fields.iter().find(|field| field["path"] == path).unwrap();
     assert_eq!(of("spec.template.spec.runtimeClassName")["support"], "refused");
-    let probe = "spec.template.spec.containers[0].livenessProbe.exec.command";
-    assert_eq!(of(probe)["support"], "ignored");
+    let spread = "spec.template.spec.topologySpreadConstraints[0].maxSkew";
+    assert_eq!(of(spread)["support"], "ignored");
 }
 
 #[test]

@@ -19,8 +19,11 @@ use crate::host::mounts::table;
 use crate::host::sandbox::{SandboxPlan, create};
 use crate::host::users::read_accounts;
 use crate::host::{removal, volumes};
+use crate::pod::environment::tests::own;
 use crate::pod::image::{ImageConfig, MountPoint};
+use crate::pod::mounts::Prepared;
 use crate::pod::oci::{Surroundings, oci_spec};
+use crate::pod::payload::Payload;
 use crate::pod::resources::pod_resources;
 use crate::pod::user::{resolve_user, user_request};
 
@@ -142,10 +145,13 @@ impl Pod {
             spec: &self.spec,
             container,
             image: &image,
+            own: &own(container).unwrap(),
             image_ref: "busybox",
             user: &resolve_user(&request, &passwd, &group).unwrap(),
             sandbox: &sandbox.unwrap(),
-            volumes: &volumes::prepare(&self.spec, &self.pod_dir()).unwrap(),
+            volumes: &volumes::prepare(&self.spec, &self.pod_dir(), &|_| Ok(Payload::new()))
+                .unwrap(),
+            prepared: &Prepared::default(),
             host: &host_facts(),
             cgroups_path: &self.cgroups.container_path(&self.uid, id),
         });

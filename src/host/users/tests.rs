@@ -8,6 +8,8 @@ use nix::unistd::mkfifo;
 use crate::host::mounts::table;
 use crate::host::tests::as_root;
 
+use nix::mount::{MsFlags, mount};
+
 use super::*;
 
 /// Layers in a temporary directory, the topmost first.

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 
-use k8s_openapi::api::core::v1::{Container, SecretVolumeSource, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, NFSVolumeSource, VolumeMount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use nix::sys::statvfs::statvfs;
 
@@ -11,6 +11,11 @@ use crate::base::errors::Chain;
 use crate::host::tests::as_root;
 
 use super::*;
+
+/// Makes the volumes of a pod that takes no files from anywhere.
+fn prepare(spec: &PodSpec, pod_dir: &Path) -> Result<BTreeMap<String, PathBuf>, VolumeError> {
+    super::prepare(spec, pod_dir, &|_| Err(PayloadFault("no files here".into())))
+}
 
 fn pod(volumes: Vec<Volume>) -> PodSpec {
     PodSpec { volumes: Some(volumes), ..PodSpec::default() }
@@ -170,11 +175,8 @@ fn a_volume_in_memory_is_no_larger_than_its_pod() {
 #[test]
 fn other_volumes_and_media_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    let secret = Volume {
-        name: "s".into(),
-        secret: Some(SecretVolumeSource::default()),
-        ..Volume::default()
-    };
+    let network =
+        Volume { name: "n".into(), nfs: Some(NFSVolumeSource::default()), ..Volume::default() };
     let pages = Volume {
         name: "h".into(),
         empty_dir: Some(EmptyDirVolumeSource {
@@ -183,7 +185,7 @@ fn other_volumes_and_media_are_refused_by_name() {
         }),
         ..Volume::default()
     };
-    for volume in [secret, pages] {
+    for volume in [network, pages] {
         let name = volume.name.clone();
         let error = prepare(&pod(vec![volume]), dir.path()).unwrap_err();
         assert!(error.to_string().contains(&format!("volume \"{name}\"")), "{error}");

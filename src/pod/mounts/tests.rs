@@ -1,8 +1,10 @@
 //! Tables for mounts: order, replacement, propagation, modes.
 
+use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, ImageVolumeSource, Volume};
+
 use crate::pod::oci::tests::Fixture;
 
-use super::normal_path;
+use super::{anonymous_volumes, asks_recursive, normal_path};
 
 /// The mounts as `destination type source options`, options that all defaults share left out.
 fn list(fixture: &Fixture) -> Vec<String> {
@@ -153,10 +155,90 @@ fn faulty_mounts_are_refused_by_name() {
     let mut part = Fixture::new(&[]);
     part.mount("v", "/x", false, "");
     part.spec.containers[0].volume_mounts.as_mut().unwrap()[0].sub_path = Some("a".into());
-    assert!(part.make().unwrap_err().message.contains("subPath"));
+    let fault = part.make().unwrap_err();
+    assert_eq!(fault.message, "volumeMounts[0]: the part of volume \"v\" is not there");
     let mut wrong = Fixture::new(&[]);
     wrong.mount("v", "/x", false, "Sideways");
     assert!(wrong.make().unwrap_err().message.contains("Sideways"));
+}
+
+#[test]
+fn a_part_of_a_volume_is_mounted_from_where_it_was_bound() {
+    let mut fixture = Fixture::new(&[]);
+    fixture.mount("whole", "/whole", false, "");
+    fixture.mount("v", "/part", true, "");
+    fixture.spec.containers[0].volume_mounts.as_mut().unwrap()[1].sub_path = Some("a".into());
+    fixture.prepared.sub_paths.insert(1, "/pod/volume-subpaths/v/main/1".into());
+    let list = list(&fixture);
+    assert_eq!(list[6], "/whole bind /vol/whole rbind,rprivate,rw");
+    assert_eq!(list[7], "/part bind /pod/volume-subpaths/v/main/1 rbind,rprivate,ro");
+}
+
+#[test]
+fn the_last_words_have_a_file_of_their_own_unless_a_volume_is_there() {
+    let mut fixture = Fixture::new(&[]);
+    fixture.prepared.message = Some("/pod/message".into());
+    let line = "/dev/termination-log bind /pod/message rbind,rprivate,rw";
+    assert!(list(&fixture).contains(&line.to_owned()));
+    fixture.security().read_only_root_filesystem = Some(true);
+    assert!(list(&fixture).contains(&line.to_owned()), "also with a root that is read-only");
+    fixture.mount("own", "/dev/termination-log", false, "");
+    assert!(!list(&fixture).iter().any(|line| line.contains("/pod/message")));
+}
+
+#[test]
+fn volumes_of_the_image_are_mounted_where_the_container_mounts_none() {
+    let mut fixture = Fixture::new(&[]);
+    fixture.mount("own", "/data/", false, "");
+    fixture.image.volumes =
+        ["/cache", "data", "/cache/", "/data/deep", "/"].map(str::to_owned).to_vec();
+    let wanted = anonymous_volumes(&fixture.spec.containers[0], &fixture.image);
+    assert_eq!(wanted, ["/cache", "/data/deep"]);
+    fixture.prepared.image_volumes.insert("/cache".into(), "/pod/volumes/0".into());
+    assert!(list(&fixture).contains(&"/cache bind /pod/volumes/0 rbind,rprivate,rw".to_owned()));
+}
+
+#[test]
+fn mounts_are_read_only_all_the_way_down_where_host_and_runtime_can() {
+    for (able, mode, expected) in [
+        (true, "Enabled", Ok("rro")),
+        (true, "IfPossible", Ok("rro")),
+        (true, "Disabled", Ok("ro")),
+        (false, "IfPossible", Ok("ro")),
+        (false, "Enabled", Err("volumeMounts[0].recursiveReadOnly: Enabled: volume \"v\"")),
+    ] {
+        let mut fixture = Fixture::new(&[]);
+        fixture.host.recursive_read_only = able;
+        fixture.mount("v", "/v", true, "");
+        let mounts = fixture.spec.containers[0].volume_mounts.as_mut().unwrap();
+        mounts[0].recursive_read_only = Some(mode.into());
+        assert_eq!(asks_recursive(&fixture.spec.containers[0]), mode != "Disabled");
+        match expected {
+            Ok(option) => {
+                let line = format!("/v bind /vol/v rbind,rprivate,{option}");
+                assert!(list(&fixture).contains(&line), "{able} {mode}");
+            }
+            Err(text) => {
+                let fault = fixture.make().unwrap_err();
+                assert!(fault.message.starts_with(text), "{fault}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_agent_writes_and_what_an_image_holds_no_container_may_change() {
+    let volume = |name: &str| Volume { name: name.into(), ..Volume::default() };
+    let mut fixture = Fixture::new(&[]);
+    fixture.mount("map", "/map", false, "");
+    fixture.mount("image", "/image", false, "");
+    fixture.spec.volumes = Some(vec![
+        Volume { config_map: Some(ConfigMapVolumeSource::default()), ..volume("map") },
+        Volume { image: Some(ImageVolumeSource::default()), ..volume("image") },
+    ]);
+    let list = list(&fixture);
+    assert!(list.contains(&"/map bind /vol/map rbind,rprivate,ro".to_owned()), "{list:?}");
+    assert!(list.contains(&"/image bind /vol/image rbind,rprivate,ro,noexec".to_owned()));
 }
 
 #[test]

@@ -71,6 +71,23 @@ impl Containerd {
         self.record(container).await
     }
 
+    /// Records a container that brings its root along: it has neither image nor snapshot.
+    pub async fn create_rootless(
+        &self,
+        id: &ContainerId,
+        labels: BTreeMap<String, String>,
+        spec_json: Vec<u8>,
+    ) -> Result<(), Error> {
+        let container = Container {
+            labels: labels.into_iter().collect(),
+            spec: Some(spec_any(spec_json)),
+            snapshotter: String::new(),
+            snapshot_key: String::new(),
+            ..self.blank(id)
+        };
+        self.record(container).await
+    }
+
     /// Replaces a container's runtime spec; a task made afterwards uses it.
     pub async fn update_spec(&self, id: &ContainerId, spec_json: Vec<u8>) -> Result<(), Error> {
         let container = Container {

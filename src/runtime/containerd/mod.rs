@@ -30,7 +30,8 @@ use std::{path::PathBuf, sync::Arc};
 pub use containers::{ContainerRecord, NewContainer};
 pub use error::{Class, Error};
 pub use execs::{NewExec, Terminal};
-pub use tasks::{Exit, Task, TaskStatus};
+pub use snapshots::VolumeSnapshot;
+pub use tasks::{Exit, Stdio, Task, TaskStatus};
 
 use client::Client;
 use unpack::ChainLocks;

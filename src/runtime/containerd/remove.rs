@@ -29,8 +29,8 @@ impl Containerd {
         failures.into_result(id)
     }
 
-    /// Removes a container's task.
-    async fn remove_task(&self, id: &ContainerId) -> Result<(), Error> {
+    /// Removes a container's task, and returns once its logger has ended.
+    pub async fn remove_task(&self, id: &ContainerId) -> Result<(), Error> {
         // Without a process namespace of its own, a container's first process can end and leave others behind.
         if self.spec_json(id).await?.is_some_and(|spec| shares_processes(&spec)) {
             self.end_task(id, true).await?;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use containerd_client::{
     services::v1::{
         CreateTaskRequest, DeleteTaskRequest, GetRequest, KillRequest, ListTasksRequest,
-        ResumeTaskRequest, StartRequest, WaitRequest,
+        ResumeTaskRequest, StartRequest, UpdateTaskRequest, WaitRequest,
     },
     types::v1::{Process, Status},
 };
 use jiff::Timestamp;
+use prost_types::Any;
 
 use super::{
     Containerd,
@@ -23,8 +24,20 @@ use crate::pod::image::MountPoint;
 /// How long runc may take for a start, a kill or a removal on a machine that is very busy.
 pub(super) const RUNC: Duration = Duration::from_mins(2);
 
+/// The type of new limits, by its bare name.
+const RESOURCES_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
+
 /// The exit code of a task whose shim died: containerd kills what the shim kept.
 const LOST: u32 = 137;
+
+/// Where a task's output goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stdio {
+    /// The URI of its logger; empty is nowhere.
+    pub logger: String,
+    /// Whether it writes to a terminal. Nobody ever types there: reading from it waits.
+    pub terminal: bool,
+}
 
 /// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,14 +83,15 @@ impl Containerd {
         &self,
         id: &ContainerId,
         mounts: Vec<MountPoint>,
-        stdout_uri: &str,
+        stdio: &Stdio,
     ) -> Result<u32, Error> {
         let request = CreateTaskRequest {
             container_id: id.as_str().to_owned(),
             rootfs: mounts.into_iter().map(wire_mount).collect(),
-            // The scheme of stdout alone decides; a logger gets both streams.
-            stdout: stdout_uri.to_owned(),
-            stderr: stdout_uri.to_owned(),
+            terminal: stdio.terminal,
+            // The scheme of stdout alone decides; a logger gets both streams. A terminal has no second one.
+            stdout: stdio.logger.clone(),
+            stderr: if stdio.terminal { String::new() } else { stdio.logger.clone() },
             ..CreateTaskRequest::default()
         };
         let mut service = self.client().tasks();
@@ -93,6 +107,18 @@ impl Containerd {
         let mut service = self.client().tasks();
         let reply = service.start(self.client().request(request));
         within(RUNC, "start task", id.as_str(), reply).await.map(|_| ())
+    }
+
+    /// Gives a running task other limits: the OCI spec's resources as JSON.
+    pub async fn update_task(&self, id: &ContainerId, resources: Vec<u8>) -> Result<(), Error> {
+        let request = UpdateTaskRequest {
+            container_id: id.as_str().to_owned(),
+            resources: Some(Any { type_url: RESOURCES_TYPE.to_owned(), value: resources }),
+            ..UpdateTaskRequest::default()
+        };
+        let mut service = self.client().tasks();
+        let reply = service.update(self.client().request(request));
+        within(RUNC, "update task", id.as_str(), reply).await
     }
 
     /// Waits for a task's end, however long that takes. Class `Unavailable`: containerd went away and

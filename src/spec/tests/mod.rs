@@ -2,9 +2,12 @@
 
 mod fixtures;
 mod hostile;
+mod objects;
 mod reading;
 mod rules;
 mod schema;
+mod support;
+mod values;
 
 use crate::spec::{Document, FieldValidation, Outcome, Reading, Set, Support, read};
 

@@ -202,8 +202,7 @@ fn retired_versions_are_read_with_the_defaults_of_old() {
 fn other_kinds_are_ignored_each_with_its_reason() {
     for (version, kind, word) in [
         ("v1", "Service", "Service"),
-        ("v1", "ConfigMap", "refused"),
-        ("v1", "Secret", "refused"),
+        ("example.com/v1", "ConfigMap", "knows nothing of example.com/v1 ConfigMap"),
         ("v1", "Namespace", "namespace"),
         ("apps/v1", "Deployment", "only DaemonSets"),
         ("rbac.authorization.k8s.io/v1", "ClusterRole", "access"),

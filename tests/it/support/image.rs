@@ -1,4 +1,4 @@
-//! A busybox image as an OCI layout in a tar, packed from this machine's static busybox.
+//! Images as OCI layouts in a tar: this machine's static busybox, and whatever else a test puts beside it.
 
 use std::fs;
 use std::path::Path;
@@ -14,15 +14,38 @@ pub(crate) const IMAGE: &str = "docker.io/library/busybox:it";
 /// The busybox that is packed.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
 
-/// Writes the archive; the rename at the end shows it whole or not at all.
+/// A file of an image: where it lies there, its mode, and what it holds.
+#[derive(Debug, Clone)]
+pub(crate) struct File {
+    /// The path in the image.
+    pub(crate) path: String,
+    /// The mode.
+    pub(crate) mode: u32,
+    /// The content.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Writes an image of busybox; the rename at the end shows it whole or not at all.
 pub(crate) fn write(archive: &Path, reference: &str) -> Result<()> {
+    let config =
+        json!({"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"], "WorkingDir": "/srv"});
+    pack(archive, &[reference], &config, &[])
+}
+
+/// Writes an image of busybox and other files, which runs as its configuration says and has all of these names.
+pub(crate) fn pack(
+    archive: &Path,
+    references: &[&str],
+    config: &Value,
+    files: &[File],
+) -> Result<()> {
     let mut image = Builder::new(vec![]);
-    let layer = layer()?;
+    let layer = layer(files)?;
     let layer_digest = digest(&layer);
     let config = json!({
         "architecture": architecture(),
         "os": "linux",
-        "config": {"Env": ["PATH=/bin", "FROM_IMAGE=yes"], "Cmd": ["sh"], "WorkingDir": "/srv"},
+        "config": config,
         "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
     });
     let layer = blob(&mut image, "application/vnd.oci.image.layer.v1.tar", &layer)?;
@@ -35,9 +58,13 @@ pub(crate) fn write(archive: &Path, reference: &str) -> Result<()> {
     let body =
         json!({"schemaVersion": 2, "mediaType": manifest, "config": config, "layers": [layer]});
     let mut descriptor = blob(&mut image, manifest, body.to_string().as_bytes())?;
-    descriptor["annotations"] = json!({"io.containerd.image.name": reference});
     descriptor["platform"] = json!({"architecture": architecture(), "os": "linux"});
-    let index = json!({"schemaVersion": 2, "manifests": [descriptor]});
+    let named = references.iter().map(|reference| {
+        let mut named = descriptor.clone();
+        named["annotations"] = json!({"io.containerd.image.name": reference});
+        named
+    });
+    let index = json!({"schemaVersion": 2, "manifests": named.collect::<Vec<_>>()});
     add(&mut image, "index.json", index.to_string().as_bytes())?;
     add(&mut image, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     let partial = archive.with_extension("partial");
@@ -46,8 +73,8 @@ pub(crate) fn write(archive: &Path, reference: &str) -> Result<()> {
     Ok(())
 }
 
-/// The root file system: busybox under all its names, and the files in which users are looked up.
-fn layer() -> Result<Vec<u8>> {
+/// The root file system: busybox under all its names, the files in which users are looked up, and the others.
+fn layer(files: &[File]) -> Result<Vec<u8>> {
     let mut layer = Builder::new(vec![]);
     for folder in ["bin/", "etc/", "srv/", "tmp/", "root/"] {
         let mut header =
@@ -69,6 +96,11 @@ fn layer() -> Result<Vec<u8>> {
         b"root:x:0:0::/root:/bin/sh\nworker:x:1000:1000::/srv:/bin/sh\n",
     )?;
     add(&mut layer, "etc/group", b"root:x:0:\nworker:x:1000:\naudio:x:63:worker\n")?;
+    for file in files {
+        let mut entry = header(EntryType::Regular, file.bytes.len() as u64, file.mode);
+        let path = file.path.trim_start_matches('/');
+        layer.append_data(&mut entry, path, &file.bytes[..]).context(file.path.clone())?;
+    }
     Ok(layer.into_inner()?)
 }
 

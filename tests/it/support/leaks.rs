@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::containerd::Containerd;
 use super::wait::patiently;
@@ -27,6 +27,14 @@ pub(crate) fn leaks(containerd: &Containerd, dir: &Path, cgroup: &str) -> Result
         note("entry", entries(&dir.join(folder)));
     }
     Ok(found)
+}
+
+/// Makes a directory a mount of its own that hands on what is mounted below it, as `/` does under systemd.
+pub(crate) fn share(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory)?;
+    mount(Some(directory), directory, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    let none = None::<&str>;
+    Ok(mount(none, directory, none, MsFlags::MS_SHARED, none)?)
 }
 
 /// A shim's process id, and the container that it was started for.

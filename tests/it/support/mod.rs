@@ -5,8 +5,11 @@
 pub(crate) mod containerd;
 pub(crate) mod image;
 pub(crate) mod leaks;
+pub(crate) mod manifest;
 pub(crate) mod pod;
+pub(crate) mod rich;
 pub(crate) mod set;
+pub(crate) mod stand_in;
 pub(crate) mod wait;
 
 use std::fs;
@@ -103,6 +106,7 @@ impl Host {
         let settings = json!({
             "node": {"name": "it-node"},
             "sources": [{"file": {"path": at("manifests")}}],
+            "objectsDir": at("objects"),
             "containerd": {
                 "address": at("containerd/containerd.sock"),
                 "cgroupDriver": "cgroupfs",
@@ -121,6 +125,11 @@ impl Host {
         let host = Self { dir, containerd, cgroup, agent: None, notify, settings };
         host.write_settings()?;
         Ok(Some(host))
+    }
+
+    /// The host's directory.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A path below the host's directory.
@@ -369,6 +378,11 @@ impl Host {
     /// Waits until the one pod of a set runs.
     pub(crate) fn running(&self, set: &str) -> Result<Pod> {
         self.until_pod(set, "running", Pod::running)
+    }
+
+    /// Waits until the one pod of a set is ready.
+    pub(crate) fn ready(&self, set: &str) -> Result<Pod> {
+        self.until_pod(set, "ready", Pod::ready)
     }
 
     /// Waits until a set has no pod any more.

@@ -42,10 +42,32 @@ impl Pod {
         text(&self.0["status"]["qosClass"])
     }
 
-    /// The status of one container; null when there is none.
+    /// The status of one container or init container; null when there is none.
     pub(crate) fn container(&self, name: &str) -> &Value {
         static NONE: Value = Value::Null;
-        let statuses = self.0["status"]["containerStatuses"].as_array();
+        let lists = ["initContainerStatuses", "containerStatuses"];
+        let mut statuses =
+            lists.iter().filter_map(|list| self.0["status"][list].as_array()).flatten();
+        statuses.find(|status| status["name"] == name).unwrap_or(&NONE)
+    }
+
+    /// Whether its condition Ready is true.
+    pub(crate) fn ready(&self) -> bool {
+        self.condition("Ready")
+    }
+
+    /// Whether one of its conditions is true.
+    pub(crate) fn condition(&self, kind: &str) -> bool {
+        let conditions = self.0["status"]["conditions"].as_array();
+        conditions.is_some_and(|list| {
+            list.iter().any(|condition| condition["type"] == kind && condition["status"] == "True")
+        })
+    }
+
+    /// The status of one init container; null when there is none.
+    pub(crate) fn init(&self, name: &str) -> &Value {
+        static NONE: Value = Value::Null;
+        let statuses = self.0["status"]["initContainerStatuses"].as_array();
         statuses.and_then(|list| list.iter().find(|status| status["name"] == name)).unwrap_or(&NONE)
     }
 

@@ -51,6 +51,19 @@ impl Set {
         self
     }
 
+    /// Adds an init container that runs a script, with more fields laid over it.
+    pub(crate) fn init(mut self, name: &str, script: &str, fields: &Value) -> Self {
+        let mut container = json!({"name": name, "image": IMAGE, "command": ["sh", "-c", script]});
+        merge(&mut container, fields);
+        let spec = &mut self.0["spec"]["template"]["spec"];
+        if spec["initContainers"].is_null() {
+            spec["initContainers"] = json!([]);
+        }
+        let inits = spec["initContainers"].as_array_mut().expect("init containers are a list");
+        inits.push(container);
+        self
+    }
+
     /// Lays fields over the pod's spec.
     pub(crate) fn pod(mut self, fields: &Value) -> Self {
         merge(&mut self.0["spec"]["template"]["spec"], fields);
@@ -63,12 +76,20 @@ impl Set {
         self
     }
 
+    /// Lays fields over the set's metadata.
+    pub(crate) fn metadata(mut self, fields: &Value) -> Self {
+        merge(&mut self.0["metadata"], fields);
+        self
+    }
+
     /// Gives every container a directory of the host at `/out`.
     pub(crate) fn out(mut self, directory: &std::path::Path) -> Self {
         let spec = &mut self.0["spec"]["template"]["spec"];
         spec["volumes"] = json!([{"name": "out", "hostPath": {"path": directory}}]);
-        for container in spec["containers"].as_array_mut().expect("containers are a list") {
-            container["volumeMounts"] = json!([{"name": "out", "mountPath": "/out"}]);
+        for list in ["initContainers", "containers"] {
+            for container in spec[list].as_array_mut().into_iter().flatten() {
+                container["volumeMounts"] = json!([{"name": "out", "mountPath": "/out"}]);
+            }
         }
         self
     }

@@ -1,0 +1,410 @@
+//! Which test proves what `docs/support.md` says of a field that works.
+//!
+//! A path is written as in the table; `*` stands for any letters of one name, and `**` at the end for all that is below as well.
+//! Of several paths that fit a field the one with the most letters counts. A test is written as `cargo test` prints it, with `it::`
+//! before those of `tests/it`, so that it can be looked up and run by that name. What is refused or ignored needs no line here:
+//! [`REFUSED`] and [`IGNORED`] try each such row.
+
+/// The test that uses each refused field and demands that its set does not run.
+pub const REFUSED: &str = "spec::tests::support::each_refused_field_keeps_its_set_from_running";
+/// The test that uses each ignored field and demands that it is named and its set runs.
+pub const IGNORED: &str = "spec::tests::support::each_ignored_field_is_named_and_its_set_runs";
+
+/// A path below a section, and the tests that prove it.
+type Line = (&'static str, &'static [&'static str]);
+/// What every path of a section begins with, and its lines.
+type Section = (&'static str, &'static [Line]);
+
+/// The table.
+const PROOFS: &[Section] = &[
+    ("", SET),
+    ("spec.template.spec.", POD),
+    ("spec.template.spec.containers[].", CONTAINER),
+    ("spec.template.spec.volumes[].", VOLUME),
+];
+
+/// The set.
+const SET: &[Line] = &[
+    ("apiVersion", &["spec::tests::reading::retired_versions_are_read_with_the_defaults_of_old"]),
+    ("kind", &["it::bad_input::a_wrong_kind_is_ignored_with_its_reason"]),
+    ("metadata", &["it::fields::names_labels_and_annotations_are_shown_as_written"]),
+    ("metadata.annotations.{}", &["it::fields::names_labels_and_annotations_are_shown_as_written"]),
+    ("metadata.labels.{}", &["it::fields::names_labels_and_annotations_are_shown_as_written"]),
+    ("metadata.name", &["it::running::a_set_in_the_directory_becomes_one_running_pod"]),
+    ("metadata.namespace", &["it::running::sets_of_the_same_name_live_in_their_namespaces"]),
+    ("spec", &["it::running::a_set_in_the_directory_becomes_one_running_pod"]),
+    (
+        "spec.minReadySeconds",
+        &["it::fields::a_pod_is_available_only_after_the_time_that_it_must_be_ready"],
+    ),
+    ("spec.selector**", &["spec::tests::rules::the_selector_must_match_the_template"]),
+    ("spec.template", &["it::living::a_changed_template_replaces_the_pod"]),
+    ("spec.template.metadata", &["it::fields::names_labels_and_annotations_are_shown_as_written"]),
+    (
+        "spec.template.metadata.annotations.{}",
+        &[
+            "it::fields::names_labels_and_annotations_are_shown_as_written",
+            "spec::tests::rules::what_restricts_is_refused_until_it_is_honoured",
+        ],
+    ),
+    (
+        "spec.template.metadata.labels.{}",
+        &["it::fields::names_labels_and_annotations_are_shown_as_written"],
+    ),
+    ("spec.template.spec", &["it::running::a_set_in_the_directory_becomes_one_running_pod"]),
+    ("spec.updateStrategy", &["it::living::a_changed_template_replaces_the_pod"]),
+    ("spec.updateStrategy.type", &["it::living::on_delete_waits_for_the_operator"]),
+    (
+        "spec.updateStrategy.rollingUpdate",
+        &["it::fields::a_surge_starts_the_new_pod_before_the_old_one_goes"],
+    ),
+    (
+        "spec.updateStrategy.rollingUpdate.maxSurge",
+        &["it::fields::a_surge_starts_the_new_pod_before_the_old_one_goes"],
+    ),
+    (
+        "spec.updateStrategy.rollingUpdate.maxUnavailable",
+        &[
+            "it::living::a_changed_template_replaces_the_pod",
+            "spec::tests::rules::the_update_strategy_is_checked",
+        ],
+    ),
+];
+
+/// The pod.
+const POD: &[Line] = &[
+    ("affinity**", &["node::cases::every_case_of_the_table_is_decided_as_kubernetes_does"]),
+    (
+        "containers[]",
+        &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"],
+    ),
+    (
+        "dnsConfig**",
+        &[
+            "it::fields::a_pod_finds_the_resolver_and_the_hosts_that_it_asks_for",
+            "pod::dns::tests::the_pods_own_configuration_adds_up_or_stands_alone",
+        ],
+    ),
+    (
+        "dnsPolicy",
+        &[
+            "it::fields::a_pod_finds_the_resolver_and_the_hosts_that_it_asks_for",
+            "spec::tests::rules::what_restricts_is_refused_until_it_is_honoured",
+        ],
+    ),
+    ("hostAliases[]**", &["it::fields::a_pod_finds_the_resolver_and_the_hosts_that_it_asks_for"]),
+    ("hostIPC", &["it::running::host_namespaces_are_the_hosts"]),
+    ("hostNetwork", &["it::running::host_namespaces_are_the_hosts"]),
+    ("hostPID", &["it::running::host_namespaces_are_the_hosts"]),
+    ("hostUsers", &["spec::tests::support::a_field_that_depends_on_its_value_is_decided_by_it"]),
+    ("hostname", &["it::fields::a_pod_on_the_hosts_network_keeps_the_hosts_name"]),
+    ("nodeName", &["node::cases::every_case_of_the_table_is_decided_as_kubernetes_does"]),
+    (
+        "nodeSelector.{}",
+        &["it::living::a_label_brings_a_set_and_its_loss_takes_it_away_without_a_restart"],
+    ),
+    ("os", &["spec::tests::support::a_field_that_depends_on_its_value_is_decided_by_it"]),
+    ("os.name", &["spec::tests::support::a_field_that_depends_on_its_value_is_decided_by_it"]),
+    (
+        "restartPolicy",
+        &[
+            "it::living::a_container_that_succeeds_is_started_again_too",
+            "spec::tests::rules::the_pod_is_checked",
+        ],
+    ),
+    ("securityContext", &["it::fields::the_pods_user_and_groups_are_those_of_its_containers"]),
+    ("securityContext.fsGroup", &["it::volumes::the_pods_own_volumes_belong_to_its_group"]),
+    (
+        "securityContext.fsGroupChangePolicy",
+        &["it::volumes::the_pods_own_volumes_belong_to_its_group"],
+    ),
+    (
+        "securityContext.runAs*",
+        &["it::fields::the_pods_user_and_groups_are_those_of_its_containers"],
+    ),
+    (
+        "securityContext.runAsNonRoot",
+        &["it::fields::a_container_that_may_not_be_root_is_held_and_says_so"],
+    ),
+    (
+        "securityContext.supplementalGroups[]",
+        &["it::fields::the_pods_user_and_groups_are_those_of_its_containers"],
+    ),
+    (
+        "securityContext.supplementalGroupsPolicy",
+        &["it::fields::the_pods_user_and_groups_are_those_of_its_containers"],
+    ),
+    (
+        "setHostnameAsFQDN",
+        &["spec::tests::support::a_field_that_depends_on_its_value_is_decided_by_it"],
+    ),
+    ("subdomain", &["it::fields::a_pod_on_the_hosts_network_keeps_the_hosts_name"]),
+    (
+        "terminationGracePeriodSeconds",
+        &["it::living::stopping_asks_first_and_kills_after_the_grace_period"],
+    ),
+    (
+        "tolerations[]**",
+        &[
+            "it::living::a_no_execute_taint_evicts_at_once_or_after_the_tolerated_time",
+            "node::cases::every_case_of_the_table_is_decided_as_kubernetes_does",
+        ],
+    ),
+    (
+        "volumes[]",
+        &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"],
+    ),
+];
+
+/// Each container.
+const CONTAINER: &[Line] = &[
+    (
+        "args[]",
+        &["it::running::command_arguments_environment_and_directory_are_as_kubernetes_makes_them"],
+    ),
+    (
+        "command[]",
+        &["it::running::command_arguments_environment_and_directory_are_as_kubernetes_makes_them"],
+    ),
+    (
+        "env[]",
+        &["it::running::command_arguments_environment_and_directory_are_as_kubernetes_makes_them"],
+    ),
+    (
+        "env[].name",
+        &["it::running::command_arguments_environment_and_directory_are_as_kubernetes_makes_them"],
+    ),
+    (
+        "env[].value",
+        &["it::running::command_arguments_environment_and_directory_are_as_kubernetes_makes_them"],
+    ),
+    (
+        "env[].valueFrom**",
+        &[
+            "it::content::variables_come_from_objects_the_pod_and_its_resources",
+            "it::content::a_variable_whose_object_is_missing_is_named_and_heals_without_a_new_pod",
+        ],
+    ),
+    ("envFrom[]**", &["it::content::variables_come_from_objects_the_pod_and_its_resources"]),
+    (
+        "image",
+        &[
+            "it::running::a_missing_image_is_named_and_its_arrival_is_noticed",
+            "spec::tests::rules::what_kubernetes_takes_and_no_host_can_start_is_refused_but_not_invalid",
+        ],
+    ),
+    ("imagePullPolicy", &["it::running::a_missing_image_is_named_and_its_arrival_is_noticed"]),
+    ("name", &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"]),
+    (
+        "ports[]**",
+        &["spec::tests::rules::ports_are_checked", "it::vendors::a_node_exporter_is_scraped"],
+    ),
+    (
+        "ports[].hostIP",
+        &["spec::tests::support::a_field_that_depends_on_its_value_is_decided_by_it"],
+    ),
+    (
+        "resources",
+        &["it::running::resources_become_cgroups_and_the_service_class_decides_who_dies_first"],
+    ),
+    (
+        "resources.limits.{}",
+        &[
+            "it::running::resources_become_cgroups_and_the_service_class_decides_who_dies_first",
+            "it::living::memory_over_the_limit_is_told_from_other_kills",
+            "pod::oci::tests::limits_reach_the_containers_cgroup",
+        ],
+    ),
+    (
+        "resources.requests.{}",
+        &[
+            "it::running::resources_become_cgroups_and_the_service_class_decides_who_dies_first",
+            "pod::oci::tests::limits_reach_the_containers_cgroup",
+        ],
+    ),
+    ("securityContext", &["it::running::user_capabilities_and_privilege_escalation_are_as_asked"]),
+    (
+        "securityContext.allowPrivilegeEscalation",
+        &["it::running::user_capabilities_and_privilege_escalation_are_as_asked"],
+    ),
+    (
+        "securityContext.capabilities**",
+        &["it::running::user_capabilities_and_privilege_escalation_are_as_asked"],
+    ),
+    (
+        "securityContext.readOnlyRootFilesystem",
+        &["it::running::user_capabilities_and_privilege_escalation_are_as_asked"],
+    ),
+    (
+        "securityContext.runAs*",
+        &["it::running::user_capabilities_and_privilege_escalation_are_as_asked"],
+    ),
+    (
+        "securityContext.privileged",
+        &["it::running::a_privileged_container_has_every_capability_and_the_hosts_devices"],
+    ),
+    (
+        "securityContext.procMount",
+        &["spec::tests::support::a_field_that_depends_on_its_value_is_decided_by_it"],
+    ),
+    (
+        "securityContext.runAsNonRoot",
+        &["it::fields::a_container_that_may_not_be_root_is_held_and_says_so"],
+    ),
+    (
+        "terminationMessagePath",
+        &[
+            "it::volumes::the_last_words_of_a_container_are_kept_and_shown",
+            "it::volumes::any_user_leaves_a_message_also_with_a_read_only_root_and_only_its_end_counts",
+        ],
+    ),
+    (
+        "terminationMessagePolicy",
+        &["it::volumes::the_log_speaks_for_a_failed_container_without_a_message"],
+    ),
+    ("volumeMounts[]", &["it::running::a_read_only_volume_refuses_writes"]),
+    ("volumeMounts[].mountPath", &["it::running::a_read_only_volume_refuses_writes"]),
+    (
+        "volumeMounts[].mountPropagation",
+        &[
+            "it::vendors::a_mount_made_in_a_pod_shows_on_the_host_and_goes_with_the_pod",
+            "it::vendors::a_mount_made_on_the_host_shows_in_a_pod_that_asks_for_it",
+            "it::volumes::mounts_travel_as_their_propagation_says",
+        ],
+    ),
+    ("volumeMounts[].name", &["it::running::a_read_only_volume_refuses_writes"]),
+    ("volumeMounts[].readOnly", &["it::running::a_read_only_volume_refuses_writes"]),
+    (
+        "volumeMounts[].recursiveReadOnly",
+        &["it::volumes::a_mount_is_read_only_all_the_way_down_when_that_is_asked"],
+    ),
+    (
+        "volumeMounts[].subPath",
+        &[
+            "it::volumes::parts_of_volumes_are_made_found_and_named_by_variables",
+            "it::volumes::no_symlink_in_a_volume_leads_a_mount_out_of_it",
+            "it::volumes::a_link_that_a_container_swaps_in_before_it_restarts_is_not_followed",
+        ],
+    ),
+    (
+        "volumeMounts[].subPathExpr",
+        &[
+            "it::volumes::parts_of_volumes_are_made_found_and_named_by_variables",
+            "it::volumes::a_variable_without_a_value_names_no_directory",
+        ],
+    ),
+    (
+        "workingDir",
+        &["it::running::command_arguments_environment_and_directory_are_as_kubernetes_makes_them"],
+    ),
+];
+
+/// Each volume.
+const VOLUME: &[Line] = &[
+    ("emptyDir", &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"]),
+    ("emptyDir.medium", &["it::fields::a_volume_in_memory_is_as_large_as_it_may_be"]),
+    (
+        "emptyDir.sizeLimit",
+        &[
+            "it::fields::a_volume_in_memory_is_as_large_as_it_may_be",
+            "it::volumes::a_pod_whose_volume_outgrows_its_limit_is_evicted_and_replaced",
+        ],
+    ),
+    ("hostPath", &["it::running::a_read_only_volume_refuses_writes"]),
+    (
+        "configMap**",
+        &[
+            "it::content::a_volume_shows_keys_with_paths_and_modes_and_can_only_be_read",
+            "it::content::files_of_a_running_container_follow_their_object_also_through_kills_of_the_agent",
+            "pod::payload::tests::what_is_optional_may_be_missing",
+        ],
+    ),
+    ("downwardAPI**", &["it::content::a_downward_volume_shows_the_pods_name_and_labels"]),
+    ("projected**", &["it::content::projected_volumes_merge_objects_and_the_pods_own_facts"]),
+    (
+        "secret**",
+        &[
+            "it::content::secrets_lie_in_memory_with_the_mode_that_was_asked_for",
+            "pod::payload::tests::items_choose_keys_paths_and_modes",
+        ],
+    ),
+    (
+        "hostPath.path",
+        &[
+            "it::running::a_read_only_volume_refuses_writes",
+            "spec::tests::rules::what_restricts_is_refused_until_it_is_honoured",
+        ],
+    ),
+    (
+        "hostPath.type",
+        &[
+            "it::running::a_host_path_of_the_wrong_type_is_said_and_mended_without_a_restart_of_anything",
+            "host::volumes::tests::each_type_takes_what_kubernetes_takes",
+            "it::volumes::a_pod_that_mounts_a_socket_and_a_device_of_the_host_uses_them",
+        ],
+    ),
+    (
+        "image**",
+        &["it::volumes::an_image_is_mounted_as_a_volume_and_nothing_of_it_can_be_changed_or_run"],
+    ),
+    (
+        "image.pullPolicy",
+        &["it::volumes::a_pod_waits_for_the_image_of_its_volume_and_goes_on_when_it_comes"],
+    ),
+    ("name", &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"]),
+];
+
+/// The tests for a field: of the longest path that fits.
+pub fn proof(path: &str) -> &'static [&'static str] {
+    fitting(path).map_or(&[], |(_, _, tests)| tests)
+}
+
+/// Section, path and tests of the line that counts for a field.
+fn fitting(path: &str) -> Option<(&'static str, &'static str, &'static [&'static str])> {
+    let lines = PROOFS.iter().flat_map(|(section, lines)| {
+        lines.iter().map(move |(pattern, tests)| (*section, *pattern, *tests))
+    });
+    lines
+        .filter(|(section, pattern, _)| {
+            path.strip_prefix(section).is_some_and(|rest| fits(pattern, rest))
+        })
+        .max_by_key(|(section, pattern, _)| section.len() + pattern.replace('*', "").len())
+}
+
+/// Whether a path is one of those that a pattern stands for.
+fn fits(pattern: &str, path: &str) -> bool {
+    if let Some(start) = pattern.strip_suffix("**") {
+        let all = start.is_empty();
+        let depth = start.matches('.').count();
+        let end = path.match_indices('.').nth(depth).map_or(path.len(), |(at, _)| at);
+        return all || fits(start, &path[..end]);
+    }
+    let (names, letters) = (path.split('.'), pattern.split('.'));
+    names.clone().count() == letters.clone().count()
+        && names.zip(letters).all(|(name, letters)| match letters.split_once('*') {
+            Some((start, end)) => {
+                name.len() >= start.len() + end.len()
+                    && name.starts_with(start)
+                    && name.ends_with(end)
+            }
+            None => name == letters,
+        })
+}
+
+/// Every test that is named here, and every line that proves no field of `paths`.
+pub fn audit(paths: &[String]) -> (Vec<&'static str>, Vec<String>) {
+    let mut idle = Vec::new();
+    for (section, lines) in PROOFS {
+        for (pattern, _) in *lines {
+            let counts = |path: &String| {
+                fitting(path)
+                    .is_some_and(|(above, below, _)| (above, below) == (*section, *pattern))
+            };
+            if !paths.iter().any(counts) {
+                idle.push(format!("{section}{pattern}"));
+            }
+        }
+    }
+    let named = PROOFS.iter().flat_map(|(_, lines)| *lines).flat_map(|(_, tests)| *tests);
+    (named.chain([&REFUSED, &IGNORED]).copied().collect(), idle)
+}
