@@ -191,13 +191,8 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     let images = ImageKeeper::open(&settings.paths.state)
         .map_err(|source| prepare(&settings.paths.state, source))?;
     let (settled, touched) = mpsc::unbounded_channel();
-    let mut watcher = Watcher::new(settled)?;
-    for path in
-        source_paths(&settings).iter().map(PathBuf::as_path).chain([images.dir(), &launch.config])
-    {
-        watcher.add(path);
-    }
-    watcher.add(&settings.objects_dir);
+    let own = [images.dir(), &launch.config, &settings.objects_dir];
+    let watcher = watch_all(&settings, &own, settled)?;
     let (sets, trouble) = Sets::load(settings.paths.state.join("snapshot.json"));
     if let Some(trouble) = trouble {
         warn!("{trouble}");
@@ -255,6 +250,19 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     let (sender, execs) = mpsc::channel(16);
     let handle = Handle { commands, changes: seen, execs: sender };
     Ok(Parts { reconciler, inputs, handle, execs, lock })
+}
+
+/// Watches the sources, and these.
+fn watch_all(
+    settings: &Settings,
+    own: &[&Path],
+    settled: mpsc::UnboundedSender<PathBuf>,
+) -> Result<Watcher, WatchError> {
+    let mut watcher = Watcher::new(settled)?;
+    for path in source_paths(settings).iter().map(PathBuf::as_path).chain(own.iter().copied()) {
+        watcher.add(path);
+    }
+    Ok(watcher)
 }
 
 /// Makes the clients and finds out about the host.

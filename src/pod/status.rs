@@ -373,13 +373,12 @@ impl Pod {
             State::Waiting { reason, .. } => {
                 matches!(*reason, "ContainerCreating" | "PodInitializing")
             }
-            State::Starting { .. } | State::Hooking { .. } => true,
+            State::Starting { .. } | State::Hooking { .. } | State::Ended => true,
             State::Running { .. } => {
                 self.container_ready(name)
                     || self.role(name) == Role::Init
                     || self.probes.get(name).is_some_and(Probes::undecided)
             }
-            State::Ended => true,
             State::Stopping { .. } => false,
         };
         let ran_before = |record: &ContainerRecord| record.terminated.is_some() && !record.finished;

@@ -122,8 +122,8 @@ impl Pod {
             && self.record_of(name).pre_stop != Some(attempt)
             && !grace.is_zero();
         let step = if hooked { StopStep::Hook } else { StopStep::Turn };
-        let stop = Stop { cause, step, due: now.mono + grace, kills: 0 };
-        self.containers.insert(name.to_owned(), State::Stopping { attempt, stop });
+        let begun = Stop { cause, step, due: now.mono + grace, kills: 0 };
+        self.containers.insert(name.to_owned(), State::Stopping { attempt, stop: begun });
         if hooked {
             let (container, hook) = (name.to_owned(), Hook::PreStop);
             out.push(Effect::RunHook { container, attempt, hook, timeout: Some(grace) });

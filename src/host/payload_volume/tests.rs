@@ -28,6 +28,7 @@ fn volumes() -> [(Volume, FileKind); 2] {
 }
 
 /// One file `key` of mode 0400.
+#[expect(clippy::unnecessary_wraps, reason = "it stands where contents may be missing")]
 fn one(text: &str) -> Result<Payload, PayloadFault> {
     let file = PayloadFile { bytes: text.as_bytes().into(), mode: 0o400 };
     Ok(Payload::from([("key".to_owned(), file)]))
