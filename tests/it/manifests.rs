@@ -5,7 +5,7 @@
 //! 1. Every image has the name that the manifest gives it (without a digest), and holds busybox and the stand-in.
 //! 2. A container's command is put behind the stand-in, which stays, or ends at once in an init container; `args` and environment are
 //!    the vendor's own. So are the commands of exec probes and hooks, which then succeed.
-//! 3. A path of the host that is not there or could be written to lies below the test's own directory.
+//! 3. A path of the host that is not there or could be written to lies below the test's own directory; `/dev`, `/proc` and `/sys` stay.
 //! 4. Ports are free ones. The stand-in serves them, and the pages that probes ask for; a probe asks it by plain HTTP at the pod's
 //!    address, and by TCP in place of gRPC, without a delay and each second.
 //! 5. `ConfigMap`s and `Secret`s that the file does not hold come from `objectsDir`, as an operator would give them.
@@ -176,7 +176,7 @@ fn run_all(host: &mut Host, sets: &[(&Published, StandIn)]) -> Result<Vec<String
             let documents: Vec<String> = beside.chain([stand_in.set.to_string()]).collect();
             host.write(&format!("{number}.yaml"), &documents.join("\n---\n"))?;
         }
-        host.podward(&["sync"])?;
+        host.run(&["sync"])?;
         for (published, stand_in) in some {
             if belongs_here(host, &stand_in.set)? {
                 host.until_pod(name(&stand_in.set), "running and ready", |pod| {
@@ -251,7 +251,7 @@ fn each_published_set_with_a_network_of_its_own_says_what_it_waits_for() -> Resu
                 waiting.push(&published.set);
             }
         }
-        host.podward(&["sync"])?;
+        host.run(&["sync"])?;
         waiting.retain(|set| belongs_here(host, set).unwrap_or_default());
         let waiting: Vec<&str> = waiting.into_iter().map(name).collect();
         assert!(waiting.len() > 15, "{waiting:?}");
