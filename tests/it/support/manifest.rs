@@ -20,7 +20,10 @@ pub(crate) fn examples() -> PathBuf {
 pub(crate) fn documents(path: &Path) -> Result<Vec<Value>> {
     let named = || path.display().to_string();
     let text = fs::read_to_string(path).with_context(named)?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).with_context(named)?;
+    // Modes such as 0640 are octal, as Kubernetes reads YAML.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple_with_options(&text, options).with_context(named)?;
     let unfolded = documents.into_iter().flat_map(|document| match document.get("items") {
         Some(Value::Array(items)) => items.clone(),
         _ => vec![document],

@@ -87,7 +87,7 @@ impl StandIn {
         image::pack(archive, &names, &config, &files)
     }
 
-    /// Lays every path of the host below `root`, but for devices and those that are only read, when they are there.
+    /// Lays every path of the host below `root`, but for the kernel's and those that are only read, when they are there.
     fn host_paths(spec: &mut Value, root: &Path) -> Result<()> {
         let containers =
             ["initContainers", "containers"].map(|kind| spec[kind].as_array().cloned());
@@ -104,8 +104,9 @@ impl StandIn {
                 continue;
             };
             let kind = volume["hostPath"]["type"].as_str().unwrap_or_default();
-            let read = kind.ends_with("Device") || !written.contains(&volume["name"]);
-            if path.exists() && read {
+            let kernels = ["/dev", "/proc", "/sys"].iter().any(|above| path.starts_with(above));
+            let read = !written.contains(&volume["name"]);
+            if path.exists() && (kernels || read) {
                 continue;
             }
             let moved = root.join(path.strip_prefix("/").unwrap_or(&path));
