@@ -125,7 +125,7 @@ fn variables_come_from_objects_the_pod_and_its_resources() -> Result<()> {
             pod.name()
         );
         if let Some(address) = address {
-            expected += &format!("{address} {address}\n");
+            expected = format!("{expected}{address} {address}\n");
         }
         assert_eq!(said(host)?, expected + "end\n");
         fs::remove_file(host.path("out/said"))?;

@@ -53,6 +53,7 @@ fn disturb(host: &Host, chance: &mut Chance, versions: &mut [Option<u64>; 3]) ->
 }
 
 /// The seed of this run's choices, as the environment has it or a new one.
+#[expect(clippy::print_stdout, reason = "what a failed run printed is what repeats it")]
 fn seed() -> u64 {
     let seed = std::env::var("PODWARD_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761 + 1);

@@ -87,7 +87,7 @@ fn the_other_probes_wait_for_the_startup_probe_which_restarts_what_never_starts(
         assert!(
             host.has_event("Killing", "Container main failed startup probe, will be restarted")?
         );
-        let pod = host.until_pod("slow", "up", |pod| pod.running())?;
+        let pod = host.running("slow")?;
         assert_eq!(pod.restarts("main"), 0, "liveness does not count yet");
         assert_eq!(pod.container("main")["started"], false);
         fs::write(host.path("out/alive"), "")?;
