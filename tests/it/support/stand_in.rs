@@ -218,9 +218,9 @@ fn list<'a>(object: &'a mut Value, field: &str) -> impl Iterator<Item = &'a mut 
 
 /// An image's name as containerd keeps it.
 fn full_name(reference: &str) -> String {
-    let name = reference.rsplit_once('/').map_or(reference, |(_, name)| name);
+    let last = reference.rsplit_once('/').map_or(reference, |(_, last)| last);
     let tagged =
-        if name.contains(':') { reference.to_owned() } else { format!("{reference}:latest") };
+        if last.contains(':') { reference.to_owned() } else { format!("{reference}:latest") };
     match reference.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => tagged,
         Some(_) => format!("docker.io/{tagged}"),
