@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
+
 use crate::base::ids::PodUid;
 use crate::pod::record::{PodRecord, VERSION};
 
@@ -68,8 +70,7 @@ impl Records {
             move |source| RecordError::Disk { action, path, source }
         };
         fs::create_dir_all(&dir).map_err(disk("make", &dir))?;
-        let text =
-            serde_json::to_vec(record).map_err(io::Error::other).map_err(disk("write", &path))?;
+        let text = text(record).map_err(io::Error::other).map_err(disk("write", &path))?;
         fs::write(&fresh, text).map_err(disk("write", &fresh))?;
         fs::rename(&fresh, &path).map_err(disk("replace", &path))
     }
@@ -104,12 +105,6 @@ impl Records {
 
 /// Reads one record; `None` when it is missing or torn, which only a death in the middle of a change leaves.
 fn read(path: &Path) -> Result<Option<PodRecord>, RecordError> {
-    /// The part of every version's shape.
-    #[derive(serde::Deserialize)]
-    struct Versioned {
-        /// The shape's version.
-        version: u32,
-    }
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -117,9 +112,18 @@ fn read(path: &Path) -> Result<Option<PodRecord>, RecordError> {
             return Err(RecordError::Disk { action: "read", path: path.to_owned(), source });
         }
     };
-    let Ok(Versioned { version }) = serde_json::from_slice(&text) else { return Ok(None) };
-    if version > VERSION {
-        return Err(RecordError::Newer { path: path.to_owned(), version });
+    let Ok(value) = serde_json::from_slice::<Value>(&text) else { return Ok(None) };
+    let version = value["version"].as_u64().and_then(|version| u32::try_from(version).ok());
+    match version {
+        Some(version) if version > VERSION => {
+            Err(RecordError::Newer { path: path.to_owned(), version })
+        }
+        _ => Ok(serde_json::from_value(value).ok()),
     }
-    Ok(serde_json::from_slice(&text).ok())
+}
+
+/// A record as it is written. Kubernetes' types are large, and the code that turns them into text or back once more is
+/// larger still: here as everywhere they go through a [`Value`], for which that code is there already.
+fn text(record: &PodRecord) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&serde_json::to_value(record)?)
 }

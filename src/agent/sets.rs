@@ -14,6 +14,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::base::ids::{SetKey, TemplateHash};
@@ -214,7 +215,9 @@ impl Sets {
             })
             .collect();
         let objects = self.documents.values().map(|document| kept_object(document)).collect();
-        let text = serde_json::to_vec(&Snapshot { version: VERSION, sets, objects })?;
+        // Through a value, as records are: see there.
+        let value = serde_json::to_value(Snapshot { version: VERSION, sets, objects })?;
+        let text = serde_json::to_vec(&value)?;
         Ok((self.path.clone(), text))
     }
 }
@@ -274,7 +277,8 @@ fn read(path: &Path) -> io::Result<Read> {
         let (line, column) = (error.line(), error.column());
         io::Error::other(format!("no snapshot from line {line} column {column} on"))
     };
-    let snapshot: Snapshot = serde_json::from_slice(&text).map_err(torn)?;
+    let value: Value = serde_json::from_slice(&text).map_err(torn)?;
+    let snapshot: Snapshot = serde_json::from_value(value).map_err(torn)?;
     if snapshot.version != VERSION {
         return Err(io::Error::other(format!("version {}", snapshot.version)));
     }
