@@ -46,22 +46,28 @@ impl Arrivals {
 /// What a process has used so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
-    /// Time on a processor, to the nanosecond.
+    /// Time on a processor, in the kernel's ticks of 10 ms.
     pub(crate) cpu: Duration,
     /// How often one of its threads went to sleep, that is, had been woken.
     pub(crate) switches: u64,
 }
 
 impl Usage {
-    /// Reads it for all threads of a process.
+    /// Reads it for a process: its processor time with that of threads that have ended, which would otherwise be missing from a
+    /// difference of two readings; its wake-ups for the threads that there are.
     pub(crate) fn of(pid: u32) -> Result<Self> {
-        let mut usage = Self { cpu: Duration::ZERO, switches: 0 };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The name in parentheses may hold blanks; user and system time are fields 14 and 15.
+        let fields = stat.rsplit_once(')').context("stat has a name")?.1;
+        let ticks: u64 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(str::parse::<u64>)
+            .sum::<Result<u64, _>>()?;
+        let mut usage = Self { cpu: Duration::from_millis(ticks * 10), switches: 0 };
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let thread = thread?.path();
-            let schedule = fs::read_to_string(thread.join("schedstat"))?;
-            let nanoseconds = schedule.split_whitespace().next().context("schedstat is empty")?;
-            usage.cpu += Duration::from_nanos(nanoseconds.parse()?);
-            usage.switches += field(&thread.join("status"), "voluntary_ctxt_switches:")?;
+            usage.switches += field(&thread?.path().join("status"), "voluntary_ctxt_switches:")?;
         }
         Ok(usage)
     }

@@ -1,6 +1,7 @@
 //! Content: environment and files from ConfigMaps, Secrets and the pod itself.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -218,6 +219,8 @@ fn a_pods_group_may_read_the_files_that_another_user_could_not() -> Result<()> {
         .pod(&json!({"securityContext": {"runAsUser": 1000, "fsGroup": 4242}}))
         .script(&say("cat /v/token; echo; busybox stat -Lc '%a %g' /v/token"));
         let objects = secret("vault", &json!({"token": HUSH}));
+        // The user has to write what it says.
+        fs::set_permissions(host.path("out"), fs::Permissions::from_mode(0o777))?;
         host.write("group.yaml", &format!("{objects}---\n{}", set.text()))?;
         host.running("group")?;
         assert_eq!(said(host)?, format!("{HUSH}\n440 4242\nend\n"));
