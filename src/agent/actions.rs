@@ -110,7 +110,10 @@ impl Effects {
             Err(error) => return Outcome::Error(Chain(&error).to_string()),
         };
         let ended = self.outcome(place, begun, limit).await;
-        self.end_exec(place).await;
+        match ended {
+            Some(_) => self.clear_exec(place).await,
+            None => self.end_exec(place).await,
+        }
         let Some((exit, output)) = ended else {
             let limit = go_duration(limit.unwrap_or_default());
             return Outcome::Failure(format!(
@@ -132,9 +135,10 @@ impl Effects {
         place: &ExecPlace,
         command: Vec<String>,
     ) -> Result<Begun, ExecError> {
-        match self.resume_exec(place).await? {
-            Some(begun) => Ok(begun),
-            None => self.begin_exec(place, command, false, None, false).await,
+        match self.resume_exec(place).await {
+            Ok(Some(begun)) => Ok(begun),
+            // One whose very start was cut off cannot be taken up; it is ended and run again: better twice than never.
+            Ok(None) | Err(_) => self.begin_exec(place, command, false, None, false).await,
         }
     }
 

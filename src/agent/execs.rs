@@ -159,21 +159,36 @@ impl Effects {
     /// Ends a command with all that it started, and removes what is left of it.
     pub(super) async fn end_exec(&self, place: &ExecPlace) {
         let client = &self.daemon.client;
-        let id = place.container_id();
-        let ended = async {
-            if let Some(there) = client.exec(&id, &place.id).await? {
-                if matches!(there.status, TaskStatus::Running | TaskStatus::Paused) {
-                    processes::kill_tree(there.pid);
-                }
-                client.remove_exec(&id, &place.id).await?;
-            }
-            Ok::<_, Error>(())
-        };
-        let ended = ended.await.map_err(ExecError::from).and_then(|()| {
-            let failed = |source| ExecError::Pipes { id: place.id.clone(), source };
-            fifos::remove(&self.pipes(place)).map_err(failed)
-        });
-        // Its pipes are still there, and by them the next one of this id, or the next agent, finds it.
+        let there = client.exec(&place.container_id(), &place.id).await;
+        if let Ok(Some(there)) = &there
+            && matches!(there.status, TaskStatus::Running | TaskStatus::Paused)
+        {
+            processes::kill_tree(there.pid);
+        }
+        match there {
+            // There is nothing but pipes.
+            Ok(None) => Self::report_exec(place, self.remove_pipes(place)),
+            Ok(Some(_)) => self.clear_exec(place).await,
+            Err(error) => Self::report_exec(place, Err(error.into())),
+        }
+    }
+
+    /// Removes what is left of a command that has ended.
+    pub(super) async fn clear_exec(&self, place: &ExecPlace) {
+        let removed = self.daemon.client.remove_exec(&place.container_id(), &place.id).await;
+        let removed = removed.map_err(ExecError::from);
+        Self::report_exec(place, removed.and_then(|()| self.remove_pipes(place)));
+    }
+
+    /// Removes a command's pipes.
+    fn remove_pipes(&self, place: &ExecPlace) -> Result<(), ExecError> {
+        let failed = |source| ExecError::Pipes { id: place.id.clone(), source };
+        fifos::remove(&self.pipes(place)).map_err(failed)
+    }
+
+    /// Logs that something is left of a command. Its pipes are still there, and by them the next one of its id, or the
+    /// next agent, finds it.
+    fn report_exec(place: &ExecPlace, ended: Result<(), ExecError>) {
         if let Err(error) = ended {
             warn!(pod = %place.pod, container = place.container, error = %Chain(&error), "failed to end an exec");
         }

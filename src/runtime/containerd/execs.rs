@@ -1,6 +1,6 @@
 //! Execs: commands in a running container, beside its own process.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use containerd_client::services::v1::{
     CloseIoRequest, DeleteProcessRequest, ExecProcessRequest, GetRequest, KillRequest,
@@ -21,6 +21,16 @@ use crate::base::ids::{ContainerId, ExecId};
 
 /// The type of an exec's process; a bare name, as with a container's spec.
 const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
+
+/// A container's own process, as its spec has it. Its environment may hold secrets: `Debug` tells nothing of it.
+#[derive(Clone, Default)]
+pub(super) struct OwnProcess(Arc<Map<String, Value>>);
+
+impl fmt::Debug for OwnProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnProcess")
+    }
+}
 
 /// A command to be run in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +66,7 @@ impl Containerd {
     /// Makes a command ready to start. It runs as the container's own process does: user, environment, capabilities,
     /// directory and limits are those of the container's spec.
     pub async fn create_exec(&self, new: &NewExec) -> Result<(), Error> {
-        // Of a container without a record containerd says that it is missing.
-        let spec = self.spec_json(&new.container).await?.unwrap_or_default();
+        let own = self.own_process(&new.container).await?;
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
         let request = ExecProcessRequest {
             container_id: new.container.as_str().to_owned(),
@@ -66,11 +75,40 @@ impl Containerd {
             stdout: path(&new.stdout),
             stderr: if new.terminal.is_some() { String::new() } else { path(&new.stderr) },
             terminal: new.terminal.is_some(),
-            spec: Some(Any { type_url: PROCESS_TYPE.to_owned(), value: process(&spec, new) }),
+            spec: Some(Any { type_url: PROCESS_TYPE.to_owned(), value: process(&own.0, new) }),
         };
         let mut service = self.client().tasks();
         let reply = service.exec(self.client().request(request));
         call("prepare exec", new.id.as_str(), reply).await
+    }
+
+    /// The process of a container's spec. A run of a container keeps it to its end, and probes ask for it every few
+    /// seconds, so it is remembered.
+    async fn own_process(&self, container: &ContainerId) -> Result<OwnProcess, Error> {
+        /// Of how many containers it is remembered.
+        const REMEMBERED: usize = 256;
+        /// The one part of a runtime spec that matters here.
+        #[derive(Default, Deserialize)]
+        struct Spec {
+            /// The container's own process.
+            #[serde(default)]
+            process: Map<String, Value>,
+        }
+        let processes =
+            || self.shared.processes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(known) = processes().get(container) {
+            return Ok(known.clone());
+        }
+        // Of a container without a record containerd says, when it is asked for the exec, that it is missing.
+        let Some(spec) = self.spec_json(container).await? else { return Ok(OwnProcess::default()) };
+        let spec = serde_json::from_slice::<Spec>(&spec).unwrap_or_default();
+        let own = OwnProcess(Arc::new(spec.process));
+        let mut processes = processes();
+        if processes.len() >= REMEMBERED {
+            processes.clear();
+        }
+        processes.insert(container.clone(), own.clone());
+        Ok(own)
     }
 
     /// Starts a command and returns its process on this host.
@@ -208,15 +246,8 @@ fn done<T>(answer: Result<T, Error>) -> Result<(), Error> {
 }
 
 /// The OCI process of a command: the container's own, with other words and perhaps a terminal.
-fn process(spec: &[u8], new: &NewExec) -> Vec<u8> {
-    /// The one part of a runtime spec that matters here.
-    #[derive(Default, Deserialize)]
-    struct Spec {
-        /// The container's own process.
-        #[serde(default)]
-        process: Map<String, Value>,
-    }
-    let mut process = serde_json::from_slice::<Spec>(spec).unwrap_or_default().process;
+fn process(own: &Map<String, Value>, new: &NewExec) -> Vec<u8> {
+    let mut process = own.clone();
     process.insert("args".into(), json!(new.args));
     process.insert("terminal".into(), json!(new.terminal.is_some()));
     process.remove("consoleSize");
@@ -249,13 +280,13 @@ mod tests {
 
     #[test]
     fn a_command_runs_as_its_container_does() {
-        let spec = json!({"process": {
+        let own = json!({
             "args": ["sh"], "env": ["A=1", "TERM=dumb"], "cwd": "/w", "user": {"uid": 7},
             "noNewPrivileges": true, "terminal": true, "consoleSize": {"width": 1, "height": 1},
-        }});
+        });
         let made = |terminal| -> Value {
-            let spec = spec.to_string();
-            serde_json::from_slice(&process(spec.as_bytes(), &new(terminal))).unwrap()
+            let own = own.as_object().unwrap();
+            serde_json::from_slice(&process(own, &new(terminal))).unwrap()
         };
         let plain = json!({
             "args": ["ls"], "env": ["A=1", "TERM=dumb"], "cwd": "/w", "user": {"uid": 7},

@@ -25,7 +25,7 @@ mod sweep;
 mod tasks;
 mod unpack;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 pub use containers::{ContainerRecord, NewContainer};
 pub use error::{Class, Error};
@@ -33,6 +33,7 @@ pub use execs::{NewExec, Terminal};
 pub use snapshots::VolumeSnapshot;
 pub use tasks::{Exit, Stdio, Task, TaskStatus};
 
+use crate::base::ids::ContainerId;
 use client::Client;
 use unpack::ChainLocks;
 
@@ -76,6 +77,8 @@ struct Shared {
     importing: tokio::sync::Mutex<()>,
     /// Images read before, by the digest of their top document, which never changes its meaning.
     known: std::sync::Mutex<images::Known>,
+    /// The processes of containers in which commands ran, which are what those commands run as.
+    processes: std::sync::Mutex<BTreeMap<ContainerId, execs::OwnProcess>>,
 }
 
 impl Containerd {
@@ -91,6 +94,7 @@ impl Containerd {
                 chains: ChainLocks::default(),
                 importing: tokio::sync::Mutex::default(),
                 known: std::sync::Mutex::default(),
+                processes: std::sync::Mutex::default(),
             }),
         })
     }
