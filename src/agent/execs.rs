@@ -3,7 +3,7 @@
 //! A command's pipes are made first and removed last, so a command that an agent left behind is found by its pipes:
 //! [`Effects::sweep_execs`] ends it, unless it is a hook, which is not to be run twice.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use tracing::{info, warn};
 
@@ -16,12 +16,17 @@ use crate::host::{
     processes,
 };
 use crate::pod::record::PodRecord;
-use crate::runtime::containerd::{Class, Error, NewExec, TaskStatus, Terminal};
+use crate::runtime::containerd::{Class, Error, NewExec, Task, TaskStatus, Terminal};
 
 use super::effects::Effects;
 
 /// How the ids of hooks begin.
 pub(super) const HOOK: &str = "hook-";
+
+/// How often, and at which pace, a start that was under way when an agent died is looked at until it is over.
+const LOOKS: u32 = 20;
+/// See [`LOOKS`].
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Where a command runs, and as what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,6 +199,27 @@ impl Effects {
         }
     }
 
+    /// Opens the pipes that earlier agents have left in a pod. A shim that is in the middle of a start waits for somebody
+    /// at their other end, and keeps whoever asks it about its containers waiting as well.
+    pub(super) fn open_pipes(&self, record: &PodRecord) -> Vec<Ends> {
+        let run_dir = self.paths.sandbox(&record.uid);
+        let found = fifos::list(&run_dir).into_iter();
+        let dirs = found.map(|one| fifos::dir(&run_dir, &one.container, one.attempt, &one.id));
+        // What cannot be opened was half made: no shim has heard of it.
+        dirs.filter_map(|dir| Ends::open(&dir).ok()).collect()
+    }
+
+    /// Lets the start of a command come to its end that was under way when an agent died.
+    async fn await_start(&self, place: &ExecPlace) {
+        for _ in 0..LOOKS {
+            let there = self.daemon.client.exec(&place.container_id(), &place.id).await;
+            if !matches!(there, Ok(Some(Task { status: TaskStatus::Created, .. }))) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Ends what commands of people and of probes earlier agents have left in a pod.
     pub(super) async fn sweep_execs(&self, record: &PodRecord) {
         for found in fifos::list(&self.paths.sandbox(&record.uid)) {
@@ -211,6 +237,7 @@ impl Effects {
                 container = place.container,
                 "ending an exec that was left behind"
             );
+            self.await_start(&place).await;
             self.end_exec(&place).await;
         }
     }

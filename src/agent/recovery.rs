@@ -12,7 +12,7 @@ use crate::base::{
     ids::{ContainerId, PodUid},
     time,
 };
-use crate::host::sandbox;
+use crate::host::{fifos::Ends, sandbox};
 use crate::pod::{
     adopt::{Observed, ObservedContainer, ObservedTask},
     machine::{Exit, ExitKind},
@@ -52,6 +52,7 @@ impl Effects {
     pub async fn recover(self: Arc<Self>) -> Result<Recovered, RecoveryError> {
         let records = self.records.clone();
         let (records, torn) = blocking(move || records.load()).await?;
+        let pipes: Vec<Ends> = records.iter().flat_map(|record| self.open_pipes(record)).collect();
         let containerd = self.daemon.call(|| self.daemon.client.version()).await?;
         self.daemon.call(|| self.daemon.client.ensure_namespace()).await?;
         let found = self.daemon.call(|| self.daemon.client.list_containers()).await?;
@@ -61,6 +62,7 @@ impl Effects {
         for record in &records {
             self.sweep_execs(record).await;
         }
+        drop(pipes);
         let tasks: BTreeMap<ContainerId, Task> =
             tasks.into_iter().map(|task| (task.id.clone(), task)).collect();
         let effects = Arc::clone(&self);
