@@ -107,6 +107,7 @@ impl Pod {
         }
         pod.date_readiness();
         pod.note_readiness(now, &mut out);
+        pod.discard(&mut out);
         (pod, out)
     }
 
@@ -147,7 +148,7 @@ impl Pod {
                     self.containers.insert(name.clone(), State::Ended);
                 }
                 if let Some(attempt) = left {
-                    out.push(Effect::RemoveContainer { container: name, attempt });
+                    self.leftovers.push((name, attempt));
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::base::{
 
 use super::{
     fault::StartFault,
-    machine::{Effect, Exit, ExitKind, Pod, note, warning},
+    machine::{Effect, Exit, ExitKind, Pod, Stage, note, warning},
     record::{ContainerRecord, PinnedImage, Terminated},
     restart::{Ending, restarts},
     stopping::{Stop, StopCause},
@@ -148,11 +148,27 @@ impl Pod {
     }
 
     /// Removes the attempt that a start replaced, now that the start is over.
-    fn remove_previous(&mut self, name: &str, out: &mut Vec<Effect>) {
+    fn remove_previous(&mut self, name: &str) {
         if let Some(State::Starting { previous, .. }) = self.containers.get_mut(name)
             && let Some(attempt) = previous.take()
         {
-            out.push(Effect::RemoveContainer { container: name.to_owned(), attempt });
+            self.leftovers.push((name.to_owned(), attempt));
+        }
+    }
+
+    /// Removes what ended attempts have left, unless a start is under way and nothing runs: the last container to go
+    /// takes the pod's shim with it, and a start that is about to use that shim would fail.
+    pub(super) fn discard(&mut self, out: &mut Vec<Effect>) {
+        if self.stage != Stage::Up {
+            // What is removed as a whole needs no removal of its parts.
+            return self.leftovers.clear();
+        }
+        let starting = |state: &State| matches!(state, State::Starting { .. });
+        let runs = self.containers.values().any(|state| state.attempt().is_some());
+        if runs || !self.containers.values().any(starting) {
+            for (container, attempt) in std::mem::take(&mut self.leftovers) {
+                out.push(Effect::RemoveContainer { container, attempt });
+            }
         }
     }
 
@@ -174,7 +190,7 @@ impl Pod {
         if !self.awaits_start(name, attempt) {
             return;
         }
-        self.remove_previous(name, out);
+        self.remove_previous(name);
         let wanted = self.record.container(name).and_then(|container| container.image.as_deref());
         let message =
             format!("Container image {:?} already present on machine", wanted.unwrap_or_default());
@@ -206,7 +222,7 @@ impl Pod {
         fault: StartFault,
         out: &mut Vec<Effect>,
     ) {
-        self.remove_previous(name, out);
+        self.remove_previous(name);
         let mut faults = match self.containers.get(name) {
             Some(State::Starting { attempt: awaited, faults, .. }) if *awaited == attempt => {
                 *faults
@@ -234,7 +250,7 @@ impl Pod {
         exit: &Exit,
         out: &mut Vec<Effect>,
     ) {
-        self.remove_previous(name, out);
+        self.remove_previous(name);
         let probed = matches!(self.containers.get(name),
             Some(State::Stopping { stop, .. }) if stop.cause == StopCause::Probe);
         if !self.note_exit(name, attempt, exit, out) {
@@ -248,7 +264,7 @@ impl Pod {
             self.record_of(name).finished = true;
             self.containers.insert(name.to_owned(), State::Ended);
             out.push(Effect::Save);
-            out.push(Effect::RemoveContainer { container: name.to_owned(), attempt });
+            self.leftovers.push((name.to_owned(), attempt));
             return;
         }
         let record = self.record_of(name);
@@ -322,7 +338,7 @@ impl Pod {
         let text = format!("Back-off restarting failed container {name} in pod {}", self.place());
         out.push(Effect::Save);
         out.push(warning("BackOff", text));
-        out.push(Effect::RemoveContainer { container: name.to_owned(), attempt });
+        self.leftovers.push((name.to_owned(), attempt));
     }
 
     /// Lets a container wait until its back-off is over.

@@ -121,6 +121,8 @@ pub struct Pod {
     pub(super) containers: BTreeMap<String, State>,
     /// The probes of the containers that run.
     pub(super) probes: BTreeMap<String, Probes>,
+    /// Ended attempts whose containers are of no more use.
+    pub(super) leftovers: Vec<(String, u32)>,
     /// Whether its sandbox is gone, and only the starts that are under way keep it from being made anew.
     pub(super) lost: bool,
     /// The paces of its retries.
@@ -143,6 +145,7 @@ impl Pod {
             stage: Stage::Gone,
             containers: BTreeMap::new(),
             probes: BTreeMap::new(),
+            leftovers: Vec::new(),
             lost: false,
             policy,
         };
@@ -173,6 +176,7 @@ impl Pod {
             Stage::Gone => Stage::Gone,
         };
         self.note_readiness(now, &mut effects);
+        self.discard(&mut effects);
         effects
     }
 

@@ -306,6 +306,14 @@ impl Story {
         })
     }
 
+    /// The containers of which it removes ended attempts.
+    fn discarded(&mut self) -> Vec<String> {
+        self.take(|effect| match effect {
+            Effect::RemoveContainer { container, .. } => Some(container.clone()),
+            _ => None,
+        })
+    }
+
     /// The containers that it wants to end.
     fn signalled(&mut self) -> Vec<String> {
         self.signals(Signal::Stop)

@@ -46,6 +46,9 @@ fn init_containers_run_to_their_end_one_after_the_other_before_the_rest() -> Res
             assert_eq!(pod.container(name)["ready"], true);
         }
         assert!(pod.condition("Initialized"));
+        for name in ["one", "two", "main"] {
+            assert_eq!(pod.restarts(name), 0, "{:#}", pod.container(name));
+        }
         assert!(host.podward(&["logs", &pod.name(), "-c", "one"])?.is_empty());
         Ok(())
     })

@@ -61,6 +61,17 @@ fn init_containers_run_one_after_the_other_and_then_all_regular_ones() {
 }
 
 #[test]
+fn what_an_init_container_left_goes_when_the_next_one_runs_and_can_keep_the_shim() {
+    let mut story = Story::of(spec(vec![container("one")], vec![container("a")]));
+    story.started("one");
+    story.exited("one", 0);
+    assert_eq!(story.starting(), ["a"]);
+    assert!(story.discarded().is_empty(), "the start of the next one needs the shim");
+    story.started("a");
+    assert_eq!(story.discarded(), ["one"]);
+}
+
+#[test]
 fn an_init_container_that_fails_is_tried_again_with_back_off() {
     let mut story = Story::of(spec(vec![container("one")], vec![container("a")]));
     story.started("one");
