@@ -115,10 +115,14 @@ impl Effects {
             None => self.end_exec(place).await,
         }
         let Some((exit, output)) = ended else {
-            let limit = go_duration(limit.unwrap_or_default());
-            return Outcome::Failure(format!(
-                "command timed out: {words:?} timed out after {limit}"
-            ));
+            return Outcome::Failure(match limit {
+                Some(limit) => {
+                    let limit = go_duration(limit);
+                    format!("command timed out: {words:?} timed out after {limit}")
+                }
+                // Without a limit only containerd's silence keeps the end from being known.
+                None => format!("command {words:?}: nobody saw how it ended"),
+            });
         };
         match (exit.code, asker) {
             (0, _) => Outcome::Success,

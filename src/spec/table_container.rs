@@ -104,7 +104,7 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
         field(
             "lifecycle",
             Object(&LIFECYCLE),
-            Refused("lifecycle hooks are not run in this version"),
+            Refused("Kubernetes forbids hooks on an ephemeral container"),
         ),
         field("livenessProbe", Object(&PROBE), Honoured),
         needed("name", Text, Honoured),
