@@ -16,8 +16,8 @@ use ruzstd::decoding::{
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::documents::DOCUMENT_LIMIT;
 use crate::base::ids::hex;
+use crate::image::documents::DOCUMENT_LIMIT;
 
 /// The size of a piece: small enough for HTTP/2's window, where larger ones are slower.
 const PIECE: usize = 32 << 10;

@@ -14,10 +14,10 @@ use tonic::Streaming;
 use super::{
     Containerd,
     client::{call, refused, within},
-    documents::DOCUMENT_LIMIT,
     error::{Class, Error},
     leases::ContentLease,
 };
+use crate::image::documents::DOCUMENT_LIMIT;
 
 /// Labels of a blob.
 pub(super) type Labels = HashMap<String, String>;

@@ -5,6 +5,7 @@ use std::{error::Error as StdError, fmt, path::PathBuf, time::Duration};
 use tonic::{Code, Status};
 
 use crate::base::errors::Errors;
+use crate::image::reference::ReferenceError;
 
 /// What a failure means to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,15 +57,8 @@ pub enum Error {
         problem: &'static str,
     },
     /// A text that names no image.
-    #[error(
-        "image {reference:?}: {problem}; write a reference such as docker.io/library/busybox:1.36"
-    )]
-    Reference {
-        /// The text.
-        reference: String,
-        /// What is wrong.
-        problem: &'static str,
-    },
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// An image that is there but cannot be used.
     #[error("image {reference}: {problem}")]
     BrokenImage {
@@ -118,7 +112,7 @@ impl Error {
         match self {
             Self::Call { source, .. } => source.class,
             Self::Silent { .. } => Class::Unavailable,
-            Self::Setting { .. } | Self::Reference { .. } => Class::Invalid,
+            Self::Setting { .. } | Self::Reference(_) => Class::Invalid,
             Self::BrokenImage { .. } | Self::Archive { .. } => Class::Other,
             // A part that is missing does not make the whole thing missing.
             Self::Image { source, .. } | Self::Import { source, .. } => match source.class() {

@@ -14,11 +14,11 @@ use serde::de::DeserializeOwned;
 use super::{
     Containerd,
     client::call,
-    documents::{Configuration, Descriptor, Index, Manifest, Platform},
     error::{Class, Error},
-    reference::Reference,
     unpack::{Failure, Layer, wire_descriptor},
 };
+use crate::image::documents::{Configuration, Descriptor, Index, Manifest, Platform};
+use crate::image::reference::Reference;
 use crate::pod::image::ImageConfig;
 
 /// How deep indexes may point to indexes.

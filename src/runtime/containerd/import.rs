@@ -12,12 +12,12 @@ use super::{
     Containerd,
     archive::{self, Contents, Sending},
     content::Blob,
-    documents::Platform,
     error::{Class, Error},
     layout::{Bytes, Plan},
     leases::ContentLease,
 };
 use crate::base::errors::Chain;
+use crate::image::documents::Platform;
 
 impl Containerd {
     /// Imports every named image of an archive (OCI layout or `docker save`; plain, gzip or zstd), unpacks

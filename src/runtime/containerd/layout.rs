@@ -7,13 +7,12 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{
     archive::{Contents, Entry},
     content::{Blob, Labels},
-    documents::{
-        CONFIG, Configuration, Descriptor, INDEX, Index, LAYER, MANIFEST, Manifest, Platform,
-        digest_of,
-    },
     images::{holding_labels, layers_of},
-    reference::Reference,
 };
+use crate::image::documents::{
+    CONFIG, Configuration, Descriptor, INDEX, Index, LAYER, MANIFEST, Manifest, Platform, digest_of,
+};
+use crate::image::reference::Reference;
 
 /// Where a blob's bytes come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

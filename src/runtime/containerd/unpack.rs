@@ -16,10 +16,10 @@ use containerd_client::{
 use super::{
     Containerd,
     client::{call, long_call},
-    documents::Descriptor,
     error::{Class, Error},
     leases::ContentLease,
 };
+use crate::image::documents::Descriptor;
 
 /// One lock per chain of layers, so that two users of one image do not unpack it twice.
 #[derive(Debug, Default)]

@@ -9,46 +9,46 @@ use crate::base::ids::hex;
 use crate::pod::image::ImageConfig;
 
 /// The longest document that is read; real ones are a few KiB.
-pub(super) const DOCUMENT_LIMIT: u64 = 4 << 20;
+pub const DOCUMENT_LIMIT: u64 = 4 << 20;
 
 /// The type of an OCI index.
-pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The type of an OCI manifest.
-pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The type of an OCI configuration.
-pub(super) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// The type of an OCI layer, before the suffix that names its compression.
-pub(super) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// Docker's type of an index.
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// A reference to a blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
+pub struct Descriptor {
     /// What the blob is.
     #[serde(default)]
-    pub(super) media_type: String,
+    pub media_type: String,
     /// Its digest.
-    pub(super) digest: String,
+    pub digest: String,
     /// Its size in bytes.
     #[serde(default)]
-    pub(super) size: i64,
+    pub size: i64,
     /// Notes.
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
         deserialize_with = "nothing_is_empty"
     )]
-    pub(super) annotations: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
     /// What the blob runs on, in an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) platform: Option<Platform>,
+    pub platform: Option<Platform>,
 }
 
 impl Descriptor {
     /// Whether the blob is an index of manifests.
-    pub(super) fn is_index(&self) -> bool {
+    pub fn is_index(&self) -> bool {
         self.media_type == INDEX || self.media_type == DOCKER_LIST
     }
 
@@ -66,21 +66,21 @@ impl Descriptor {
 
 /// An operating system on a processor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Platform {
+pub struct Platform {
     /// The operating system.
     #[serde(default)]
-    pub(super) os: String,
+    pub os: String,
     /// The processor, in Go's words.
     #[serde(default)]
-    pub(super) architecture: String,
+    pub architecture: String,
     /// The processor's kind.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(super) variant: String,
+    pub variant: String,
 }
 
 impl Platform {
     /// This host's.
-    pub(super) fn of_host() -> Self {
+    pub fn of_host() -> Self {
         let (architecture, variant) = match std::env::consts::ARCH {
             "x86_64" => ("amd64", ""),
             "aarch64" => ("arm64", "v8"),
@@ -124,15 +124,15 @@ impl std::fmt::Display for Platform {
 
 /// An index: one image for several platforms, or the images of an archive.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Index {
+pub struct Index {
     /// Each image.
     #[serde(default, deserialize_with = "nothing_is_empty")]
-    pub(super) manifests: Vec<Descriptor>,
+    pub manifests: Vec<Descriptor>,
 }
 
 impl Index {
     /// The images that run on `host`, the best first; those that do not tell come last.
-    pub(super) fn choices(&self, host: &Platform) -> Vec<&Descriptor> {
+    pub fn choices(&self, host: &Platform) -> Vec<&Descriptor> {
         let mut ranked: Vec<(u32, &Descriptor)> = self
             .manifests
             .iter()
@@ -149,7 +149,7 @@ impl Index {
     }
 
     /// The platforms it has images for, for people.
-    pub(super) fn platforms(&self) -> String {
+    pub fn platforms(&self) -> String {
         let platforms: Vec<String> = self
             .manifests
             .iter()
@@ -163,40 +163,40 @@ impl Index {
 /// A manifest: one image's configuration and layers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Manifest {
+pub struct Manifest {
     /// Always 2.
     #[serde(default)]
-    pub(super) schema_version: u32,
+    pub schema_version: u32,
     /// The manifest's own type.
     #[serde(default)]
-    pub(super) media_type: String,
+    pub media_type: String,
     /// The configuration.
-    pub(super) config: Descriptor,
+    pub config: Descriptor,
     /// The layers, the lowest first.
     #[serde(default, deserialize_with = "nothing_is_empty")]
-    pub(super) layers: Vec<Descriptor>,
+    pub layers: Vec<Descriptor>,
 }
 
 /// An image's configuration document.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Configuration {
+pub struct Configuration {
     /// What the image runs on.
     #[serde(flatten)]
-    pub(super) platform: Platform,
+    pub platform: Platform,
     /// How to run it.
     #[serde(default)]
     config: Option<RunConfig>,
     /// Its layers, uncompressed.
     #[serde(default)]
-    pub(super) rootfs: Rootfs,
+    pub rootfs: Rootfs,
 }
 
 /// The layers of an image by the digests of their uncompressed form.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Rootfs {
+pub struct Rootfs {
     /// The digests, the lowest layer first.
     #[serde(default, deserialize_with = "nothing_is_empty")]
-    pub(super) diff_ids: Vec<String>,
+    pub diff_ids: Vec<String>,
 }
 
 /// How an image wants to be run.
@@ -228,12 +228,12 @@ struct RunConfig {
 
 impl Configuration {
     /// Whether the image runs on `host`; one that does not tell is believed to.
-    pub(super) fn runs_on(&self, host: &Platform) -> bool {
+    pub fn runs_on(&self, host: &Platform) -> bool {
         self.platform.architecture.is_empty() || self.platform.rank(host).is_some()
     }
 
     /// The parts that a container starts from.
-    pub(super) fn image_config(&self) -> ImageConfig {
+    pub fn image_config(&self) -> ImageConfig {
         let config = self.config.clone().unwrap_or_default();
         ImageConfig {
             entrypoint: config.entrypoint,
@@ -247,7 +247,7 @@ impl Configuration {
     }
 
     /// The names of the snapshots that the layers become, the lowest first.
-    pub(super) fn chain_ids(&self) -> Vec<String> {
+    pub fn chain_ids(&self) -> Vec<String> {
         let mut chain: Vec<String> = Vec::with_capacity(self.rootfs.diff_ids.len());
         for diff_id in &self.rootfs.diff_ids {
             let next = match chain.last() {
@@ -261,7 +261,7 @@ impl Configuration {
 }
 
 /// The digest of some bytes.
-pub(super) fn digest_of(bytes: &[u8]) -> String {
+pub fn digest_of(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 

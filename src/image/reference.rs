@@ -1,22 +1,30 @@
 //! Image references: what a short name stands for.
 
-use super::error::Error;
+/// A text that names no image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("image {reference:?}: {problem}; write a reference such as docker.io/library/busybox:1.36")]
+pub struct ReferenceError {
+    /// The text.
+    pub reference: String,
+    /// What is wrong.
+    pub problem: &'static str,
+}
 
 /// A reference taken apart and completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reference {
+pub struct Reference {
     /// Registry and repository, such as `docker.io/library/busybox`.
-    pub(super) repository: String,
+    pub repository: String,
     /// The tag, where one is named; `latest` where neither tag nor digest is.
-    pub(super) tag: Option<String>,
+    pub tag: Option<String>,
     /// The digest, where one is named.
-    pub(super) digest: Option<String>,
+    pub digest: Option<String>,
 }
 
 impl Reference {
     /// Reads a reference as docker and containerd's own tools do: `busybox` is `docker.io/library/busybox:latest`.
-    pub(super) fn parse(text: &str) -> Result<Self, Error> {
-        let wrong = |problem| Error::Reference { reference: text.to_owned(), problem };
+    pub fn parse(text: &str) -> Result<Self, ReferenceError> {
+        let wrong = |problem| ReferenceError { reference: text.to_owned(), problem };
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
@@ -59,8 +67,18 @@ impl Reference {
         })
     }
 
+    /// The registry, with its port if it names one: `docker.io`, `localhost:5000`.
+    pub fn registry(&self) -> &str {
+        self.repository.split_once('/').map_or("", |(registry, _)| registry)
+    }
+
+    /// The repository within its registry: `library/busybox`.
+    pub fn path(&self) -> &str {
+        self.repository.split_once('/').map_or("", |(_, path)| path)
+    }
+
     /// The names under which containerd's store may hold the image, the best first.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         let Self { repository, tag, digest } = self;
         match (tag, digest) {
             (Some(tag), Some(digest)) => vec![
@@ -84,7 +102,7 @@ fn is_registry(part: &str) -> bool {
 }
 
 /// Whether a text is a digest.
-pub(super) fn is_digest(text: &str) -> bool {
+pub fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| {
         hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })

@@ -1,0 +1,7 @@
+//! Floor 4: images as values: references, documents, registries' hosts, credentials, policy, progress, what to collect.
+
+pub mod credentials;
+pub mod documents;
+pub mod hosts;
+pub mod progress;
+pub mod reference;

@@ -1,0 +1,116 @@
+//! How far a pull is, and how that reads.
+
+use std::fmt;
+
+/// How far a pull is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The layers, the lowest first; none until the manifest is read.
+    pub layers: Vec<LayerProgress>,
+}
+
+/// How far one layer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerProgress {
+    /// Its digest.
+    pub digest: String,
+    /// Its size in bytes as it travels.
+    pub size: u64,
+    /// How much of it is here, an earlier try's part included.
+    pub here: u64,
+    /// Where it stands.
+    pub state: LayerState,
+}
+
+/// Where a layer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerState {
+    /// Not begun.
+    Waiting,
+    /// On its way.
+    Downloading,
+    /// Here, and not unpacked yet.
+    Downloaded,
+    /// Being unpacked.
+    Unpacking,
+    /// Unpacked by this pull.
+    Done,
+    /// Here before this pull.
+    Present,
+}
+
+impl LayerState {
+    /// Its name in output and on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Downloading => "downloading",
+            Self::Downloaded => "downloaded",
+            Self::Unpacking => "unpacking",
+            Self::Done => "done",
+            Self::Present => "already here",
+        }
+    }
+}
+
+impl Progress {
+    /// The bytes of all layers.
+    pub fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
+
+    /// The bytes that are here.
+    pub fn here(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.here).sum()
+    }
+
+    /// The layers that need nothing more.
+    pub fn done(&self) -> usize {
+        let done = |state| matches!(state, LayerState::Done | LayerState::Present);
+        self.layers.iter().filter(|layer| done(layer.state)).count()
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.layers.is_empty() {
+            return f.write_str("asking the registry");
+        }
+        let (done, all) = (self.done(), self.layers.len());
+        write!(f, "{done}/{all} layers, {} of {}", bytes(self.here()), bytes(self.size()))
+    }
+}
+
+/// A number of bytes for people.
+pub fn bytes(number: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut scale = 1_u64;
+    while number / scale >= 1024 && unit + 1 < units.len() {
+        (unit, scale) = (unit + 1, scale * 1024);
+    }
+    if unit == 0 {
+        return format!("{number}B");
+    }
+    let tenths = (u128::from(number) * 10 + u128::from(scale) / 2) / u128::from(scale);
+    format!("{}.{}{}", tenths / 10, tenths % 10, units[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_read_as_people_say_them() {
+        for (number, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.0KiB"),
+            (1536, "1.5KiB"),
+            (200 << 20, "200.0MiB"),
+            (u64::MAX, "16777216.0TiB"),
+        ] {
+            assert_eq!(bytes(number), text);
+        }
+    }
+}
