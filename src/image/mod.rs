@@ -3,5 +3,7 @@
 pub mod credentials;
 pub mod documents;
 pub mod hosts;
+pub mod pattern;
+pub mod policy;
 pub mod progress;
 pub mod reference;
