@@ -13,7 +13,9 @@ use tracing::warn;
 
 use crate::base::time::now;
 use crate::image::credentials::{Keyring, Login};
+use crate::image::hosts::Endpoint;
 use crate::image::providers::{Answer, Provider};
+use crate::image::reference::Reference;
 
 use super::programs::{Program, TIME_LIMIT, docker_helper};
 
@@ -101,6 +103,31 @@ impl Logins {
         found
     }
 
+    /// The logins for each of the hosts that serve an image, in the hosts' order, and what was wrong on the way. A mirror
+    /// is shown what fits its own name, never what is the registry's.
+    pub async fn of_endpoints(
+        &self,
+        reference: &Reference,
+        endpoints: &[Endpoint],
+        secrets: &[Keyring],
+    ) -> (Vec<Vec<Login>>, Vec<String>) {
+        let (mut logins, mut problems) = (Vec::new(), Vec::new());
+        for endpoint in endpoints {
+            let found = match endpoint {
+                Endpoint { own: true, .. } => self.logins(&reference.repository, secrets).await,
+                Endpoint { tls, host, port, .. } => {
+                    let usual = if *tls { 443 } else { 80 };
+                    let port = if *port == usual { String::new() } else { format!(":{port}") };
+                    self.logins(&format!("{host}{port}/{}", reference.path()), secrets).await
+                }
+            };
+            logins.push(found.logins);
+            problems.extend(found.problems);
+        }
+        problems.dedup();
+        (logins, problems)
+    }
+
     /// The host's file of credentials.
     fn auth(&self) -> (Keyring, Vec<String>) {
         let file = &self.settings.auth_file;
@@ -108,10 +135,7 @@ impl Logins {
         watched.look(file, file == Path::new(DEFAULT_AUTH_FILE), |text, mode| {
             // Group and owner are the operator's choice.
             if mode & 0o006 != 0 {
-                warn!(
-                    "{}: every user of this host can read or write it; run chmod o= on it",
-                    file.display()
-                );
+                warn!(path = %file.display(), "every user of this host can read or write the credentials; run chmod o= on the file");
             }
             Keyring::of_config(&file.display().to_string(), text)
         })
@@ -183,7 +207,7 @@ impl Found {
 
     /// Notes a program that failed.
     fn failed(&mut self, problem: String) {
-        warn!("credentials: {problem}");
+        warn!(error = problem, "a source of credentials is passed over");
         self.problems.push(problem);
     }
 }
@@ -242,7 +266,7 @@ impl<T: Clone + Default> Watched<T> {
     /// Logs what is wrong.
     fn tell(&self) {
         for problem in &self.problems {
-            warn!("credentials: {problem}");
+            warn!(error = problem, "credentials cannot be read");
         }
     }
 }
@@ -301,8 +325,7 @@ mod tests {
 
         /// The logins for a repository.
         fn found(&self, repository: &str, secrets: &[Keyring]) -> Found {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(self.logins.logins(repository, secrets))
+            block_on(self.logins.logins(repository, secrets))
         }
 
         /// The users of the logins for a repository; nothing may have gone wrong.
@@ -315,6 +338,12 @@ mod tests {
             };
             found.logins.into_iter().map(user).collect()
         }
+    }
+
+    /// What a future brings.
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(future)
     }
 
     /// A file of credentials with one user for a registry.
@@ -335,6 +364,36 @@ mod tests {
         let found = host.found("r.example/a", &[of("b"), of("host"), of("a")]);
         assert_eq!(found.logins, ["b", "host", "a"].map(login));
         assert_eq!(host.found("mirror.example:5000/a", &[of("b")]), Found::default());
+    }
+
+    #[test]
+    fn a_mirror_is_shown_its_own_credentials_only() {
+        let host = Host::new();
+        host.write("auth.json", &auths("docker.io", "hub"));
+        let mirrors = Keyring::of_config("s", auths("mirror.example:5000", "mirror").as_bytes()).0;
+        let endpoint = |own: bool, host: &str, port: u16| Endpoint {
+            tls: true,
+            host: host.to_owned(),
+            port,
+            path: "/v2".to_owned(),
+            resolves: true,
+            pulls: true,
+            own,
+            ca: Vec::new(),
+            client: Vec::new(),
+            skip_verify: false,
+            headers: Vec::new(),
+        };
+        let endpoints = [
+            endpoint(false, "mirror.example", 5000),
+            endpoint(false, "other.example", 443),
+            endpoint(true, "registry-1.docker.io", 443),
+        ];
+        let reference = Reference::parse("busybox").unwrap();
+        let (logins, problems) =
+            block_on(host.logins.of_endpoints(&reference, &endpoints, &[mirrors]));
+        assert_eq!(logins, [vec![login("mirror")], vec![], vec![login("hub")]]);
+        assert_eq!(problems, [""; 0]);
     }
 
     #[test]
