@@ -38,7 +38,7 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads `cosign.pub`: a PEM of SubjectPublicKeyInfo with a key of ECDSA on P-256 or P-384, Ed25519 or RSA.
+    /// Reads `cosign.pub`: a PEM of `SubjectPublicKeyInfo` with a key of ECDSA on P-256 or P-384, Ed25519 or RSA.
     pub fn parse(file: &str, pem: &[u8]) -> Result<Self, String> {
         const REMEDY: &str = "write the cosign.pub that cosign generate-key-pair makes";
         let der = SubjectPublicKeyInfoDer::from_pem_slice(pem)
@@ -64,7 +64,7 @@ impl PublicKey {
     }
 }
 
-/// Algorithm and key out of a SubjectPublicKeyInfo.
+/// Algorithm and key out of a `SubjectPublicKeyInfo`.
 fn parts(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (whole, rest) = element(der, 0x30)?;
     let (algorithm, after) = element(whole, 0x30)?;

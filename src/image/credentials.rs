@@ -101,11 +101,11 @@ pub struct Keyring {
 impl Keyring {
     /// Reads a docker `config.json`. With it comes what is wrong; good entries count all the same. No text repeats a value.
     pub fn of_config(origin: &str, bytes: &[u8]) -> (Self, Vec<String>) {
+        const KNOWN: [&str; 3] = ["auths", "credHelpers", "credsStore"];
         let mut faults = Vec::new();
         let Some(map) = object(origin, bytes, &mut faults) else {
             return (Self::default(), faults);
         };
-        const KNOWN: [&str; 3] = ["auths", "credHelpers", "credsStore"];
         if !map.is_empty() && !KNOWN.iter().any(|key| map.contains_key(*key)) {
             faults.push(format!(
                 "{origin}: has no auths; write what docker login writes to config.json"

@@ -90,7 +90,7 @@ async fn whole(registry: &Registry, blob: &Descriptor) -> Result<Vec<u8>, PullEr
     let mut bytes = Vec::new();
     while let Some(part) = stream.next().await? {
         bytes.extend_from_slice(&part);
-        if bytes.len() as i64 > SIGNATURE_LIMITS.1 {
+        if i64::try_from(bytes.len()).is_ok_and(|length| length > SIGNATURE_LIMITS.1) {
             break;
         }
     }
