@@ -3,6 +3,7 @@
 mod error;
 mod puller;
 mod registry;
+mod transfer;
 
 pub use error::PullError;
 pub use puller::{Pulled, Puller, Request, Settings};

@@ -7,7 +7,10 @@ use tokio::sync::watch;
 use crate::image::{credentials::Login, progress::Progress, reference::Reference};
 use crate::runtime::containerd::{Containerd, Image};
 
-use super::PullError;
+use super::{
+    PullError,
+    transfer::{Wanted, transfer},
+};
 
 /// How images are pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,23 +47,29 @@ pub struct Pulled {
 #[derive(Debug)]
 pub struct Puller {
     /// Where they go.
-    _containerd: Containerd,
+    containerd: Containerd,
     /// How.
-    _settings: Settings,
+    settings: Settings,
 }
 
 impl Puller {
     /// Nothing is contacted yet.
     pub fn new(containerd: Containerd, settings: Settings) -> Self {
-        Self { _containerd: containerd, _settings: settings }
+        Self { containerd: containerd, settings: settings }
     }
 
     /// Pulls an image, going on where an earlier try left off. Dropping the future leaves it for a later try.
     pub async fn pull(
         &self,
-        _request: Request<'_>,
-        _progress: &watch::Sender<Progress>,
+        request: Request<'_>,
+        progress: &watch::Sender<Progress>,
     ) -> Result<Pulled, PullError> {
+        let Request { reference, logins } = request;
+        if self.settings.transfer {
+            let hosts_dir = &self.settings.hosts_dir;
+            let wanted = Wanted { reference, hosts_dir, logins };
+            return transfer(&self.containerd, wanted, progress).await;
+        }
         unimplemented!()
     }
 
