@@ -2,10 +2,15 @@
 
 mod error;
 mod hosts_dir;
+mod logins;
+mod programs;
 mod puller;
 mod registry;
 mod registry_host;
 mod registry_token;
+mod transfer;
+mod verify;
 
 pub use error::PullError;
+pub use logins::{Found, LoginSettings, Logins};
 pub use puller::{Pulled, Puller, Request, Settings};

@@ -1,6 +1,6 @@
 //! containerd through its native gRPC API, one file per containerd noun.
 //!
-//! Everything here works on containerd 1.6, 1.7 and 2.x. Generated types never leave this folder.
+//! Everything here but `transfer.rs` works on containerd 1.6, 1.7 and 2.x. Generated types never leave this folder.
 //!
 //! *Invariant*: a container's record is made before its snapshot. The record names the snapshot's key,
 //! and that protects the snapshot from containerd's garbage collector from its first moment on.
@@ -21,6 +21,7 @@ mod remove;
 mod snapshots;
 mod sweep;
 mod tasks;
+mod transfer;
 mod unpack;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -31,6 +32,7 @@ pub use execs::{NewExec, Terminal};
 pub use images::Image;
 pub use snapshots::VolumeSnapshot;
 pub use tasks::{Exit, Stdio, Task, TaskStatus};
+pub use transfer::{Transfer, Transferred};
 
 use crate::base::ids::ContainerId;
 use client::Client;
