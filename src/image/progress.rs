@@ -1,6 +1,9 @@
 //! How far a pull is, and how that reads.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 /// How far a pull is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +84,33 @@ impl fmt::Display for Progress {
     }
 }
 
+/// How much was here at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// When.
+    pub at: Instant,
+    /// How many bytes.
+    pub here: u64,
+}
+
+/// The least time over which a rate says anything.
+const LEAST: Duration = Duration::from_millis(200);
+
+impl Sample {
+    /// How many bytes a second came since; `None` before there is something to say.
+    pub fn rate(&self, later: Sample) -> Option<u64> {
+        let time = later.at.saturating_duration_since(self.at);
+        let bytes = later.here.checked_sub(self.here)?;
+        let rate = u128::from(bytes) * 1000 / time.as_millis().max(1);
+        (time >= LEAST).then(|| u64::try_from(rate).unwrap_or(u64::MAX))
+    }
+}
+
+/// How long the rest takes at a rate, in whole seconds; `None` when nothing comes.
+pub fn time_left(rest: u64, rate: u64) -> Option<Duration> {
+    (rate > 0).then(|| Duration::from_secs(rest.div_ceil(rate)))
+}
+
 /// A number of bytes for people.
 pub fn bytes(number: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -99,6 +129,19 @@ pub fn bytes(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_is_what_came_between_two_moments() {
+        let start = crate::base::time::now().mono;
+        let after = |millis, here| Sample { at: start + Duration::from_millis(millis), here };
+        let first = after(0, 100);
+        assert_eq!(first.rate(after(2000, 2100)), Some(1000));
+        assert_eq!(first.rate(after(199, 2100)), None, "too short to say");
+        assert_eq!(first.rate(after(2000, 50)), None, "a layer began anew");
+        assert_eq!(first.rate(after(2000, 100)), Some(0));
+        assert_eq!(time_left(1001, 1000), Some(Duration::from_secs(2)));
+        assert_eq!(time_left(1, 0), None);
+    }
 
     #[test]
     fn bytes_read_as_people_say_them() {

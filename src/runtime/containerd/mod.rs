@@ -14,6 +14,7 @@ mod error;
 mod execs;
 mod images;
 mod import;
+mod introspection;
 mod layout;
 mod leases;
 mod namespaces;
