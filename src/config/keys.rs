@@ -6,8 +6,9 @@ use crate::base::time::go_duration;
 use crate::spec::FieldValidation;
 
 use super::file::Tree;
+use super::keys_images::IMAGE_KEYS;
 use super::read::Notes;
-use super::settings::{CgroupDriver, Settings, SourceSettings, name_of};
+use super::settings::{CgroupDriver, PullBy, Settings, SourceSettings, name_of};
 use super::values::{
     bytes, cgroup, choice, directories, files, labels, node_name, path, period, set, shown,
     shown_taint, sources, taints, word,
@@ -74,7 +75,7 @@ const VALIDATIONS: [(&str, FieldValidation); 3] = [
 ];
 
 /// What most keys are: in the file and the environment, fixed while the agent runs.
-const PLAIN: Key = Key {
+pub(super) const PLAIN: Key = Key {
     path: "",
     sort: "text",
     in_file: true,
@@ -88,7 +89,12 @@ const PLAIN: Key = Key {
 };
 
 /// Every key, in the order of the reference page.
-pub static KEYS: [Key; 22] = [
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(&IMAGE_KEYS)
+}
+
+/// Every key but those of images.
+static KEYS: [Key; 23] = [
     Key {
         path: "cluster",
         about: "The fleet that this host belongs to.",
@@ -189,6 +195,17 @@ pub static KEYS: [Key; 22] = [
             set(&mut to.containerd.cgroup_driver, choice(tree, notes, &CgroupDriver::NAMES));
         },
         show: |of| name_of(&CgroupDriver::NAMES, of.containerd.cgroup_driver).to_owned(),
+        ..PLAIN
+    },
+    Key {
+        path: "containerd.pull",
+        sort: "`client` or `transfer`",
+        about: "Who pulls images: the agent, which works with every containerd, or with `transfer` containerd's own \
+                transfer service (2.0 and later), so that its image verifier plugins apply.",
+        read: |tree, to, notes| {
+            set(&mut to.containerd.pull, choice(tree, notes, &PullBy::NAMES));
+        },
+        show: |of| name_of(&PullBy::NAMES, of.containerd.pull).to_owned(),
         ..PLAIN
     },
     Key {

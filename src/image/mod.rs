@@ -4,5 +4,7 @@ pub mod collect;
 pub mod credentials;
 pub mod documents;
 pub mod hosts;
+pub mod pattern;
+pub mod policy;
 pub mod progress;
 pub mod reference;
