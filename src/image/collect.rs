@@ -1,7 +1,7 @@
 //! Which images make room for others: never one that something needs, the one used longest ago first.
 //!
-//! As kubelet does it, with two differences: an image's age is counted from when containerd got it and not from when the
-//! agent saw it first, and the disk is asked again after each removal instead of trusting sizes, which layers share.
+//! As kubelet does it, with two differences: an image's age is counted from when it came or was used last and not from
+//! when the agent saw it first, and the disk is asked again after each removal: layers are shared, so sizes tell little.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +27,8 @@ pub struct Stored {
     pub size: u64,
     /// Since when it is there.
     pub created: Timestamp,
+    /// When it came last: a pull that finds it here makes it younger.
+    pub updated: Timestamp,
     /// Whether somebody asked containerd to keep it.
     pub pinned: bool,
 }
@@ -115,21 +117,23 @@ pub struct Rules<'a> {
     pub archived: &'a BTreeSet<String>,
     /// When images were needed last, by [`Need::key`].
     pub used: &'a BTreeMap<String, Timestamp>,
-    /// How old an image must be.
+    /// How long ago an image must have come, and have been used last.
     pub minimum_age: Duration,
 }
 
 impl Rules<'_> {
     /// The images that may go, the one used longest ago first, of those the oldest.
     pub fn removable<'i>(&self, now: Timestamp, images: &'i [Stored]) -> Vec<&'i Stored> {
+        let touched = |image: &Stored| self.last_used(image).max(Some(image.updated));
+        let old = |image| touched(image).is_some_and(|at| elapsed(at, now) >= self.minimum_age);
         let may_go = |image: &&Stored| {
             !image.pinned
                 && !image.names.iter().any(|name| self.archived.contains(name))
-                && elapsed(image.created, now) >= self.minimum_age
+                && old(image)
                 && !self.needs.iter().any(|need| need.means(image))
         };
         let mut order: Vec<&Stored> = images.iter().filter(may_go).collect();
-        order.sort_by_cached_key(|image| (self.last_used(image), image.created, &image.digest));
+        order.sort_by_cached_key(|image| (self.last_used(image), image.updated, &image.digest));
         order
     }
 
@@ -175,6 +179,7 @@ mod tests {
             manifest: format!("sha256:1{number:063}"),
             size: 100,
             created: at(created),
+            updated: at(created),
             pinned: false,
         }
     }
@@ -290,7 +295,9 @@ mod tests {
             let marks = Marks { high: 85, low };
             let stays = |number: usize| {
                 let made = &made[number];
-                made.pinned || made.archived || made.needed < 3 || Duration::from_secs(made.age) < minimum_age
+                let unused = NOW - made.used.unwrap_or(0).max(age(made));
+                let young = Duration::from_secs(unused.unsigned_abs()) < minimum_age;
+                made.pinned || made.archived || made.needed < 3 || young
             };
 
             let mut left = all.clone();
