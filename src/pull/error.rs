@@ -96,3 +96,18 @@ pub enum PullError {
     #[error(transparent)]
     Containerd(#[from] containerd::Error),
 }
+
+impl PullError {
+    /// Kubernetes' reason for it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Reference(_) => "InvalidImageName",
+            _ => "ErrImagePull",
+        }
+    }
+
+    /// Whether the disk was full.
+    pub fn disk_full(&self) -> bool {
+        matches!(self, Self::Containerd(error) if error.disk_full())
+    }
+}
