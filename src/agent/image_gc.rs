@@ -55,7 +55,7 @@ const USUAL_PLACE: &str = "/var/lib/containerd";
 const PRESSURE: (&str, &str) = ("node.kubernetes.io/disk-pressure", "NoSchedule");
 
 /// The directories whose file systems images fill, asked for once.
-type Places = Arc<OnceCell<Vec<PathBuf>>>;
+pub(super) type Places = Arc<OnceCell<Vec<PathBuf>>>;
 
 /// Where the collection of images stands.
 #[derive(Debug, Default)]
@@ -213,7 +213,7 @@ impl Reconciler {
             let now = time::now().wall;
             if let Some(victim) = rules.next(now, &listing.images, disk, self.marks()).cloned() {
                 listing.images.retain(|image| *image != victim);
-                return self.remove_one(victim, listing, (place, disk));
+                return self.remove_one(victim, listing);
             }
             self.end_round(Some((&place, disk, true)));
         } else {
@@ -222,14 +222,12 @@ impl Reconciler {
     }
 
     /// Removes one image and looks at the disk again.
-    fn remove_one(&mut self, victim: Stored, listing: Listing, before: (PathBuf, Disk)) {
+    fn remove_one(&mut self, victim: Stored, listing: Listing) {
         let (effects, state) = (Arc::clone(&self.effects), self.settings.paths.state.clone());
         let places = Arc::clone(&self.image_gc.places);
         self.watches.spawn(async move {
-            let removed = effects.remove_stored(&victim).await;
+            let freed = effects.free_image(&victim, &places, &state).await;
             let disk = effects.image_disk(&places, &state).await;
-            let after = disk.as_ref().map_or(before.1, |(_, disk)| *disk);
-            let freed = removed.map(|()| after.available.saturating_sub(before.1.available));
             let removed = Some((victim, freed));
             Done::Images(ImageWork::Seen(Sight { disk, listing: Some(listing), removed }))
         });
@@ -338,6 +336,11 @@ impl Reconciler {
         }
     }
 
+    /// What is looked at.
+    pub(super) fn image_places(&self) -> Places {
+        Arc::clone(&self.image_gc.places)
+    }
+
     /// What must stay, however young.
     pub(super) fn rules<'a>(
         &'a self,
@@ -378,6 +381,11 @@ impl Reconciler {
                 add_needs(&mut needs, &who, spec, None);
             }
         }
+        for (key, image) in self.prefetches.pinned() {
+            let who = format!("daemonset/{}/{}", key.namespace, key.name);
+            let (reference, digest) = (image.reference.clone(), image.digest.clone());
+            needs.push(Need { who, reference, digest });
+        }
         needs
     }
 }
@@ -385,12 +393,14 @@ impl Reconciler {
 /// Adds the images of containers and volumes; those that a pod has used are known by their digests.
 fn add_needs(needs: &mut Vec<Need>, who: &str, spec: &PodSpec, record: Option<&PodRecord>) {
     let containers = all_containers(spec).map(|container| {
-        let known = record.and_then(|record| record.containers.get(&container.name)?.image.as_ref());
+        let known =
+            record.and_then(|record| record.containers.get(&container.name)?.image.as_ref());
         let digest = known.map(|image| image.digest.clone()).unwrap_or_default();
         (container.image.clone(), digest)
     });
     let volumes = spec.volumes.iter().flatten();
-    let volumes = volumes.filter_map(|volume| Some((volume.image.as_ref()?.reference.clone(), String::new())));
+    let volumes = volumes
+        .filter_map(|volume| Some((volume.image.as_ref()?.reference.clone(), String::new())));
     for (reference, digest) in containers.chain(volumes) {
         let reference = reference.unwrap_or_default();
         needs.push(Need { who: who.to_owned(), reference, digest });
@@ -440,10 +450,20 @@ impl Effects {
         Ok(Listing { images: images.into_iter().map(stored).collect(), archived })
     }
 
-    /// Removes an image with all of its names; its layers are gone when this returns, unless others share them.
-    pub(super) async fn remove_stored(&self, image: &Stored) -> Result<(), String> {
-        let removed = self.daemon.call(|| self.daemon.client.remove_image(&image.names, true)).await;
-        removed.map_err(|error| Chain(&error).to_string())
+    /// Removes an image with all of its names and says how many bytes came free by it: its layers are gone when this
+    /// returns, unless others share them.
+    pub(super) async fn free_image(
+        &self,
+        image: &Stored,
+        places: &Places,
+        state: &Path,
+    ) -> Result<u64, String> {
+        let (_, before) = self.image_disk(places, state).await?;
+        let removed =
+            self.daemon.call(|| self.daemon.client.remove_image(&image.names, true)).await;
+        removed.map_err(|error| Chain(&error).to_string())?;
+        let (_, after) = self.image_disk(places, state).await?;
+        Ok(after.available.saturating_sub(before.available))
     }
 }
 

@@ -1,11 +1,7 @@
 //! What people ask of images: list, pull, import, prune. It all takes time, so it runs beside the reconciler, and it ends
 //! with its caller; only an import that has begun goes on to its end.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -90,7 +86,7 @@ impl Reconciler {
 
     /// Runs beside everything else.
     fn work_on_images(&mut self, work: impl Future<Output = ImageWork> + Send + 'static) {
-        let work: std::pin::Pin<Box<dyn Future<Output = ImageWork> + Send>> = Box::pin(work);
+        let work: Pin<Box<dyn Future<Output = ImageWork> + Send>> = Box::pin(work);
         self.watches.spawn(async move { Done::Images(work.await) });
     }
 
@@ -101,22 +97,27 @@ impl Reconciler {
         }
         let needs = self.images_in_use();
         let rules = self.rules(&needs, &prune.listing.archived);
-        let next = rules.removable(time::now().wall, &prune.listing.images).first().copied().cloned();
+        let next =
+            rules.removable(time::now().wall, &prune.listing.images).first().copied().cloned();
         let effects = Arc::clone(&self.effects);
+        let (places, state) = (self.image_places(), self.settings.paths.state.clone());
         self.work_on_images(async move {
             let Some(image) = next else {
                 tell_all(&prune.output, Ok(Vec::new())).await;
                 return ImageWork::Over;
             };
             prune.listing.images.retain(|other| *other != image);
-            let removed =
-                if prune.dry_run { Ok(()) } else { effects.remove_stored(&image).await };
-            let said = match removed {
-                Ok(()) => {
-                    if !prune.dry_run {
-                        info!(image = ?image.names, "removed an image for an operator");
-                    }
-                    ImageSaid::Item(object(&image, false, &[]))
+            let freed = if prune.dry_run {
+                Ok(0)
+            } else {
+                info!(image = ?image.names, "removing an image for an operator");
+                effects.free_image(&image, &places, &state).await
+            };
+            let said = match freed {
+                Ok(freed) => {
+                    let mut item = object(&image, false, &[]);
+                    item["freed"] = json!(freed);
+                    ImageSaid::Item(item)
                 }
                 Err(error) => ImageSaid::Failed(error),
             };
@@ -128,19 +129,25 @@ impl Reconciler {
         });
     }
 
-    /// Images came from a person's archive: pods that wait for one try again.
+    /// A person's archive was imported, or could not be.
     pub(super) fn images_arrived(&mut self, archive: &Path, names: &[String]) {
-        self.look_at_images_soon();
         if names.is_empty() {
-            return;
+            return self.look_at_images_soon();
         }
         info!(image = ?names, archive = %archive.display(), "imported an archive for an operator");
         let message = format!("Imported {} from {}", names.join(", "), archive.display());
         self.note_node(EventType::Normal, "ImageImported", message);
+        self.images_came();
+        self.changed();
+    }
+
+    /// Images came by archives: pods and sets that wait for one try again.
+    pub(super) fn images_came(&mut self) {
+        self.look_at_images_soon();
+        self.prefetches.retry();
         for uid in self.pods.keys().cloned().collect::<Vec<_>>() {
             self.tell(&uid, Input::ImagesChanged);
         }
-        self.changed();
     }
 }
 
@@ -170,11 +177,7 @@ impl Effects {
     }
 
     /// Says how far a pull is whenever that has changed.
-    async fn show_pull(
-        &self,
-        name: &str,
-        output: &mpsc::Sender<ImageSaid>,
-    ) -> std::convert::Infallible {
+    async fn show_pull(&self, name: &str, output: &mpsc::Sender<ImageSaid>) -> Infallible {
         let mut ticks = interval(SHOWN);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut shown = Progress::default();
@@ -230,14 +233,4 @@ fn object(image: &Stored, archived: bool, needs: &[Need]) -> Value {
         "archived": archived,
         "usedBy": users(image, needs),
     })
-}
-
-/// What is imported is named by an absolute path.
-pub(super) fn archive_of(path: &str) -> Result<PathBuf, String> {
-    let archive = PathBuf::from(path);
-    if archive.is_absolute() {
-        Ok(archive)
-    } else {
-        Err(format!("image archive {path:?}: not an absolute path; the agent works in another directory"))
-    }
 }

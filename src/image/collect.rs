@@ -133,7 +133,9 @@ impl Rules<'_> {
                 && !self.needs.iter().any(|need| need.means(image))
         };
         let mut order: Vec<&Stored> = images.iter().filter(may_go).collect();
-        order.sort_by_cached_key(|image| (self.last_used(image), image.updated, &image.digest));
+        order.sort_by_cached_key(|image| {
+            (self.last_used(image), image.updated, image.digest.clone())
+        });
         order
     }
 
@@ -145,7 +147,9 @@ impl Rules<'_> {
         disk: Disk,
         marks: Marks,
     ) -> Option<&'i Stored> {
-        (disk.missing(marks.low) > 0).then(|| self.removable(now, images).first().copied()).flatten()
+        (disk.missing(marks.low) > 0)
+            .then(|| self.removable(now, images).first().copied())
+            .flatten()
     }
 
     /// When an image was needed last, as far as is known.
@@ -215,7 +219,10 @@ mod tests {
         assert_eq!([0, 5, 149, 150, 1000].map(|free| disk(free).percent()), [100, 100, 86, 85, 0]);
         assert_eq!([0, 199, 200, 201].map(|free| disk(free).missing(80)), [200, 1, 0, 0]);
         let marks = Marks { high: 85, low: 80 };
-        assert_eq!([149, 150, 159, 160].map(|free| marks.exceeded(disk(free))), [true, true, true, false]);
+        assert_eq!(
+            [149, 150, 159, 160].map(|free| marks.exceeded(disk(free))),
+            [true, true, true, false]
+        );
         let never = Marks { high: 100, low: 80 };
         assert!(!never.exceeded(disk(0)), "100 switches collecting off");
         assert_eq!(Disk { capacity: 0, available: 0 }.percent(), 100);
@@ -241,7 +248,10 @@ mod tests {
         let it = image(1, 0);
         let set = Need { who: "daemonset/x/a".into(), ..need("r.io/i1:1", "") };
         let needs = [need("r.io/i1:1", ""), need("other", &it.digest), need("other", ""), set];
-        assert_eq!(users(&it, &needs).into_iter().collect::<Vec<_>>(), ["daemonset/x/a", "pod/x/a"]);
+        assert_eq!(
+            users(&it, &needs).into_iter().collect::<Vec<_>>(),
+            ["daemonset/x/a", "pod/x/a"]
+        );
     }
 
     /// What a made-up image is like.
@@ -256,7 +266,14 @@ mod tests {
     }
 
     fn made() -> impl Strategy<Value = Made> {
-        (0_u64..300, 1_u64..400, any::<bool>(), any::<bool>(), 0_u8..6, proptest::option::of(0..NOW))
+        (
+            0_u64..300,
+            1_u64..400,
+            any::<bool>(),
+            any::<bool>(),
+            0_u8..6,
+            proptest::option::of(0..NOW),
+        )
             .prop_map(|(age, size, pinned, archived, needed, used)| Made {
                 age,
                 size,

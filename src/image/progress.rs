@@ -67,6 +67,14 @@ impl Progress {
         self.layers.iter().map(|layer| layer.here).sum()
     }
 
+    /// How fast it goes on the average, to be put behind it; empty before there is something to say.
+    pub fn pace(&self, since: Instant, now: Instant) -> String {
+        let fetched = self.layers.iter().filter(|layer| layer.state != LayerState::Present);
+        let here = fetched.map(|layer| layer.here).sum();
+        let rate = Sample { at: since, here: 0 }.rate(Sample { at: now, here });
+        rate.filter(|rate| *rate > 0).map(|rate| format!(", {}/s", bytes(rate))).unwrap_or_default()
+    }
+
     /// The layers that need nothing more.
     pub fn done(&self) -> usize {
         let done = |state| matches!(state, LayerState::Done | LayerState::Present);
@@ -141,6 +149,20 @@ mod tests {
         assert_eq!(first.rate(after(2000, 100)), Some(0));
         assert_eq!(time_left(1001, 1000), Some(Duration::from_secs(2)));
         assert_eq!(time_left(1, 0), None);
+    }
+
+    #[test]
+    fn a_pull_is_told_with_its_pace() {
+        let layer =
+            |here, state| LayerProgress { digest: "d".into(), size: 100 << 20, here, state };
+        let layers =
+            vec![layer(100 << 20, LayerState::Present), layer(45 << 20, LayerState::Downloading)];
+        let progress = Progress { layers };
+        let start = crate::base::time::now().mono;
+        let pace = |millis| progress.pace(start, start + Duration::from_millis(millis));
+        assert_eq!(progress.to_string(), "1/2 layers, 145.0MiB of 200.0MiB");
+        assert_eq!((pace(0).as_str(), pace(2000).as_str()), ("", ", 22.5MiB/s"));
+        assert_eq!(Progress::default().pace(start, start + Duration::from_secs(9)), "");
     }
 
     #[test]

@@ -18,7 +18,8 @@ impl Containerd {
         let mut service = self.client().introspection();
         let request = self.client().request(PluginsRequest { filters });
         let reply = call("ask", "where it keeps images", service.plugins(request)).await?;
-        let roots = reply.plugins.into_iter().filter_map(|mut plugin| plugin.exports.remove("root"));
+        let roots =
+            reply.plugins.into_iter().filter_map(|mut plugin| plugin.exports.remove("root"));
         Ok(roots.map(PathBuf::from).filter(|root| root.is_absolute()).collect())
     }
 }

@@ -20,6 +20,7 @@ mod leases;
 mod namespaces;
 mod remove;
 mod snapshots;
+mod stored;
 mod sweep;
 mod tasks;
 mod unpack;
@@ -31,6 +32,7 @@ pub use error::{Class, Error};
 pub use execs::{NewExec, Terminal};
 pub use images::Image;
 pub use snapshots::VolumeSnapshot;
+pub use stored::StoredImage;
 pub use tasks::{Exit, Stdio, Task, TaskStatus};
 
 use crate::base::ids::ContainerId;
