@@ -21,7 +21,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::base::{backoff::Backoff, errors::Chain, fault::Fault, time};
-use crate::config::{CgroupDriver, Settings};
+use crate::config::{CgroupDriver, PullBy, Settings};
 use crate::fleet::events::EventLog;
 use crate::host::{
     cgroup::{CgroupError, Cgroups, Driver, DriverWish},
@@ -52,9 +52,6 @@ use super::{
     sets::Sets,
     sources::source_paths,
 };
-
-/// How many pulls are under way at once.
-const PARALLEL: usize = 3;
 
 /// Reads the configuration again.
 pub type Reload = Arc<dyn Fn() -> Result<Settings, Vec<Fault>> + Send + Sync>;
@@ -299,7 +296,7 @@ fn effects(
     })?;
     let facts = facts::node_facts();
     Ok(Effects {
-        pulls: Pulls::new(puller(settings, &client), PARALLEL, news),
+        pulls: Pulls::new(puller(settings, &client), settings.images.max_parallel_pulls, news),
         daemon: Daemon::new(client),
         cgroups,
         records: Records::open(&settings.paths.state)?,
@@ -325,11 +322,12 @@ fn effects(
 
 /// What pulls images.
 fn puller(settings: &Settings, client: &Containerd) -> Puller {
+    let images = &settings.images;
     let settings = pull::Settings {
-        transfer: false,
-        hosts_dir: "/etc/containerd/certs.d".into(),
-        auth_file: "/etc/podward/auth.json".into(),
-        parallel_layers: 3,
+        transfer: settings.containerd.pull == PullBy::Transfer,
+        hosts_dir: images.hosts_dir.clone(),
+        auth_file: images.auth_file.clone(),
+        parallel_layers: images.max_parallel_layers,
     };
     Puller::new(client.clone(), settings)
 }
