@@ -125,7 +125,8 @@ impl Rules<'_> {
     /// The images that may go, the one used longest ago first, of those the oldest.
     pub fn removable<'i>(&self, now: Timestamp, images: &'i [Stored]) -> Vec<&'i Stored> {
         let touched = |image: &Stored| self.last_used(image).max(Some(image.updated));
-        let old = |image: &Stored| touched(image).is_some_and(|at| elapsed(at, now) >= self.minimum_age);
+        let old =
+            |image: &Stored| touched(image).is_some_and(|at| elapsed(at, now) >= self.minimum_age);
         let may_go = |image: &&Stored| {
             !image.pinned
                 && !image.names.iter().any(|name| self.archived.contains(name))
