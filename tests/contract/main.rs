@@ -7,3 +7,5 @@ mod daemon;
 mod execs;
 mod images;
 mod logger;
+mod registry;
+mod transfer;

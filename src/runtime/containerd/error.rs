@@ -56,6 +56,14 @@ pub enum Error {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A daemon that cannot pull by itself as the operator wants it.
+    #[error(
+        "containerd.pull \"transfer\": this is containerd {version}, and its Transfer service serves from 2.0 on; set containerd.pull to client"
+    )]
+    TransferAbsent {
+        /// Its version.
+        version: String,
+    },
     /// A text that names no image.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -112,7 +120,9 @@ impl Error {
         match self {
             Self::Call { source, .. } => source.class,
             Self::Silent { .. } => Class::Unavailable,
-            Self::Setting { .. } | Self::Reference(_) => Class::Invalid,
+            Self::Setting { .. } | Self::TransferAbsent { .. } | Self::Reference(_) => {
+                Class::Invalid
+            }
             Self::BrokenImage { .. } | Self::Archive { .. } => Class::Other,
             // A part that is missing does not make the whole thing missing.
             Self::Image { source, .. } | Self::Import { source, .. } => match source.class() {
@@ -128,6 +138,16 @@ impl Error {
         match self {
             Self::Image { source, .. } | Self::Import { source, .. } => source.disk_full(),
             other => other.says("no space left"),
+        }
+    }
+
+    /// containerd's own words, where it answered.
+    pub fn answer(&self) -> Option<&str> {
+        match self {
+            Self::Call { source, .. } if source.class != Class::Unavailable => {
+                Some(&source.message)
+            }
+            _ => None,
         }
     }
 

@@ -116,7 +116,7 @@ impl Containerd {
     }
 
     /// The record of exactly this name.
-    async fn record_named(&self, name: &str) -> Result<Option<Record>, Error> {
+    pub(super) async fn record_named(&self, name: &str) -> Result<Option<Record>, Error> {
         let mut service = self.client().images();
         let request = GetImageRequest { name: name.to_owned() };
         match call("find image", name, service.get(self.client().request(request))).await {

@@ -1,6 +1,6 @@
 //! containerd through its native gRPC API, one file per containerd noun.
 //!
-//! Everything here works on containerd 1.6, 1.7 and 2.x. Generated types never leave this folder.
+//! Everything here but `transfer.rs` works on containerd 1.6, 1.7 and 2.x. Generated types never leave this folder.
 //!
 //! *Invariant*: a container's record is made before its snapshot. The record names the snapshot's key,
 //! and that protects the snapshot from containerd's garbage collector from its first moment on.
@@ -23,6 +23,7 @@ mod snapshots;
 mod stored;
 mod sweep;
 mod tasks;
+mod transfer;
 mod unpack;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -34,6 +35,7 @@ pub use images::Image;
 pub use snapshots::VolumeSnapshot;
 pub use stored::StoredImage;
 pub use tasks::{Exit, Stdio, Task, TaskStatus};
+pub use transfer::{Transfer, Transferred};
 
 use crate::base::ids::ContainerId;
 use client::Client;
