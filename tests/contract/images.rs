@@ -59,7 +59,7 @@ fn architecture() -> &'static str {
     }
 }
 
-fn config(layers: &[Vec<u8>]) -> Value {
+pub fn config(layers: &[Vec<u8>]) -> Value {
     let diff_ids: Vec<_> = layers.iter().map(|layer| digest(layer)).collect();
     json!({
         "os": "linux", "architecture": architecture(),

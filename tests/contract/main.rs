@@ -6,4 +6,5 @@ mod containerd;
 mod daemon;
 mod execs;
 mod images;
+mod ingest;
 mod logger;

@@ -67,6 +67,14 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A blob whose bytes are not what its digest says.
+    #[error("content {digest}: {problem}")]
+    Corrupt {
+        /// The blob.
+        digest: String,
+        /// What came instead.
+        problem: String,
+    },
     /// An image that could not be read or unpacked.
     #[error("image {reference}")]
     Image {
@@ -113,13 +121,21 @@ impl Error {
             Self::Call { source, .. } => source.class,
             Self::Silent { .. } => Class::Unavailable,
             Self::Setting { .. } | Self::Reference(_) => Class::Invalid,
-            Self::BrokenImage { .. } | Self::Archive { .. } => Class::Other,
+            Self::BrokenImage { .. } | Self::Archive { .. } | Self::Corrupt { .. } => Class::Other,
             // A part that is missing does not make the whole thing missing.
             Self::Image { source, .. } | Self::Import { source, .. } => match source.class() {
                 Class::Missing | Class::Exists => Class::Other,
                 class @ (Class::Unavailable | Class::Invalid | Class::Other) => class,
             },
             Self::Teardown { class, .. } => *class,
+        }
+    }
+
+    /// Whether containerd's disk is full, which people must be told: waiting does not mend it.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Image { source, .. } | Self::Import { source, .. } => source.is_disk_full(),
+            error => error.says("no space left on device"),
         }
     }
 
