@@ -1,8 +1,12 @@
 //! Floor 8: images out of registries into containerd.
 
 mod error;
+mod logins;
+mod programs;
 mod puller;
 mod registry;
+mod verify;
 
 pub use error::PullError;
+pub use logins::{Found, LoginSettings, Logins};
 pub use puller::{Pulled, Puller, Request, Settings};

@@ -242,7 +242,7 @@ async fn images_share_layers_outlive_a_moved_tag_and_go_without_a_trace() {
     let pinned = digest(&old.manifest);
     let kept = client.image_by_manifest(NAME, &pinned).await.unwrap().unwrap();
     assert_eq!((kept.digest.as_str(), kept.config.cmd[1].as_str()), (pinned.as_str(), "sh"));
-    assert!(client.has_chain(&kept.chain_id).await.unwrap());
+    assert!(client.has_layers(&kept.chain_id).await.unwrap());
     assert_ne!(kept.chain_id, image.chain_id);
 
     client.label_image(&old.names("1")[1], "podward.dev/verified", "key").await.unwrap();
@@ -261,7 +261,7 @@ async fn images_share_layers_outlive_a_moved_tag_and_go_without_a_trace() {
 
     client.remove_image(&old.names("1")[1..], true).await.unwrap();
     assert_eq!(client.image_by_manifest(NAME, &pinned).await.unwrap(), None);
-    assert!(!client.has_chain(&kept.chain_id).await.unwrap());
+    assert!(!client.has_layers(&kept.chain_id).await.unwrap());
     assert!(client.image(NAME).await.unwrap().is_some());
     client.remove_image(&new.names("1"), true).await.unwrap();
     client.remove_image(&new.names("1"), true).await.unwrap();

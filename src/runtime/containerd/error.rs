@@ -131,11 +131,11 @@ impl Error {
         }
     }
 
-    /// Whether containerd's disk is full, which people must be told: waiting does not mend it.
-    pub fn is_disk_full(&self) -> bool {
+    /// Whether the disk was full.
+    pub fn disk_full(&self) -> bool {
         match self {
-            Self::Image { source, .. } | Self::Import { source, .. } => source.is_disk_full(),
-            error => error.says("no space left on device"),
+            Self::Image { source, .. } | Self::Import { source, .. } => source.disk_full(),
+            other => other.says("no space left"),
         }
     }
 

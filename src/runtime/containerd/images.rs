@@ -84,7 +84,7 @@ impl Containerd {
             read => read.map_err(failed)?,
         };
         let chain_id = resolved.chain_id();
-        if !self.has_chain(&chain_id).await? {
+        if !self.has_layers(&chain_id).await? {
             for layer in &resolved.layers {
                 if self.blob_info(&layer.descriptor.digest).await?.is_none() {
                     return Ok(None);
@@ -99,11 +99,6 @@ impl Containerd {
             chain_id,
             config: resolved.config,
         }))
-    }
-
-    /// Whether an image's top snapshot is there, on which its containers stand.
-    pub async fn has_chain(&self, chain_id: &str) -> Result<bool, Error> {
-        Ok(chain_id.is_empty() || self.has_snapshot(chain_id).await?)
     }
 
     /// Gives an image its name, or gives the name to another image.
