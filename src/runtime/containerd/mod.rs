@@ -14,6 +14,7 @@ mod error;
 mod execs;
 mod images;
 mod import;
+mod ingest;
 mod introspection;
 mod layout;
 mod leases;
@@ -29,13 +30,17 @@ mod unpack;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 pub use containers::{ContainerRecord, NewContainer};
+pub use content::{Blob, Labels};
 pub use error::{Class, Error};
 pub use execs::{NewExec, Terminal};
-pub use images::Image;
+pub use images::{Image, holding_labels, layers_of};
+pub use ingest::Ingest;
+pub use leases::ContentLease;
 pub use snapshots::VolumeSnapshot;
 pub use stored::StoredImage;
 pub use tasks::{Exit, Stdio, Task, TaskStatus};
 pub use transfer::{Transfer, Transferred};
+pub use unpack::{Failure, Layer};
 
 use crate::base::ids::ContainerId;
 use client::Client;
