@@ -329,7 +329,11 @@ fn puller(settings: &Settings, client: &Containerd) -> Puller {
     let settings = pull::Settings {
         transfer: settings.containerd.pull == PullBy::Transfer,
         hosts_dir: images.hosts_dir.clone(),
-        auth_file: images.auth_file.clone(),
+        logins: pull::LoginSettings {
+            auth_file: images.auth_file.clone(),
+            provider_config: images.credential_provider_config.clone(),
+            provider_dir: images.credential_provider_bin_dir.clone(),
+        },
         parallel_layers: images.max_parallel_layers,
     };
     Puller::new(client.clone(), settings)

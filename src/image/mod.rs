@@ -1,5 +1,6 @@
 //! Floor 4: images as values: references, documents, registries' hosts, credentials, policy, progress, what to collect.
 
+pub mod challenge;
 pub mod cosign;
 pub mod credentials;
 pub mod documents;

@@ -8,3 +8,4 @@ mod execs;
 mod images;
 mod ingest;
 mod logger;
+mod pulls;
