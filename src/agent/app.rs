@@ -21,7 +21,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::base::{backoff::Backoff, errors::Chain, fault::Fault, time};
-use crate::config::{CgroupDriver, Settings};
+use crate::config::{CgroupDriver, PullBy, Settings};
 use crate::fleet::events::EventLog;
 use crate::host::{
     cgroup::{CgroupError, Cgroups, Driver, DriverWish},
@@ -29,6 +29,7 @@ use crate::host::{
 };
 use crate::plan::{eviction::Timers, renewal::Renewals};
 use crate::pod::sandbox::HostFacts;
+use crate::pull::{self, Puller};
 use crate::runtime::containerd::{self, Containerd};
 use crate::source::watch::{WatchError, Watcher};
 
@@ -40,6 +41,8 @@ use super::{
     handle::{Command, ExecOrder, Handle, SyncReport},
     images::ImageKeeper,
     objects::node_of,
+    prefetch::Prefetches,
+    pulls::{PullNews, Pulls},
     reconciler::{Inputs, Reconciler},
     records::{RecordError, Records},
     recovery::RecoveryError,
@@ -186,7 +189,8 @@ struct Parts {
 fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError> {
     let settings = launch.settings.clone();
     let lock = lock(&settings.paths.state)?;
-    let effects = Arc::new(effects(&settings)?);
+    let (news, pulls) = mpsc::unbounded_channel();
+    let effects = Arc::new(effects(&settings, news)?);
     let prepare = |path: &Path, source| AppError::Prepare { path: path.to_owned(), source };
     let images = ImageKeeper::open(&settings.paths.state)
         .map_err(|source| prepare(&settings.paths.state, source))?;
@@ -239,6 +243,8 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         work: JoinSet::new(),
         watches: JoinSet::new(),
         actions: JoinSet::new(),
+        pulling: JoinSet::new(),
+        prefetches: Prefetches::default(),
         wake: None,
         syncs: Vec::new(),
         started: time::now().wall,
@@ -246,7 +252,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         watchdog: watchdog(),
     };
     reconciler.judge();
-    let inputs = Inputs { commands: orders, touched, stop };
+    let inputs = Inputs { commands: orders, touched, pulls, stop };
     let (sender, execs) = mpsc::channel(16);
     let handle = Handle { commands, changes: seen, execs: sender };
     Ok(Parts { reconciler, inputs, handle, execs, lock })
@@ -266,7 +272,10 @@ fn watch_all(
 }
 
 /// Makes the clients and finds out about the host.
-fn effects(settings: &Settings) -> Result<Effects, AppError> {
+fn effects(
+    settings: &Settings,
+    news: mpsc::UnboundedSender<PullNews>,
+) -> Result<Effects, AppError> {
     let wish = match settings.containerd.cgroup_driver {
         CgroupDriver::Auto => DriverWish::Auto,
         CgroupDriver::Cgroupfs => DriverWish::Cgroupfs,
@@ -285,6 +294,7 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
     })?;
     let facts = facts::node_facts();
     Ok(Effects {
+        pulls: Pulls::new(puller(settings, &client), settings.images.max_parallel_pulls, news),
         daemon: Daemon::new(client),
         cgroups,
         records: Records::open(&settings.paths.state)?,
@@ -306,6 +316,18 @@ fn effects(settings: &Settings) -> Result<Effects, AppError> {
         accounts: Mutex::default(),
         objects: Mutex::default(),
     })
+}
+
+/// What pulls images.
+fn puller(settings: &Settings, client: &Containerd) -> Puller {
+    let images = &settings.images;
+    let settings = pull::Settings {
+        transfer: settings.containerd.pull == PullBy::Transfer,
+        hosts_dir: images.hosts_dir.clone(),
+        auth_file: images.auth_file.clone(),
+        parallel_layers: images.max_parallel_layers,
+    };
+    Puller::new(client.clone(), settings)
 }
 
 /// The binary that containerd's shims start as logger: this one, by the name that an upgrade keeps.

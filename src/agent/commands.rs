@@ -11,7 +11,7 @@ use crate::base::{
 };
 use crate::fleet::events::EventType;
 use crate::node::{eligibility, report};
-use crate::plan::steps::{Step, plan};
+use crate::plan::steps::{Hold, Step, plan};
 use crate::pod::{
     adopt::Observed,
     machine::{Input, Pod},
@@ -84,7 +84,9 @@ impl Reconciler {
             }
             Kind::Pod => {
                 let host_ip = self.effects.facts.addresses.first().map(ToString::to_string);
-                let place = Place { node: &self.node.name, host_ip: host_ip.as_deref() };
+                let pulls = self.pulls_shown();
+                let place =
+                    Place { node: &self.node.name, host_ip: host_ip.as_deref(), pulls: &pulls };
                 self.pods.values().map(|pod| value(&pod.object(place))).collect()
             }
             Kind::Node => vec![value(&self.node_object(self.started))],
@@ -144,6 +146,7 @@ impl Reconciler {
                 let name = self.pods.get(pod).map_or("", |pod| pod.record.name.as_str());
                 format!("would delete pod {name}: {cause}")
             }
+            Step::Pull(set) => format!("would pull the images of {set}"),
             Step::Resize(pod) => {
                 let name = self.pods.get(pod).map_or("", |pod| pod.record.name.as_str());
                 format!("would resize pod {name}")
@@ -179,7 +182,8 @@ impl Reconciler {
         let mut lines: Vec<String> =
             self.faults.iter().map(|fault| format!("fault: {fault}")).chain(holds).collect();
         let waiting = self.pods.values().filter(|pod| !pod.ready());
-        let mut converged = self.faults.is_empty();
+        let pending = |hold: &Hold| matches!(hold, Hold::ImagesPending(_));
+        let mut converged = self.faults.is_empty() && !self.holds.values().any(pending);
         for pod in waiting {
             converged = false;
             let (set, name) = (&pod.record.set, &pod.record.name);

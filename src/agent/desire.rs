@@ -168,6 +168,7 @@ impl Reconciler {
                 evicted: entry.evicted,
                 missing: standing.missing.clone(),
                 unread: !self.own_objects.read,
+                images: self.prefetches.images(key, &standing.hash),
             };
             Some((key.clone(), set))
         };
@@ -215,6 +216,9 @@ impl Reconciler {
             return self.save_if_due();
         }
         self.count_down();
+        self.prefetches.retain(|key, hash| {
+            self.standings.get(key).is_some_and(|standing| standing.hash == *hash)
+        });
         self.refresh_lagging();
         self.plan_disk_look();
         let plan: Plan = plan(&self.desired(), &self.observed());
@@ -238,6 +242,7 @@ impl Reconciler {
         match step {
             Step::Create(key) => self.create(&key),
             Step::Delete { pod, cause } => self.delete(&pod, &cause),
+            Step::Pull(key) => self.prefetch(&key),
             Step::Resize(pod) => self.resize(&pod),
         }
     }
@@ -264,7 +269,7 @@ impl Reconciler {
             initialized: None,
             readiness: None,
             deletion: None,
-            containers: BTreeMap::new(),
+            containers: self.prefetches.take(key, &standing.hash, entry.set.on_delete()),
         };
         if let Err(error) = self.effects.records.save(&record) {
             let message = format!("Error creating: {}", Chain(&error));

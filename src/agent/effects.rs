@@ -34,7 +34,7 @@ use crate::pod::{
 use crate::runtime::containerd::Error;
 use crate::spec::Objects;
 
-use super::{daemon::Daemon, image_volumes, messages::LastWords, records::Records};
+use super::{daemon::Daemon, image_volumes, messages::LastWords, pulls::Pulls, records::Records};
 
 /// How many runs of a container keep their logs.
 const KEPT_LOGS: usize = 2;
@@ -77,6 +77,8 @@ pub struct Logging {
 pub struct Effects {
     /// containerd.
     pub daemon: Daemon,
+    /// Images out of registries.
+    pub pulls: Pulls,
     /// The pods' cgroups.
     pub cgroups: Cgroups,
     /// The pods' records.
@@ -123,10 +125,10 @@ impl Effects {
         record: PodRecord,
         objects: Arc<Objects>,
     ) -> impl Future<Output = Input> + Send + 'static {
-        self.know(objects);
+        self.know(Arc::clone(&objects));
         async move {
             if image_volumes::any(record.spec())
-                && let Err(fault) = self.mount_images(&record).await
+                && let Err(fault) = self.mount_images(&record, &objects).await
             {
                 return Input::SandboxFailed(fault);
             }

@@ -18,11 +18,9 @@ use crate::base::{errors::Chain, ids::PodUid};
 use crate::host::{snapshot, volumes};
 use crate::pod::{fault::StartFault, image::MountPoint, record::PodRecord};
 use crate::runtime::containerd::{Error, VolumeSnapshot};
+use crate::spec::Objects;
 
-use super::{
-    effects::{Effects, blocking},
-    start::{missing_image, unreadable_image},
-};
+use super::effects::{Effects, blocking};
 
 /// Whether a pod has such volumes.
 pub(super) fn any(spec: &PodSpec) -> bool {
@@ -31,7 +29,11 @@ pub(super) fn any(spec: &PodSpec) -> bool {
 
 impl Effects {
     /// Mounts the images that are volumes of a pod. Once a volume was made it stays what it is for the pod's life.
-    pub(super) async fn mount_images(&self, record: &PodRecord) -> Result<(), StartFault> {
+    pub(super) async fn mount_images(
+        &self,
+        record: &PodRecord,
+        objects: &Objects,
+    ) -> Result<(), StartFault> {
         for volume in record.spec().volumes.iter().flatten() {
             let Some(source) = &volume.image else { continue };
             let key = format!("podward-volume-{}-{}", record.uid, volume.name);
@@ -47,8 +49,8 @@ impl Effects {
             let mounts = if let Some(mounts) = known.map_err(|error| failed(&error))? {
                 mounts
             } else {
-                let reference = source.reference.as_deref().unwrap_or_default();
-                let parent = self.top_layer(reference, source.pull_policy.as_deref()).await?;
+                let want = self.want_of_volume(record, source, objects);
+                let parent = self.ensure_image(&want).await?.image.chain_id;
                 let view = || self.daemon.client.view_for_volume(&key, &parent, &record.uid);
                 self.daemon.call(view).await.map_err(|error| failed(&error))?
             };
@@ -57,16 +59,6 @@ impl Effects {
             mounted.map_err(|error| failed(&error))?;
         }
         Ok(())
-    }
-
-    /// The top layer of an image that is on this host.
-    async fn top_layer(&self, reference: &str, policy: Option<&str>) -> Result<String, StartFault> {
-        let found = self.daemon.call(|| self.daemon.client.image(reference)).await;
-        match found {
-            Ok(Some(image)) => Ok(image.chain_id),
-            Ok(None) => Err(missing_image(policy, reference, self.daemon.client.namespace())),
-            Err(error) => Err(unreadable_image(&error)),
-        }
     }
 
     /// Removes a pod's views, which must be unmounted by now.

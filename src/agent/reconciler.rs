@@ -40,6 +40,8 @@ use super::{
     effects::{Effects, blocking},
     handle::{Command, SyncReport},
     images::{ImageKeeper, Import},
+    prefetch::{Prefetched, Prefetches},
+    pulls::PullNews,
     recovery::{Recovered, RecoveryError},
     sets::Sets,
 };
@@ -72,6 +74,8 @@ pub(super) enum Done {
     Saved(std::io::Result<()>),
     /// New archives were imported.
     Imported(ImageKeeper, Vec<Import>),
+    /// The images of a set's next revision are here, or not.
+    Prefetched(SetKey, Box<Prefetched>),
     /// The use of the disk was looked at.
     Looked(Look),
     /// The configuration was read again.
@@ -85,6 +89,8 @@ pub(super) struct Inputs {
     pub commands: mpsc::Receiver<Command>,
     /// Paths that changed.
     pub touched: mpsc::UnboundedReceiver<PathBuf>,
+    /// News of pulls.
+    pub pulls: mpsc::UnboundedReceiver<PullNews>,
     /// Turns true when the agent is to stop.
     pub stop: watch::Receiver<bool>,
 }
@@ -172,6 +178,10 @@ pub(super) struct Reconciler {
     pub watches: JoinSet<Done>,
     /// Probes and hooks under way: nothing waits for them, and the next agent runs them again.
     pub actions: JoinSet<Done>,
+    /// Images that pods and sets wait for: what is cut off is gone on with by the next agent.
+    pub pulling: JoinSet<Done>,
+    /// The images of revisions that are still to come.
+    pub prefetches: Prefetches,
     /// When to plan again although nothing happens.
     pub wake: Option<Instant>,
     /// Syncs that wait.
@@ -207,6 +217,8 @@ impl Reconciler {
             tokio::select! {
                 Some(done) = self.work.join_next() => self.take(done)?,
                 Some(done) = self.watches.join_next() => self.take(done)?,
+                Some(done) = self.pulling.join_next() => self.take(done)?,
+                Some(news) = inputs.pulls.recv() => self.pull_news(news),
                 Some(done) = self.actions.join_next() => {
                     if !self.take_answer(done) {
                         continue;
@@ -236,6 +248,7 @@ impl Reconciler {
     async fn drain(mut self) {
         self.watches.abort_all();
         self.actions.abort_all();
+        self.pulling.abort_all();
         self.unsaved = self.unsaved.map(|_| time::now().mono);
         self.save_if_due();
         info!(count = self.work.len(), "stopping; pods run on");
@@ -260,6 +273,8 @@ impl Reconciler {
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), RecoveryError> {
         let done = match done {
             Ok(done) => done,
+            // A prefetch that nobody wants any more.
+            Err(error) if error.is_cancelled() => return Ok(()),
             Err(error) => {
                 error!(error = %error, "a task of the agent ended unexpectedly");
                 return Ok(());
@@ -279,6 +294,7 @@ impl Reconciler {
             }
             Done::Saved(saved) => self.sets_saved(saved),
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
+            Done::Prefetched(key, prefetched) => self.prefetched(&key, *prefetched),
             Done::Looked(look) => self.disk_looked(look),
             Done::Configured(settings) => self.configured(*settings),
         }
@@ -342,7 +358,11 @@ impl Reconciler {
         if routine && probes_only && !gone {
             return false;
         }
+        if self.pods.get(uid).is_some_and(Pod::stopping) {
+            self.effects.pulls.leave(uid);
+        }
         if gone && let Some(pod) = self.pods.remove(uid) {
+            self.effects.pulls.forget(uid);
             info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
             self.tidy_up();
         }
@@ -364,7 +384,13 @@ impl Reconciler {
     /// Wakes whatever's time has come; `false` when nothing came of it but that probes run.
     fn deadlines(&mut self) -> bool {
         let now = time::now().mono;
-        let own = [self.wake, self.evictions.next(now), self.missing_until(), self.unsaved];
+        let own = [
+            self.wake,
+            self.evictions.next(now),
+            self.missing_until(),
+            self.unsaved,
+            self.prefetches.due(),
+        ];
         // An eviction that is due is no longer the next one: the plan alone knows it.
         let mut news = own.into_iter().flatten().any(|at| at <= now) || self.evictions.due(now);
         let due: Vec<PodUid> = self
@@ -394,6 +420,7 @@ impl Reconciler {
         let unsaved = self.unsaved.filter(|_| !self.saving);
         let own = [
             self.evictions.next(now),
+            self.prefetches.due(),
             self.wake,
             self.missing_until(),
             unsaved,
@@ -415,6 +442,12 @@ impl Reconciler {
                 Effect::CreateSandbox => {
                     let objects = Arc::clone(&self.objects);
                     self.spawn(uid, on.create_sandbox(record.clone(), objects));
+                }
+                Effect::PullImage { container } => {
+                    let objects = Arc::clone(&self.objects);
+                    let pulled = on.pull_image(record.clone(), objects, container);
+                    let (pulled, uid) = (Box::pin(pulled), uid.clone());
+                    self.pulling.spawn(async move { Done::Pod(uid, Some(pulled.await)) });
                 }
                 Effect::StartContainer { container, attempt, remove_first } => {
                     let (record, objects) = (record.clone(), Arc::clone(&self.objects));
@@ -484,7 +517,7 @@ impl Reconciler {
     }
 
     /// Records an event of a pod.
-    fn note_pod(&mut self, now: Now, uid: &PodUid, event: PodEvent) {
+    pub(super) fn note_pod(&mut self, now: Now, uid: &PodUid, event: PodEvent) {
         let Some(pod) = self.pods.get(uid) else { return };
         let involved = Involved {
             kind: "Pod",
@@ -536,7 +569,8 @@ impl Reconciler {
     pub(super) fn settle_syncs(&mut self, settled: bool) {
         let reading = self.readings.is_none() || self.missing_until().is_some();
         let saving = self.saving || self.unsaved.is_some();
-        let busy = !self.work.is_empty() || reading || saving || !self.recovered;
+        let fetching = self.prefetches.busy();
+        let busy = !self.work.is_empty() || reading || saving || fetching || !self.recovered;
         if self.syncs.is_empty()
             || busy
             || !settled

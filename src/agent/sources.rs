@@ -213,6 +213,7 @@ impl Reconciler {
             return;
         };
         let effects = Arc::clone(&self.effects);
+        effects.pulls.set_importing(true);
         self.work.spawn(async move {
             let imports = keeper.import(&effects).await;
             Done::Imported(keeper, imports)
@@ -233,6 +234,7 @@ impl Reconciler {
     /// Archives were imported: pods that wait for an image try again.
     pub(super) fn images_imported(&mut self, keeper: ImageKeeper, imports: Vec<Import>) {
         self.images = Some(keeper);
+        self.effects.pulls.set_importing(false);
         let failed = imports.iter().any(|import| import.result.is_err());
         self.retry_imports(failed);
         let mut arrived = false;
@@ -251,6 +253,7 @@ impl Reconciler {
             }
         }
         if arrived {
+            self.prefetches.retry();
             for uid in self.pods.keys().cloned().collect::<Vec<_>>() {
                 self.tell(&uid, Input::ImagesChanged);
             }

@@ -21,7 +21,7 @@ use crate::pod::{
     confinement::{Confinement, confine},
     downward::Downward,
     environment::{Environment, own_environment},
-    fault::StartFault,
+    fault::{IMAGE_GONE, StartFault},
     image::MountPoint,
     machine::{Exit, ExitKind, Input},
     mounts::{Prepared, asks_recursive},
@@ -97,7 +97,7 @@ impl Effects {
         }
         let started = self.start(&record, &objects, &container, attempt).await;
         match started {
-            Ok(image) => Input::Started { container, attempt, at: time::now().wall, image },
+            Ok(()) => Input::Started { container, attempt, at: time::now().wall },
             Err(Failure::Fault(fault)) => Input::StartFailed { container, attempt, fault },
             Err(Failure::NeverRan(message)) => {
                 let exit = Exit {
@@ -118,12 +118,13 @@ impl Effects {
         objects: &Objects,
         name: &str,
         number: u32,
-    ) -> Result<PinnedImage, Failure> {
+    ) -> Result<(), Failure> {
         let container = record.container(name).ok_or_else(|| StartFault {
             reason: "CreateContainerError",
             message: format!("the pod's template has no container {name}"),
         })?;
-        let image = self.pinned_image(record, container).await?;
+        let known = record.containers.get(name).and_then(|known| known.image.clone());
+        let image = known.ok_or_else(|| image_gone("it was never brought here"))?;
         let confinement = self.confinement(record, container).await?;
         let devices = self.devices(record).await?;
         let id = ContainerId::of(&record.uid, name, number);
@@ -140,35 +141,7 @@ impl Effects {
                 warn!(container = %id, error = %Chain(&error), "failed to remove a failed start");
             }
         }
-        ran.map(|()| attempt.image)
-    }
-
-    /// The image that the container runs: the one of its first start, or the one that its reference means now.
-    async fn pinned_image(
-        &self,
-        record: &PodRecord,
-        container: &Container,
-    ) -> Result<PinnedImage, Failure> {
-        let pinned = record.containers.get(&container.name).and_then(|known| known.image.clone());
-        if let Some(image) = pinned {
-            return Ok(image);
-        }
-        let reference = container.image.as_deref().unwrap_or_default();
-        let found = self.daemon.call(|| self.daemon.client.image(reference)).await;
-        match found {
-            Ok(Some(image)) => Ok(PinnedImage {
-                reference: image.reference,
-                digest: image.digest,
-                chain_id: image.chain_id,
-                config: image.config,
-            }),
-            Ok(None) => {
-                let namespace = self.daemon.client.namespace();
-                let policy = container.image_pull_policy.as_deref();
-                Err(Failure::Fault(missing_image(policy, reference, namespace)))
-            }
-            Err(error) => Err(Failure::Fault(unreadable_image(&error))),
-        }
+        ran
     }
 
     /// Record, snapshot, task, process. A rest of an earlier try of the same attempt is cleared away first.
@@ -232,10 +205,12 @@ impl Effects {
     /// Prepares the container's own layer on top of the image's.
     async fn snapshot(&self, attempt: &Attempt<'_>) -> Result<Vec<MountPoint>, Failure> {
         let (id, parent) = (&attempt.id, attempt.image.chain_id.as_str());
-        self.daemon
-            .call(|| self.daemon.client.prepare_snapshot(id, parent))
-            .await
-            .map_err(|error| unmade(&error))
+        self.daemon.call(|| self.daemon.client.prepare_snapshot(id, parent)).await.map_err(
+            |error| match error.class() {
+                Class::Missing => image_gone(&Chain(&error).to_string()).into(),
+                _ => unmade(&error),
+            },
+        )
     }
 
     /// The OCI spec as JSON.
@@ -352,32 +327,9 @@ impl Effects {
     }
 }
 
-/// The fault of an image that containerd cannot give.
-pub(super) fn unreadable_image(error: &Error) -> StartFault {
-    StartFault {
-        reason: match error.class() {
-            Class::Invalid => "InvalidImageName",
-            _ => "ImageInspectError",
-        },
-        message: Chain(error).to_string(),
-    }
-}
-
-/// The fault of an image that is not on this host.
-pub(super) fn missing_image(policy: Option<&str>, reference: &str, namespace: &str) -> StartFault {
-    if policy == Some("Never") {
-        let message =
-            format!("Container image {reference:?} is not present with pull policy of Never");
-        return StartFault { reason: "ErrImageNeverPull", message };
-    }
-    StartFault {
-        reason: "ErrImagePull",
-        message: format!(
-            "image {reference:?} is not in containerd's namespace {namespace}, and this version does not \
-             pull: put an archive of it into paths.state's images/, or import it with \
-             ctr -n {namespace} images import"
-        ),
-    }
+/// The fault of an image that is not here any more; its message is for the log only.
+fn image_gone(why: &str) -> StartFault {
+    StartFault { reason: IMAGE_GONE, message: why.into() }
 }
 
 /// The labels by which a container is recognised whatever happened to its record.

@@ -57,9 +57,37 @@ pub fn go_duration(duration: Duration) -> String {
     }
 }
 
+/// The same to the millisecond: `350ms`, `1.25s`, `1m2.5s`.
+pub fn go_millis(duration: Duration) -> String {
+    let millis = duration.subsec_millis();
+    if duration.as_secs() == 0 && millis > 0 {
+        return format!("{millis}ms");
+    }
+    let whole = go_duration(duration);
+    if millis == 0 {
+        return whole;
+    }
+    let fraction = format!("{millis:03}");
+    format!("{}.{}s", whole.trim_end_matches('s'), fraction.trim_end_matches('0'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn milliseconds_read_as_in_go() {
+        for (millis, text) in [
+            (0, "0s"),
+            (7, "7ms"),
+            (1_000, "1s"),
+            (1_250, "1.25s"),
+            (62_500, "1m2.5s"),
+            (3_600_001, "1h0m0.001s"),
+        ] {
+            assert_eq!(go_millis(Duration::from_millis(millis)), text);
+        }
+    }
 
     #[test]
     fn ages_read_as_in_kubectl() {

@@ -431,7 +431,7 @@ fn without_an_agent_the_hint_says_where_to_look() {
 fn every_flag_of_the_settings_table_is_a_flag_of_the_command() {
     let command = Cli::command();
     command.clone().debug_assert();
-    for flag in config::KEYS.iter().filter_map(|key| key.flag) {
+    for flag in config::keys().filter_map(|key| key.flag) {
         let found = command.get_arguments().any(|argument| {
             argument.get_long().map(|long| format!("--{long}")) == Some(flag.into())
         });

@@ -6,8 +6,9 @@ use crate::base::time::go_duration;
 use crate::spec::FieldValidation;
 
 use super::file::Tree;
+use super::keys_images::IMAGE_KEYS;
 use super::read::Notes;
-use super::settings::{CgroupDriver, Settings, SourceSettings, name_of};
+use super::settings::{CgroupDriver, PullBy, Settings, SourceSettings, name_of};
 use super::values::{
     bytes, cgroup, choice, directories, files, labels, node_name, path, period, set, shown,
     shown_taint, sources, taints, word,
@@ -51,14 +52,20 @@ impl Key {
     /// `PODWARD_CONTAINERD_CGROUP_DRIVER`.
     pub fn variable(&self) -> Option<String> {
         self.in_environment.then(|| {
-            self.path.chars().fold("PODWARD_".to_owned(), |mut name, letter| {
-                match letter {
-                    '.' => name.push('_'),
-                    upper if upper.is_ascii_uppercase() => name.extend(['_', upper]),
-                    lower => name.push(lower.to_ascii_uppercase()),
+            let mut name = "PODWARD_".to_owned();
+            let mut letters = self.path.chars().peekable();
+            let mut before = '.';
+            while let Some(letter) = letters.next() {
+                // A word begins where a capital stands after or before a small letter: `minimumGCAge` has three.
+                let small_next = letters.peek().is_some_and(char::is_ascii_lowercase);
+                let begins = letter.is_ascii_uppercase() && before != '.';
+                if begins && (before.is_ascii_lowercase() || small_next) {
+                    name.push('_');
                 }
-                name
-            })
+                name.push(if letter == '.' { '_' } else { letter.to_ascii_uppercase() });
+                before = letter;
+            }
+            name
         })
     }
 }
@@ -74,7 +81,7 @@ const VALIDATIONS: [(&str, FieldValidation); 3] = [
 ];
 
 /// What most keys are: in the file and the environment, fixed while the agent runs.
-const PLAIN: Key = Key {
+pub(super) const PLAIN: Key = Key {
     path: "",
     sort: "text",
     in_file: true,
@@ -88,7 +95,12 @@ const PLAIN: Key = Key {
 };
 
 /// Every key, in the order of the reference page.
-pub static KEYS: [Key; 22] = [
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(&IMAGE_KEYS)
+}
+
+/// Every key but those of images.
+static KEYS: [Key; 23] = [
     Key {
         path: "cluster",
         about: "The fleet that this host belongs to.",
@@ -189,6 +201,17 @@ pub static KEYS: [Key; 22] = [
             set(&mut to.containerd.cgroup_driver, choice(tree, notes, &CgroupDriver::NAMES));
         },
         show: |of| name_of(&CgroupDriver::NAMES, of.containerd.cgroup_driver).to_owned(),
+        ..PLAIN
+    },
+    Key {
+        path: "containerd.pull",
+        sort: "`client` or `transfer`",
+        about: "Who pulls images: the agent, which works with every containerd, or with `transfer` containerd's own \
+                transfer service (2.0 and later), so that its image verifier plugins apply.",
+        read: |tree, to, notes| {
+            set(&mut to.containerd.pull, choice(tree, notes, &PullBy::NAMES));
+        },
+        show: |of| name_of(&PullBy::NAMES, of.containerd.pull).to_owned(),
         ..PLAIN
     },
     Key {

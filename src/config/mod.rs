@@ -2,6 +2,7 @@
 
 mod file;
 mod keys;
+mod keys_images;
 mod overrides;
 mod read;
 #[cfg(test)]
@@ -10,10 +11,11 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod values;
+mod values_images;
 
-pub use keys::KEYS;
+pub use keys::keys;
 pub use overrides::Overrides;
-pub use settings::{CgroupDriver, Settings, SourceSettings};
+pub use settings::{CgroupDriver, ImageSettings, PullBy, Settings, SourceSettings};
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -38,6 +40,7 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<
         Err(fault) => faults.push(*fault),
     }
     overrides.apply(&mut settings, &mut faults);
+    faults.extend(values_images::together(&origin.display().to_string(), &settings.images));
     if faults.is_empty() { Ok(settings) } else { Err(faults) }
 }
 
@@ -55,6 +58,6 @@ impl Settings {
 
 /// The keys of one sort whose values differ.
 fn changed(old: &Settings, new: &Settings, sort: fn(&Key) -> bool) -> BTreeSet<&'static str> {
-    let differing = KEYS.iter().filter(|key| sort(key) && (key.show)(old) != (key.show)(new));
+    let differing = keys().filter(|key| sort(key) && (key.show)(old) != (key.show)(new));
     differing.map(|key| key.path).collect()
 }

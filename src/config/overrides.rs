@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use crate::base::fault::Fault;
 
 use super::file::Tree;
-use super::keys::{KEYS, Key};
+use super::keys::{Key, keys};
 use super::read::Notes;
 use super::settings::Settings;
 
@@ -21,7 +21,7 @@ impl Overrides {
     pub fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Self {
         let mut overrides = Self::default();
         for (name, value) in variables.filter(|(_, value)| !value.is_empty()) {
-            if let Some(key) = KEYS.iter().find(|key| key.variable().as_ref() == Some(&name)) {
+            if let Some(key) = keys().find(|key| key.variable().as_ref() == Some(&name)) {
                 overrides.values.insert(key.path, (format!("variable {name}"), value));
             }
         }
@@ -31,7 +31,7 @@ impl Overrides {
     /// Lays a flag over what is there, when it was given.
     #[must_use]
     pub fn flag(mut self, flag: &str, value: Option<String>) -> Self {
-        if let (Some(value), Some(key)) = (value, KEYS.iter().find(|key| key.flag == Some(flag))) {
+        if let (Some(value), Some(key)) = (value, keys().find(|key| key.flag == Some(flag))) {
             self.values.insert(key.path, (format!("flag {flag}"), value));
         }
         self
@@ -45,7 +45,7 @@ impl Overrides {
     /// Lays the values over settings.
     pub fn apply(&self, settings: &mut Settings, faults: &mut Vec<Fault>) {
         for (path, (origin, value)) in &self.values {
-            if let Some(Key { read, .. }) = KEYS.iter().find(|key| key.path == *path) {
+            if let Some(Key { read, .. }) = keys().find(|key| key.path == *path) {
                 read(&Tree::of_text(value), settings, &mut Notes::new(origin, path, faults));
             }
         }

@@ -4,7 +4,7 @@ use crate::base::fault::Fault;
 use crate::base::nearest::nearest;
 
 use super::file::{Branch, Tree};
-use super::keys::{KEYS, LATER};
+use super::keys::{LATER, keys};
 use super::settings::Settings;
 
 /// Collects the faults of one value and of what is inside it.
@@ -98,7 +98,7 @@ fn section(tree: &Tree, prefix: &str, settings: &mut Settings, notes: &mut Notes
     for (name, line, value) in notes.entries(tree) {
         let path = format!("{prefix}{name}");
         let mut inside = notes.inside(&format!(".{name}"));
-        let key = KEYS.iter().find(|key| key.in_file && key.path == path);
+        let key = keys().find(|key| key.in_file && key.path == path);
         if let Some(key) = key {
             // As in Kubernetes, a key without a value is a key that was not written.
             if !value.is_null() {
@@ -114,8 +114,7 @@ fn section(tree: &Tree, prefix: &str, settings: &mut Settings, notes: &mut Notes
 
 /// The names that may stand right under a prefix such as `containerd.`.
 fn known(prefix: &str) -> Vec<&'static str> {
-    let mut names: Vec<&str> = KEYS
-        .iter()
+    let mut names: Vec<&str> = keys()
         .filter(|key| key.in_file)
         .filter_map(|key| key.path.strip_prefix(prefix)?.split('.').next())
         .collect();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::keys::{KEYS, Key, LATER};
+use super::keys::{Key, LATER, keys};
 use super::settings::Settings;
 
 /// The page.
@@ -10,7 +10,7 @@ pub fn reference() -> String {
     let mut page = String::from(
         "# Configuration\n\
          \n\
-         <!-- Made from the table in src/config/keys.rs: `PODWARD_BLESS=1 cargo test config` rewrites it. -->\n\
+         <!-- Made from the tables in src/config/keys*.rs: `PODWARD_BLESS=1 cargo test config` rewrites it. -->\n\
          \n\
          podward reads `/etc/podward/config.yaml`, or the file that `--config` or `PODWARD_CONFIG` names. Every key is\n\
          optional, and a missing default file means the defaults. A flag goes before an environment variable,\n\
@@ -26,13 +26,15 @@ pub fn reference() -> String {
          logs: {maxSize: 10Mi, maxFiles: 5}\n\
          fieldValidation: Strict\n\
          crashLoopBackOff: {maxContainerRestartPeriod: 5m}\n\
+         images:\n  gcHighThresholdPercent: 85\n  policy:\n    allowed: [registry.example/team/*, docker.io/library]\n    \
+         signatures: [{match: registry.example, keys: [/etc/podward/keys/cosign.pub]}]\n\
          ```\n\
          \n\
          | key | value | default | variable | flag | live |\n\
          | --- | --- | --- | --- | --- | --- |\n",
     );
     let defaults = Settings::default();
-    for key in &KEYS {
+    for key in keys() {
         let _ = writeln!(
             page,
             "| {} | {} | {} | {} | {} | {} |",
@@ -45,7 +47,7 @@ pub fn reference() -> String {
         );
     }
     page.push('\n');
-    for key in &KEYS {
+    for key in keys() {
         let _ = writeln!(page, "- `{}`: {}", key.path, key.about);
     }
     let later: Vec<String> = LATER.iter().map(|key| format!("`{key}`")).collect();

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use k8s_openapi::api::core::v1::Taint;
 
+use crate::image::policy::Policy;
 use crate::spec::FieldValidation;
 
 /// Everything that an operator can set.
@@ -21,6 +22,8 @@ pub struct Settings {
     pub containerd: ContainerdSettings,
     /// The cgroup above all pods; `None` for the driver's own default.
     pub cgroup_parent: Option<String>,
+    /// Where images come from and how long they stay.
+    pub images: ImageSettings,
     /// Where things are kept.
     pub paths: Paths,
     /// Where vendors describe their devices, the least directory first.
@@ -69,6 +72,65 @@ pub struct ContainerdSettings {
     pub runtime: String,
     /// Who makes cgroups.
     pub cgroup_driver: CgroupDriver,
+    /// Who pulls images.
+    pub pull: PullBy,
+}
+
+/// Who pulls images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullBy {
+    /// The agent, into containerd's content store.
+    Client,
+    /// containerd's transfer service.
+    Transfer,
+}
+
+impl PullBy {
+    /// Each by its name.
+    pub const NAMES: [(&'static str, Self); 2] =
+        [("client", Self::Client), ("transfer", Self::Transfer)];
+}
+
+/// Where images come from and how long they stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSettings {
+    /// The host-wide credentials: a docker `config.json`.
+    pub auth_file: PathBuf,
+    /// The directory of `hosts.toml` files.
+    pub hosts_dir: PathBuf,
+    /// The file that names the credential provider plugins.
+    pub credential_provider_config: Option<PathBuf>,
+    /// The directory of the credential provider plugins.
+    pub credential_provider_bin_dir: PathBuf,
+    /// How many images are pulled at once.
+    pub max_parallel_pulls: usize,
+    /// How many layers of one image are fetched at once.
+    pub max_parallel_layers: usize,
+    /// The use of the disk from which images are collected, in percent; 100 for never.
+    pub gc_high_threshold_percent: u8,
+    /// The use of the disk down to which images are collected, in percent.
+    pub gc_low_threshold_percent: u8,
+    /// How long an image stays unused before it may be collected.
+    pub minimum_gc_age: Duration,
+    /// What images must be like.
+    pub policy: Policy,
+}
+
+impl Default for ImageSettings {
+    fn default() -> Self {
+        Self {
+            auth_file: "/etc/podward/auth.json".into(),
+            hosts_dir: "/etc/containerd/certs.d".into(),
+            credential_provider_config: None,
+            credential_provider_bin_dir: "/usr/libexec/podward/credential-providers".into(),
+            max_parallel_pulls: 3,
+            max_parallel_layers: 3,
+            gc_high_threshold_percent: 85,
+            gc_low_threshold_percent: 80,
+            minimum_gc_age: Duration::from_mins(2),
+            policy: Policy::default(),
+        }
+    }
 }
 
 /// Who makes cgroups.
@@ -123,8 +185,10 @@ impl Default for Settings {
                 snapshotter: "overlayfs".into(),
                 runtime: "io.containerd.runc.v2".into(),
                 cgroup_driver: CgroupDriver::Auto,
+                pull: PullBy::Client,
             },
             cgroup_parent: None,
+            images: ImageSettings::default(),
             paths: Paths {
                 state: "/var/lib/podward".into(),
                 run: "/run/podward".into(),

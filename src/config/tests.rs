@@ -23,12 +23,16 @@ fn a_full_file_sets_every_key() {
          node: {name: host-1, labels: {disktype: ssd, empty: ''}, taints: [{key: a/b, value: c, effect: NoExecute}, {key: d, effect: NoSchedule}]}\n\
          sources:\n- file: {path: /a}\n- file:\n    path: /b.yaml\n\
          objectsDir: /o\n\
-         containerd: {address: /c.sock, namespace: mine, snapshotter: native, runtime: io.containerd.runc.v2, cgroupDriver: cgroupfs}\n\
+         containerd: {address: /c.sock, namespace: mine, snapshotter: native, runtime: io.containerd.runc.v2, cgroupDriver: cgroupfs, pull: transfer}\n\
          cgroupParent: /kube\n\
          paths: {state: /s, run: /r, podLogs: /p, containerLogs: /c}\n\
          logs: {maxSize: 1Mi, maxFiles: 2}\n\
          fieldValidation: Warn\n\
-         crashLoopBackOff: {maxContainerRestartPeriod: 1m30s}\n",
+         crashLoopBackOff: {maxContainerRestartPeriod: 1m30s}\n\
+         images:\n  authFile: /a.json\n  hostsDir: /h\n  credentialProviderConfig: /p.yaml\n  credentialProviderBinDir: /p\n  \
+         maxParallelPulls: 1\n  maxParallelLayers: 8\n  gcHighThresholdPercent: 100\n  gcLowThresholdPercent: 0\n  minimumGCAge: 36h\n  \
+         policy:\n    allowed: [r.example/team/*, localhost:5000]\n    requireDigest: true\n    \
+         signatures:\n    - {match: r.example, keys: [/k1.pub, /k2.pub]}\n",
     )
     .unwrap();
     assert_eq!(settings.node.labels["disktype"], "ssd");
@@ -38,11 +42,13 @@ fn a_full_file_sets_every_key() {
     );
     assert_eq!(settings.sources.len(), 2);
     assert_eq!(settings.containerd.cgroup_driver, CgroupDriver::Cgroupfs);
+    assert_eq!(settings.containerd.pull, PullBy::Transfer);
+    assert_eq!(settings.images.max_parallel_layers, 8);
+    assert_eq!(settings.images.policy.signatures[0].keys.len(), 2);
     assert_eq!(settings.logs, LogSettings { max_size: 1 << 20, max_files: 2 });
     assert_eq!(settings.max_container_restart_period.as_secs(), 90);
     assert_eq!(settings.control_socket(), Path::new("/r/podward.sock"));
-    let untouched: Vec<_> = KEYS
-        .iter()
+    let untouched: Vec<_> = keys()
         .filter(|key| (key.show)(&settings) == (key.show)(&Settings::default()))
         .map(|key| key.path)
         .collect();
@@ -89,9 +95,58 @@ fn all_faults_come_at_once_each_with_line_path_and_remedy() {
             "c.yaml:17: etcd: not in this version; remove it",
             "c.yaml:18: crashLoopBackOff.maxContainerRestartPeriod: \"10m\": not a duration from 1s to 5m; write a duration such as 1m30s",
             "c.yaml:19: containerd: […]: not a mapping; write keys and values",
-            "c.yaml:20: socket: unknown key; known here: cluster, node, sources, objectsDir, containerd, cgroupParent, paths, cdiDirs, logs, fieldValidation, crashLoopBackOff",
+            "c.yaml:20: socket: unknown key; known here: cluster, node, sources, objectsDir, containerd, cgroupParent, paths, cdiDirs, logs, fieldValidation, crashLoopBackOff, images",
         ]
     );
+}
+
+#[test]
+fn faults_of_images_name_value_and_remedy() {
+    let faults = read(
+        "containerd: {pull: daemon}\n\
+         images:\n  authFile: a.json\n  maxParallelPulls: 0\n  maxParallelLayers: 33\n  gcHighThresholdPercent: 101\n  minimumGCAge: soon\n  \
+         policy:\n    allowed: [busybox]\n    requireDigest: often\n    signatures:\n    - {match: r.example}\n    \
+         - {match: r.example/a:1, keys: [k.pub], key: x}\n    - {match: r.example, keys: []}\n",
+    )
+    .unwrap_err();
+    assert_eq!(
+        faults,
+        [
+            "c.yaml:1: containerd.pull: \"daemon\": not a choice; write one of: client, transfer",
+            "c.yaml:3: images.authFile: \"a.json\": not an absolute path; begin it with /",
+            "c.yaml:4: images.maxParallelPulls: 0: not a number from 1 to 100; write a number such as 3",
+            "c.yaml:5: images.maxParallelLayers: 33: not a number from 1 to 32; write a number such as 3",
+            "c.yaml:6: images.gcHighThresholdPercent: 101: not a number from 0 to 100; write a number such as 85",
+            "c.yaml:7: images.minimumGCAge: \"soon\": not a duration; write a duration such as 2m or 24h",
+            "c.yaml:9: images.policy.allowed[0]: \"busybox\": does not begin with a registry; write it in full, such as docker.io/library/busybox",
+            "c.yaml:10: images.policy.requireDigest: \"often\": neither true nor false; write true or false",
+            "c.yaml:12: images.policy.signatures[0]: {…}: no keys; write match and keys",
+            "c.yaml:13: images.policy.signatures[1].match: \"r.example/a:1\": has a tag or a digest; write a registry or a repository, such as registry.example/team/*",
+            "c.yaml:13: images.policy.signatures[1].keys[0]: \"k.pub\": not an absolute path; begin it with /",
+            "c.yaml:13: images.policy.signatures[1].key: unknown key; did you mean keys?",
+            "c.yaml:14: images.policy.signatures[2].keys: […]: no key; name files such as /etc/podward/keys/cosign.pub",
+        ]
+    );
+}
+
+#[test]
+fn the_low_mark_must_lie_below_the_high_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.yaml");
+    fs::write(&file, "images: {gcLowThresholdPercent: 85}\n").unwrap();
+    let faults = load(Some(&file), &Overrides::default()).unwrap_err();
+    let said: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 1);
+    assert!(
+        said[0].ends_with(
+            "c.yaml: images.gcLowThresholdPercent: 85: not less than images.gcHighThresholdPercent, \
+             which is 85; write a lower number here, or a higher one there"
+        ),
+        "{said:?}"
+    );
+    let variable = ("PODWARD_IMAGES_GC_HIGH_THRESHOLD_PERCENT".to_owned(), "90".to_owned());
+    let overrides = Overrides::from_environment([variable].into_iter());
+    assert_eq!(load(Some(&file), &overrides).unwrap().images.gc_high_threshold_percent, 90);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Readers of single values: each notes what is wrong and gives nothing then.
 
-use std::{path::Path, path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::Path, path::PathBuf, time::Duration};
 
 use k8s_openapi::api::core::v1::Taint;
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub fn shown(path: &Path) -> String {
 }
 
 /// A text. Numbers and words like `yes` are faults: YAML reads them as something else.
-fn text<'t>(tree: &'t Tree, notes: &mut Notes<'_>) -> Option<&'t str> {
+pub fn text<'t>(tree: &'t Tree, notes: &mut Notes<'_>) -> Option<&'t str> {
     match &tree.value {
         Branch::Leaf(Value::String(text)) if !text.is_empty() => Some(text),
         Branch::Leaf(Value::String(_)) => {
@@ -132,15 +132,26 @@ pub fn bytes(tree: &Tree, notes: &mut Notes<'_>) -> Option<u64> {
 
 /// A number of log files.
 pub fn files(tree: &Tree, notes: &mut Notes<'_>) -> Option<u32> {
+    number(tree, notes, 2..=1000, 5)
+}
+
+/// A whole number within bounds, and an example of one.
+pub fn number(
+    tree: &Tree,
+    notes: &mut Notes<'_>,
+    bounds: RangeInclusive<u32>,
+    example: u32,
+) -> Option<u32> {
     let number = match &tree.value {
         Branch::Leaf(Value::Number(number)) => number.as_u64(),
         Branch::Leaf(Value::String(text)) => text.parse().ok(),
         Branch::Leaf(_) | Branch::List(_) | Branch::Map(_) => None,
     };
     let fitting = number.and_then(|number| u32::try_from(number).ok());
-    let fitting = fitting.filter(|number| (2..=1000).contains(number));
+    let fitting = fitting.filter(|number| bounds.contains(number));
     if fitting.is_none() {
-        notes.fault(tree, "not a number from 2 to 1000", "write a number such as 5");
+        let problem = format!("not a number from {} to {}", bounds.start(), bounds.end());
+        notes.fault(tree, problem, format!("write a number such as {example}"));
     }
     fitting
 }
@@ -157,7 +168,7 @@ pub fn period(tree: &Tree, notes: &mut Notes<'_>) -> Option<Duration> {
 }
 
 /// A duration as Go writes it, in whole hours, minutes, seconds and milliseconds.
-fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {

@@ -33,6 +33,19 @@ pub struct DesiredSet {
     pub missing: String,
     /// Whether what is missing may only not have been read yet.
     pub unread: bool,
+    /// Whether the images of a new pod are here.
+    pub images: Images,
+}
+
+/// Whether the images of a new pod are here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Images {
+    /// Nobody has looked yet, or a new look is due.
+    Unknown,
+    /// They are not; the text says what is done about it.
+    Pending(String),
+    /// They are.
+    Ready,
 }
 
 /// A pod that is here.
@@ -79,6 +92,8 @@ pub enum Step {
         /// Why.
         cause: Cause,
     },
+    /// Bring the images of the set's present template here.
+    Pull(SetKey),
     /// Give a running pod the limits of its set's present template.
     Resize(PodUid),
 }
@@ -131,6 +146,8 @@ pub enum Hold {
     NotAvailable,
     /// A new pod could not start for want of these ConfigMaps, Secrets or keys of them.
     ObjectsMissing(String),
+    /// The images of a new pod are not here.
+    ImagesPending(String),
     /// Its pod ended; the next one starts when its back-off is over.
     Ended {
         /// Whether it failed.
@@ -148,6 +165,7 @@ impl Hold {
             Self::OnDelete => "on-delete",
             Self::NotAvailable => "not-available",
             Self::ObjectsMissing(_) => "objects-missing",
+            Self::ImagesPending(_) => "images-pending",
             Self::Ended { .. } => "ended",
         }
     }
@@ -168,6 +186,12 @@ impl fmt::Display for Hold {
             Self::NotAvailable => f.write_str("the new pod is not available yet"),
             Self::ObjectsMissing(what) => {
                 write!(f, "a new pod could not start: {what}; add it, what runs goes on till then")
+            }
+            Self::ImagesPending(why) => {
+                write!(
+                    f,
+                    "the images of a new pod are not here: {why}; what runs goes on till then"
+                )
             }
             Self::Ended { failed } => write!(
                 f,
@@ -284,6 +308,8 @@ impl Plan {
     /// Stops an outdated pod; the next plan makes its successor.
     fn replace(&mut self, key: &SetKey, set: &DesiredSet, pod: &ObservedPod) {
         if set.on_delete {
+            // When the pod is deleted its successor need not wait for them.
+            self.pull(key, set);
             self.hold(key, Hold::OnDelete);
         } else if pod.resizable {
             self.steps.push(Step::Resize(pod.uid.clone()));
@@ -291,11 +317,27 @@ impl Plan {
             // A pod that runs is not given up for one that cannot.
             self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
         } else if set.should_run {
-            self.delete(&[pod], &Cause::Outdated);
+            if self.pull(key, set) {
+                self.delete(&[pod], &Cause::Outdated);
+            }
         } else {
             // Stopping it would leave the node without a pod: nothing may start here now.
             self.hold(key, Hold::NotEligible(set.refusal.clone()));
         }
+    }
+
+    /// Whether the images of a new pod are here; otherwise they are brought, and the set is held.
+    fn pull(&mut self, key: &SetKey, set: &DesiredSet) -> bool {
+        let pending = match &set.images {
+            Images::Ready => return true,
+            Images::Unknown => {
+                self.steps.push(Step::Pull(key.clone()));
+                "they are looked for".to_owned()
+            }
+            Images::Pending(why) => why.clone(),
+        };
+        self.hold(key, Hold::ImagesPending(pending));
+        false
     }
 
     /// Surge: the new pod starts beside the old one, which goes when the new one is available.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::steps::{Cause, DesiredSet, Ended, Hold, ObservedPod, Plan, Step, plan};
+use super::steps::{Cause, DesiredSet, Ended, Hold, Images, ObservedPod, Plan, Step, plan};
 use crate::base::ids::{PodUid, SetKey, TemplateHash};
 
 fn key() -> SetKey {
@@ -24,6 +24,7 @@ fn wanted(hash: &str) -> DesiredSet {
         evicted: false,
         missing: String::new(),
         unread: false,
+        images: Images::Ready,
     }
 }
 
@@ -54,6 +55,33 @@ fn deletion(uid: &str, cause: Cause) -> Step {
 fn a_settled_node_has_an_empty_plan() {
     assert_eq!(planned(Some(wanted("a")), &[pod("1", "a", 9)]), Plan::default());
     assert_eq!(planned(None, &[]), Plan::default());
+}
+
+#[test]
+fn a_pod_that_runs_is_stopped_only_when_its_successors_images_are_here() {
+    let outdated = [pod("1", "a", 9)];
+    let with = |images| planned(Some(DesiredSet { images, ..wanted("b") }), &outdated);
+    let unknown = with(Images::Unknown);
+    assert_eq!(unknown.steps, [Step::Pull(key())]);
+    assert_eq!(unknown.holds[&key()].id(), "images-pending");
+    let pending = with(Images::Pending("no route".into()));
+    assert_eq!(pending.steps, []);
+    assert!(pending.holds[&key()].to_string().contains("no route"));
+    assert_eq!(with(Images::Ready).steps, [deletion("1", Cause::Outdated)]);
+}
+
+#[test]
+fn with_on_delete_the_images_are_brought_before_anybody_deletes() {
+    let set = DesiredSet { images: Images::Unknown, on_delete: true, ..wanted("b") };
+    let plan = planned(Some(set), &[pod("1", "a", 9)]);
+    assert_eq!(plan.steps, [Step::Pull(key())]);
+    assert_eq!(plan.holds[&key()], Hold::OnDelete);
+}
+
+#[test]
+fn a_node_without_a_pod_does_not_wait_for_images_to_get_one() {
+    let set = DesiredSet { images: Images::Unknown, ..wanted("a") };
+    assert_eq!(planned(Some(set), &[]).steps, [Step::Create(key())]);
 }
 
 #[test]
@@ -200,6 +228,8 @@ fn a_set_without_a_pod_gets_one_although_objects_are_missing_once_all_is_read() 
 fn apply(plan: &Plan, desired: &BTreeMap<SetKey, DesiredSet>, pods: &mut Vec<ObservedPod>) {
     for step in &plan.steps {
         match step {
+            // Images arrive beside the plan.
+            Step::Pull(_) => {}
             Step::Delete { pod, .. } => pods.retain(|there| there.uid != *pod),
             Step::Resize(pod) => {
                 for there in pods.iter_mut().filter(|there| there.uid == *pod) {

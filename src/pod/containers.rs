@@ -10,9 +10,9 @@ use crate::base::{
 };
 
 use super::{
-    fault::StartFault,
+    fault::{IMAGE_GONE, PULL_ERROR, StartFault},
     machine::{Effect, Exit, ExitKind, Pod, Stage, note, warning},
-    record::{ContainerRecord, PinnedImage, Terminated},
+    record::{ContainerRecord, Terminated},
     restart::{Ending, restarts},
     stopping::{Stop, StopCause},
 };
@@ -31,6 +31,11 @@ pub enum State {
         message: String,
         /// When it is tried again; `None` when something else must happen first.
         retry_at: Option<Instant>,
+        /// The back-off of starts that failed.
+        faults: Backoff,
+    },
+    /// Its image is sought here, or comes out of a registry.
+    Pulling {
         /// The back-off of starts that failed.
         faults: Backoff,
     },
@@ -71,7 +76,9 @@ impl State {
             Self::Hooking { attempt }
             | Self::Running { attempt }
             | Self::Stopping { attempt, .. } => Some(*attempt),
-            Self::Waiting { .. } | Self::Starting { .. } | Self::Ended => None,
+            Self::Waiting { .. } | Self::Pulling { .. } | Self::Starting { .. } | Self::Ended => {
+                None
+            }
         }
     }
 
@@ -85,9 +92,11 @@ impl State {
         match self {
             Self::Waiting { retry_at, .. } => *retry_at,
             Self::Stopping { stop, .. } => Some(stop.due),
-            Self::Starting { .. } | Self::Hooking { .. } | Self::Running { .. } | Self::Ended => {
-                None
-            }
+            Self::Pulling { .. }
+            | Self::Starting { .. }
+            | Self::Hooking { .. }
+            | Self::Running { .. }
+            | Self::Ended => None,
         }
     }
 }
@@ -102,11 +111,6 @@ pub(super) fn terminated(attempt: u32, started: Option<Timestamp>, exit: &Exit) 
         ExitKind::Ended => (exit.code, "Error", exit.message.clone()),
     };
     Terminated { attempt, exit_code, reason: reason.into(), message, started, finished: exit.at }
-}
-
-/// Whether the reason is one that a new image may cure.
-pub(super) fn wants_image(reason: &str) -> bool {
-    matches!(reason, "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull")
 }
 
 impl Pod {
@@ -126,7 +130,7 @@ impl Pod {
         }
     }
 
-    /// Starts the next attempt of one container.
+    /// Starts the next attempt of one container, once its image is here: what it ran before it runs again.
     pub(super) fn start(
         &mut self,
         name: &str,
@@ -139,6 +143,21 @@ impl Pod {
             self.containers.insert(name.to_owned(), self.creating());
             return;
         }
+        if self.record_of(name).image.is_some() {
+            return self.launch(name, faults, previous, out);
+        }
+        self.leftovers.extend(previous.map(|attempt| (name.to_owned(), attempt)));
+        self.pull(name, faults, out);
+    }
+
+    /// Starts the next attempt of one container whose image is here.
+    pub(super) fn launch(
+        &mut self,
+        name: &str,
+        faults: Backoff,
+        previous: Option<u32>,
+        out: &mut Vec<Effect>,
+    ) {
         let attempt = self.record_of(name).attempt.map_or(0, |attempt| attempt + 1);
         // Children of a container without a PID namespace of its own may still hold what the next one needs.
         let host_pid = self.record.spec().host_pid == Some(true);
@@ -184,21 +203,15 @@ impl Pod {
         name: &str,
         attempt: u32,
         at: Timestamp,
-        image: PinnedImage,
         out: &mut Vec<Effect>,
     ) {
         if !self.awaits_start(name, attempt) {
             return;
         }
         self.remove_previous(name);
-        let wanted = self.record.container(name).and_then(|container| container.image.as_deref());
-        let message =
-            format!("Container image {:?} already present on machine", wanted.unwrap_or_default());
         self.note_start(name, attempt, at);
-        self.record_of(name).image = Some(image);
         out.push(Effect::Save);
         out.push(Effect::Watch { container: name.to_owned(), attempt });
-        out.push(note("Pulled", message));
         out.push(note("Created", format!("Container {name} created")));
         out.push(note("Started", format!("Container {name} started")));
         self.begin(now, name, attempt, out);
@@ -229,8 +242,11 @@ impl Pod {
             }
             _ => return,
         };
-        let pace = if wants_image(fault.reason) { self.policy.image } else { self.policy.fault };
-        let wait = faults.next(pace);
+        let again = faults != Backoff::default();
+        let wait = faults.next(self.policy.fault);
+        if fault.reason == IMAGE_GONE && !again {
+            return self.pull(name, faults, out);
+        }
         out.push(warning("Failed", format!("Error: {}: {}", fault.reason, fault.message)));
         let state = State::Waiting {
             reason: fault.reason,
@@ -365,21 +381,21 @@ impl Pod {
 
     /// Tries those again whose time has come.
     pub(super) fn retry_due(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let due: Vec<(String, bool, Backoff)> = self
+        let due: Vec<(String, &str, Backoff)> = self
             .containers
             .iter()
             .filter_map(|(name, state)| match state {
                 State::Waiting { reason, retry_at: Some(at), faults, .. } if *at <= now.mono => {
-                    Some((name.clone(), *reason == "CrashLoopBackOff", *faults))
+                    Some((name.clone(), *reason, *faults))
                 }
                 _ => None,
             })
             .collect();
-        for (name, crashed, faults) in due {
-            if crashed {
-                self.restart(now, &name, None, out);
-            } else {
-                self.start(&name, faults, None, out);
+        for (name, reason, faults) in due {
+            match reason {
+                "CrashLoopBackOff" => self.restart(now, &name, None, out),
+                PULL_ERROR => self.wait_to_pull(now, &name, out),
+                _ => self.start(&name, faults, None, out),
             }
         }
     }

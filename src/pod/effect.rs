@@ -13,6 +13,12 @@ pub enum Effect {
     Record(PodEvent),
     /// Make cgroup, volumes, namespaces and files. Answers `SandboxReady` or `SandboxFailed`.
     CreateSandbox,
+    /// Have the image of a container here and unpacked. Answers `ImageReady` or `PullFailed`; a pod that stops does not wait
+    /// for the answer.
+    PullImage {
+        /// The container.
+        container: String,
+    },
     /// Start one attempt. Answers `Started`, `StartFailed` or `Exited` with `NeverRan`.
     StartContainer {
         /// The container.

@@ -6,6 +6,15 @@ pub const CONFIG_ERROR: &str = "CreateContainerConfigError";
 /// Kubernetes' reason for a container that the runtime could not be asked to create.
 pub const CREATE_ERROR: &str = "CreateContainerError";
 
+/// Kubernetes' reason for an image that could not be pulled just now.
+pub const PULL_ERROR: &str = "ErrImagePull";
+
+/// Kubernetes' reason for an image that waits to be pulled again.
+pub const PULL_BACK_OFF: &str = "ImagePullBackOff";
+
+/// Our own reason for an image that was there and is gone; it is pulled again at once, so that nobody gets to see it.
+pub const IMAGE_GONE: &str = "ImageGone";
+
 /// A container that cannot start, with the reason that its `waiting` state shows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

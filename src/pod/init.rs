@@ -106,7 +106,7 @@ impl Pod {
             }
             let starts = matches!(
                 self.containers.get(&name),
-                Some(State::Starting { .. } | State::Hooking { .. })
+                Some(State::Pulling { .. } | State::Starting { .. } | State::Hooking { .. })
             );
             if starts && self.role(&name) == Role::Regular && self.has_post_start(&name) {
                 return;
@@ -140,7 +140,7 @@ impl Pod {
                 Some(State::Running { .. } | State::Hooking { .. }) => {
                     self.begin_stop(now, &name, grace, StopCause::Over, out);
                 }
-                Some(State::Waiting { .. }) => {
+                Some(State::Waiting { .. } | State::Pulling { .. }) => {
                     self.containers.insert(name, State::Ended);
                 }
                 Some(State::Starting { .. } | State::Stopping { .. } | State::Ended) | None => {}

@@ -30,6 +30,22 @@ pub enum Input {
     },
     /// `CreateSandbox` failed.
     SandboxFailed(StartFault),
+    /// `PullImage` is done.
+    ImageReady {
+        /// The container.
+        container: String,
+        /// The image that it runs from now on.
+        image: PinnedImage,
+        /// How it came here, for the operator.
+        message: String,
+    },
+    /// `PullImage` failed.
+    PullFailed {
+        /// The container.
+        container: String,
+        /// Why.
+        fault: StartFault,
+    },
     /// `StartContainer` is done.
     Started {
         /// The container.
@@ -38,8 +54,6 @@ pub enum Input {
         attempt: u32,
         /// When its process began.
         at: Timestamp,
-        /// The image it runs.
-        image: PinnedImage,
     },
     /// `StartContainer` failed before there was a process to run.
     StartFailed {

@@ -29,9 +29,10 @@ use crate::base::{
 };
 
 use super::{
-    containers::{State, wants_image},
+    containers::State,
     fault::{CONFIG_ERROR, StartFault},
     probes::Probes,
+    pulling::wants_image,
     record::{PodRecord, Readiness},
     restart::{Role, names},
 };
@@ -317,8 +318,14 @@ impl Pod {
     /// Up: the containers live; the pod itself only waits for its deletion.
     fn when_up(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) -> Stage {
         match input {
-            Input::Started { container, attempt, at, image } => {
-                self.started(now, &container, attempt, at, image, out);
+            Input::ImageReady { container, image, message } => {
+                self.image_ready(&container, image, message, out);
+            }
+            Input::PullFailed { container, fault } => {
+                self.pull_failed(now, &container, fault, out);
+            }
+            Input::Started { container, attempt, at } => {
+                self.started(now, &container, attempt, at, out);
             }
             Input::StartFailed { container, attempt, fault } => {
                 self.start_failed(now, &container, attempt, fault, out);

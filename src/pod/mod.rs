@@ -24,6 +24,7 @@ pub mod mounts;
 pub mod oci;
 pub mod payload;
 pub mod probes;
+mod pulling;
 pub mod qos;
 pub mod record;
 pub mod references;

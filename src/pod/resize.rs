@@ -94,7 +94,7 @@ impl Pod {
                 | State::Stopping { attempt, .. } => {
                     running.insert(name.clone(), *attempt);
                 }
-                State::Waiting { .. } | State::Ended => {}
+                State::Waiting { .. } | State::Pulling { .. } | State::Ended => {}
             }
         }
         Some(running)

@@ -15,10 +15,11 @@ use k8s_openapi::{
 use crate::base::ids::{ContainerId, NodeName};
 
 use super::{
-    containers::{State, wants_image},
+    containers::State,
     init::Over,
     machine::{Pod, Stage},
     probes::Probes,
+    pulling::wants_image,
     qos::qos_class,
     record::{ContainerRecord, Terminated},
     restart::{Role, names},
@@ -32,6 +33,8 @@ pub struct Place<'a> {
     pub node: &'a NodeName,
     /// The host's first address.
     pub host_ip: Option<&'a str>,
+    /// How far pulls are, by the image as containers name it.
+    pub pulls: &'a BTreeMap<String, String>,
 }
 
 impl Pod {
@@ -82,7 +85,7 @@ impl Pod {
     fn status(&self, place: Place<'_>) -> PodStatus {
         let record = &self.record;
         let statuses = |containers: &[Container]| -> Vec<ContainerStatus> {
-            containers.iter().map(|container| self.container(container)).collect()
+            containers.iter().map(|container| self.container(container, place.pulls)).collect()
         };
         let spec = record.spec();
         let inits = spec.init_containers.as_deref().map(statuses);
@@ -188,7 +191,11 @@ impl Pod {
     }
 
     /// One container's status.
-    fn container(&self, container: &Container) -> ContainerStatus {
+    fn container(
+        &self,
+        container: &Container,
+        pulls: &BTreeMap<String, String>,
+    ) -> ContainerStatus {
         let empty = ContainerRecord::default();
         let record = self.record.containers.get(&container.name).unwrap_or(&empty);
         let state = self.containers.get(&container.name);
@@ -215,7 +222,13 @@ impl Pod {
             restart_count: record
                 .attempt
                 .map_or(0, |attempt| i32::try_from(attempt).unwrap_or(i32::MAX)),
-            state: Some(self.state(record, state)),
+            state: Some(match (state, container.image.as_ref()) {
+                (Some(State::Pulling { .. }), Some(image)) => {
+                    let progress = pulls.get(image).map(String::as_str).unwrap_or_default();
+                    self.creating_with(record, progress)
+                }
+                _ => self.state(record, state),
+            }),
             last_state: last.map(|terminated| ContainerState {
                 terminated: Some(terminated_object(terminated, id(terminated.attempt))),
                 ..ContainerState::default()
@@ -242,13 +255,22 @@ impl Pod {
                 ..ContainerState::default()
             },
             Some(State::Waiting { reason, message, .. }) => self.waiting(reason, message),
-            Some(State::Starting { .. } | State::Hooking { .. } | State::Ended) | None => {
-                let fresh = record.terminated.is_none() && self.record.initialized.is_none();
-                let inits = self.record.spec().init_containers.as_ref();
-                let initializing = fresh && inits.is_some_and(|inits| !inits.is_empty());
-                self.waiting(if initializing { "PodInitializing" } else { "ContainerCreating" }, "")
-            }
+            Some(
+                State::Pulling { .. }
+                | State::Starting { .. }
+                | State::Hooking { .. }
+                | State::Ended,
+            )
+            | None => self.creating_with(record, ""),
         }
+    }
+
+    /// The state of a container on its way up.
+    fn creating_with(&self, record: &ContainerRecord, message: &str) -> ContainerState {
+        let fresh = record.terminated.is_none() && self.record.initialized.is_none();
+        let inits = self.record.spec().init_containers.as_ref();
+        let initializing = fresh && inits.is_some_and(|inits| !inits.is_empty());
+        self.waiting(if initializing { "PodInitializing" } else { "ContainerCreating" }, message)
     }
 
     /// A waiting state; while the pod itself is held its reason is the container's too.
@@ -346,6 +368,9 @@ impl Pod {
             Some(State::Waiting { reason, message, .. }) => {
                 vec![format!("{what} {name}: {reason}: {message}")]
             }
+            Some(State::Pulling { .. }) => {
+                vec![format!("{what} {name}: pulling image {:?}", self.image_name(name))]
+            }
             Some(State::Starting { .. }) => vec![format!("{what} {name} is starting")],
             Some(State::Hooking { .. }) => vec![format!("{what} {name}: postStart hook runs")],
             Some(State::Stopping { .. }) => vec![format!("{what} {name} is being stopped")],
@@ -373,7 +398,10 @@ impl Pod {
             State::Waiting { reason, .. } => {
                 matches!(*reason, "ContainerCreating" | "PodInitializing")
             }
-            State::Starting { .. } | State::Hooking { .. } | State::Ended => true,
+            State::Pulling { .. }
+            | State::Starting { .. }
+            | State::Hooking { .. }
+            | State::Ended => true,
             State::Running { .. } => {
                 self.container_ready(name)
                     || self.role(name) == Role::Init

@@ -97,7 +97,9 @@ impl Pod {
                         self.kill(now, &name, out);
                     }
                 }
-                Some(state @ State::Waiting { .. }) => *state = State::Ended,
+                Some(state @ (State::Waiting { .. } | State::Pulling { .. })) => {
+                    *state = State::Ended
+                }
                 Some(State::Starting { .. } | State::Ended) | None => {}
             }
         }
@@ -269,7 +271,9 @@ impl Pod {
                 until = until.min(now.mono + grace);
                 self.shorten(now, grace, out);
             }
-            Input::ImagesChanged
+            Input::ImageReady { .. }
+            | Input::PullFailed { .. }
+            | Input::ImagesChanged
             | Input::ObjectsChanged
             | Input::SandboxLost
             | Input::PodRemoved

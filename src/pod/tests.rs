@@ -12,7 +12,8 @@ use super::{
     fault::StartFault,
     machine::{Effect, Exit, ExitKind, Hook, Input, Pod, Policy, Signal, Stage},
     probes::ProbeKind,
-    record::{PinnedImage, PodRecord, VERSION},
+    record::{ContainerRecord, PinnedImage, PodRecord, VERSION},
+    restart::names,
     sandbox::SandboxFacts,
 };
 use crate::base::{
@@ -23,6 +24,7 @@ use crate::base::{
 mod init;
 mod lives;
 mod probing;
+mod pulling;
 mod stops;
 
 /// A second.
@@ -41,6 +43,10 @@ fn record(names: &[&str]) -> PodRecord {
 /// The record of a new pod of that spec.
 pub(super) fn record_of(spec: PodSpec) -> PodRecord {
     let spec = PodSpec { host_network: Some(true), ..spec };
+    // What these stories are about begins when the images are here; `pulling.rs` tells what comes before.
+    let pinned =
+        ContainerRecord { image: Some(PinnedImage::default()), ..ContainerRecord::default() };
+    let containers = names(&spec).into_iter().map(|name| (name, pinned.clone())).collect();
     PodRecord {
         version: VERSION,
         uid: PodUid::new("uid"),
@@ -55,7 +61,7 @@ pub(super) fn record_of(spec: PodSpec) -> PodRecord {
         initialized: None,
         readiness: None,
         deletion: None,
-        containers: BTreeMap::new(),
+        containers,
     }
 }
 
@@ -70,7 +76,7 @@ pub(super) fn sandbox_ready() -> Input {
 }
 
 fn started(attempt: u32, now: Now) -> Input {
-    Input::Started { container: "a".into(), attempt, at: now.wall, image: PinnedImage::default() }
+    Input::Started { container: "a".into(), attempt, at: now.wall }
 }
 
 fn exited(attempt: u32, code: u32, now: Now) -> Input {
@@ -139,17 +145,6 @@ fn a_process_that_could_not_be_run_counts_as_a_run_that_failed() {
     pod.step(now, Input::Exited { container: "a".into(), attempt: 0, exit });
     let ended = pod.record.containers["a"].terminated.clone().unwrap();
     assert_eq!((ended.exit_code, ended.reason.as_str()), (128, "StartError"));
-}
-
-#[test]
-fn a_missing_image_waits_and_is_tried_again_when_images_arrive() {
-    let now = time::now();
-    let (mut pod, _) = Pod::new(record(&["a"]), Policy::default());
-    pod.step(now, sandbox_ready());
-    let fault = StartFault { reason: "ErrImagePull", message: "gone".into() };
-    pod.step(now, Input::StartFailed { container: "a".into(), attempt: 0, fault });
-    assert_eq!(pod.deadline(), Some(now.mono + 10 * SECOND));
-    assert_eq!(starts(&pod.step(now, Input::ImagesChanged)), [0]);
 }
 
 #[test]
@@ -396,8 +391,7 @@ impl Story {
     /// A start is over.
     fn started(&mut self, name: &str) {
         let attempt = self.answered(name);
-        let image = PinnedImage::default();
-        self.tell(Input::Started { container: name.into(), attempt, at: self.now.wall, image });
+        self.tell(Input::Started { container: name.into(), attempt, at: self.now.wall });
     }
 
     /// A start failed.
@@ -477,7 +471,11 @@ impl Story {
     /// The v1 Pod.
     fn object(&self) -> k8s_openapi::api::core::v1::Pod {
         let node = crate::base::ids::NodeName::new("node");
-        self.pod.object(super::status::Place { node: &node, host_ip: None })
+        self.pod.object(super::status::Place {
+            node: &node,
+            host_ip: None,
+            pulls: &BTreeMap::new(),
+        })
     }
 
     /// Status and reason of a condition.

@@ -19,6 +19,14 @@ pub enum PullError {
         /// By what, and the remedy.
         why: String,
     },
+    /// The image bears no signature that the operator asks for.
+    #[error("image {image}: signature validation failed: {why}")]
+    Signature {
+        /// The image.
+        image: String,
+        /// Which keys, which digest, and what was found.
+        why: String,
+    },
     /// A file of the operator's that cannot be used.
     #[error("{}: {problem}", path.display())]
     File {
@@ -95,4 +103,19 @@ pub enum PullError {
     /// containerd would not take it.
     #[error(transparent)]
     Containerd(#[from] containerd::Error),
+}
+
+impl PullError {
+    /// Kubernetes' reason for it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Reference(_) => "InvalidImageName",
+            _ => "ErrImagePull",
+        }
+    }
+
+    /// Whether the disk was full.
+    pub fn disk_full(&self) -> bool {
+        matches!(self, Self::Containerd(error) if error.disk_full())
+    }
 }

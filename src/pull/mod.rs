@@ -1,9 +1,15 @@
 //! Floor 8: images out of registries into containerd.
 
 mod error;
+mod logins;
+mod programs;
 mod puller;
 mod registry;
 mod transfer;
+mod verify;
 
 pub use error::PullError;
+pub use logins::{Found, LoginSettings, Logins};
 pub use puller::{Pulled, Puller, Request, Settings};
+#[cfg(feature = "testing")]
+pub use transfer::{Wanted, transfer};

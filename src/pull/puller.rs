@@ -4,13 +4,12 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
-use crate::image::{credentials::Login, progress::Progress, reference::Reference};
+use crate::image::{
+    credentials::Keyring, policy::SignatureRule, progress::Progress, reference::Reference,
+};
 use crate::runtime::containerd::{Containerd, Image};
 
-use super::{
-    PullError,
-    transfer::{Wanted, transfer},
-};
+use super::PullError;
 
 /// How images are pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +29,10 @@ pub struct Settings {
 pub struct Request<'a> {
     /// The image.
     pub reference: &'a Reference,
-    /// Credentials that come before the host's own, in their order.
-    pub logins: Vec<Login>,
+    /// The pod's credentials, which come before the host's own, in their order.
+    pub secrets: &'a [Keyring],
+    /// Whose signature it must bear.
+    pub signatures: Option<&'a SignatureRule>,
 }
 
 /// What a pull brought.
@@ -47,29 +48,23 @@ pub struct Pulled {
 #[derive(Debug)]
 pub struct Puller {
     /// Where they go.
-    containerd: Containerd,
+    _containerd: Containerd,
     /// How.
-    settings: Settings,
+    _settings: Settings,
 }
 
 impl Puller {
     /// Nothing is contacted yet.
     pub fn new(containerd: Containerd, settings: Settings) -> Self {
-        Self { containerd: containerd, settings: settings }
+        Self { _containerd: containerd, _settings: settings }
     }
 
     /// Pulls an image, going on where an earlier try left off. Dropping the future leaves it for a later try.
     pub async fn pull(
         &self,
-        request: Request<'_>,
-        progress: &watch::Sender<Progress>,
+        _request: Request<'_>,
+        _progress: &watch::Sender<Progress>,
     ) -> Result<Pulled, PullError> {
-        let Request { reference, logins } = request;
-        if self.settings.transfer {
-            let hosts_dir = &self.settings.hosts_dir;
-            let wanted = Wanted { reference, hosts_dir, logins };
-            return transfer(&self.containerd, wanted, progress).await;
-        }
         unimplemented!()
     }
 

@@ -4,53 +4,64 @@ use std::path::Path;
 
 use tokio::sync::watch;
 
-use crate::image::{credentials::Login, progress::Progress, reference::Reference};
+use crate::image::{credentials::Login, hosts::Endpoint, progress::Progress, reference::Reference};
 use crate::runtime::containerd::{self, Containerd, Transfer};
 
 use super::{PullError, Pulled};
 
 /// What the daemon is to pull.
 #[derive(Debug)]
-pub(super) struct Wanted<'a> {
+pub struct Wanted<'a> {
     /// The image.
     pub reference: &'a Reference,
-    /// The directory of `hosts.toml` files.
+    /// The digest that the reference was found to stand for, where somebody has looked: what was verified is what is pulled.
+    pub digest: Option<&'a str>,
+    /// The directory of `hosts.toml` files, which the daemon reads for itself.
     pub hosts_dir: &'a Path,
-    /// The logins, the best first.
-    pub logins: Vec<Login>,
+    /// The hosts that these files name.
+    pub endpoints: &'a [Endpoint],
+    /// Each host's logins, in their order.
+    pub logins: &'a [Vec<Login>],
 }
 
-/// Has containerd pull an image, with each login until one is accepted, as the kubelet does.
-pub(super) async fn transfer(
+/// Has containerd pull an image. A host that has several logins is shown the next one when the pull was refused, as the
+/// kubelet does.
+pub async fn transfer(
     containerd: &Containerd,
     wanted: Wanted<'_>,
     progress: &watch::Sender<Progress>,
 ) -> Result<Pulled, PullError> {
-    let Wanted { reference, hosts_dir, logins } = wanted;
-    let mut logins = logins.into_iter();
-    let mut shown = logins.next();
+    let Wanted { reference, digest, hosts_dir, endpoints, logins } = wanted;
+    let rounds = logins.iter().map(Vec::len).max().unwrap_or(0);
+    let mut round = 0;
     loop {
-        let login = |host: &str| shown.clone().filter(|_| is_registry(reference, host));
-        let transfer = Transfer { reference, hosts_dir, login: &login };
+        let login = |host: &str| {
+            let place = endpoints.iter().position(|endpoint| is_host(endpoint, host))?;
+            let known = logins.get(place)?;
+            known.get(round).or(known.last()).cloned()
+        };
+        let transfer = Transfer { reference, digest, hosts_dir, login: &login };
+        round += 1;
         match containerd.transfer(transfer, progress).await {
             Ok(done) => return Ok(Pulled { image: done.image, size: done.size }),
-            Err(error) => {
-                let error = cause(reference, shown.is_some(), error);
-                shown = match (error, logins.next()) {
-                    (PullError::Unauthorized { .. }, Some(next)) => Some(next),
-                    (error, _) => return Err(error),
-                };
-            }
+            Err(error) => match cause(reference, rounds > 0, error) {
+                PullError::Unauthorized { .. } if round < rounds => {}
+                error => return Err(error),
+            },
         }
     }
 }
 
-/// Whether a host is the registry itself and not one of its mirrors: only there its logins are known.
-fn is_registry(reference: &Reference, host: &str) -> bool {
-    match reference.registry() {
-        "docker.io" => host == "registry-1.docker.io",
-        registry => host == registry,
-    }
+/// Whether the daemon's word for a host, such as `registry.example:5000`, means an endpoint.
+fn is_host(endpoint: &Endpoint, host: &str) -> bool {
+    let usual = if endpoint.tls { 443 } else { 80 };
+    // A bracket may enclose an address of IPv6, in which colons mean nothing.
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
+        _ => (host, Some(usual)),
+    };
+    let bare = |name: &str| name.trim_matches(['[', ']']).to_ascii_lowercase();
+    port == Some(endpoint.port) && bare(name) == bare(&endpoint.host)
 }
 
 /// What a refusal means. containerd has texts for these, and no codes.
@@ -66,7 +77,7 @@ fn cause(reference: &Reference, shown: bool, error: containerd::Error) -> PullEr
     };
     if text.contains("image verifier") && says(&["blocked pull", "blocking pull"]) {
         let image = reference.names().into_iter().next().unwrap_or_default();
-        return PullError::Refused { image, why: text.to_owned() };
+        return PullError::Signature { image, why: text.to_owned() };
     }
     if says(&UNAUTHORIZED) {
         let credentials = if shown { "with credentials" } else { "without credentials" };
@@ -111,3 +122,42 @@ const HOSTS: [&str; 9] = [
     "tls: ",
     "x509: ",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(tls: bool, host: &str, port: u16) -> Endpoint {
+        Endpoint {
+            tls,
+            host: host.to_owned(),
+            port,
+            path: "/v2".to_owned(),
+            resolves: true,
+            pulls: true,
+            own: true,
+            ca: vec![],
+            client: vec![],
+            skip_verify: false,
+            headers: vec![],
+        }
+    }
+
+    #[test]
+    fn a_host_is_known_by_name_and_port() {
+        for (tls, host, port, asked, is) in [
+            (true, "registry.example", 443, "registry.example", true),
+            (true, "registry.example", 443, "Registry.example:443", true),
+            (true, "registry.example", 443, "registry.example:5000", false),
+            (false, "registry.example", 80, "registry.example", true),
+            (false, "registry.example", 443, "registry.example", false),
+            (true, "registry.example", 5000, "registry.example:5000", true),
+            (true, "registry.example", 5000, "mirror.example:5000", false),
+            (true, "::1", 5000, "[::1]:5000", true),
+            (true, "[::1]", 443, "[::1]", true),
+            (true, "registry.example", 443, "registry.example:port", false),
+        ] {
+            assert_eq!(is_host(&endpoint(tls, host, port), asked), is, "{host} {port} {asked}");
+        }
+    }
+}

@@ -99,6 +99,13 @@ const POD: &[Line] = &[
     ("hostUsers", &["spec::tests::support::a_field_that_depends_on_its_value_is_decided_by_it"]),
     ("hostname", &["it::fields::a_pod_on_the_hosts_network_keeps_the_hosts_name"]),
     (
+        "imagePullSecrets[]**",
+        &[
+            "image::credentials::tests::secrets_of_both_types_give_their_logins_and_the_others_their_problem",
+            "pull::logins::tests::the_pods_credentials_come_first_and_none_comes_twice",
+        ],
+    ),
+    (
         "initContainers[]",
         &[
             "it::lifecycle::init_containers_run_to_their_end_one_after_the_other_before_the_rest",
@@ -214,7 +221,13 @@ const CONTAINER: &[Line] = &[
             "spec::tests::rules::what_kubernetes_takes_and_no_host_can_start_is_refused_but_not_invalid",
         ],
     ),
-    ("imagePullPolicy", &["it::running::a_missing_image_is_named_and_its_arrival_is_noticed"]),
+    (
+        "imagePullPolicy",
+        &[
+            "it::running::a_missing_image_is_named_and_its_arrival_is_noticed",
+            "spec::tests::reading::the_pull_policy_follows_the_tag",
+        ],
+    ),
     ("name", &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"]),
     (
         "ports[]**",

@@ -47,6 +47,10 @@ impl Host {
                     self.sandbox = true;
                     self.pending.push(sandbox_ready());
                 }
+                Effect::PullImage { container } => {
+                    let (image, message) = (PinnedImage::default(), String::new());
+                    self.pending.push(Input::ImageReady { container, image, message });
+                }
                 Effect::StartContainer { container, attempt, .. } => {
                     self.start(now, pod, container, attempt);
                 }
@@ -97,8 +101,7 @@ impl Host {
         }
         self.started.push(this);
         self.running.insert(container.clone(), attempt);
-        let image = PinnedImage::default();
-        self.pending.push(Input::Started { container, attempt, at: now.wall, image });
+        self.pending.push(Input::Started { container, attempt, at: now.wall });
     }
 
     fn end(&mut self, now: Now, container: &str, code: u32) {
@@ -195,7 +198,9 @@ proptest! {
     ) {
         let mut now = time::now();
         let pod_spec = rich();
-        let (mut pod, effects) = Pod::new(record_of(pod_spec.clone()), Policy::default());
+        let mut record = record_of(pod_spec.clone());
+        record.containers.clear();
+        let (mut pod, effects) = Pod::new(record, Policy::default());
         let mut host = Host::default();
         host.carry_out(now, &pod_spec, effects);
         for choice in choices {

@@ -143,6 +143,14 @@ impl Error {
         }
     }
 
+    /// Whether the disk was full.
+    pub fn disk_full(&self) -> bool {
+        match self {
+            Self::Image { source, .. } | Self::Import { source, .. } => source.disk_full(),
+            other => other.says("no space left"),
+        }
+    }
+
     /// Whether the answer's text holds `part`: containerd gives some answers no code of their own.
     pub(super) fn says(&self, part: &str) -> bool {
         matches!(self, Self::Call { source, .. } if source.message.contains(part))

@@ -138,6 +138,11 @@ impl Containerd {
         }
     }
 
+    /// Whether the layers of an image are there, given the topmost; an image without layers has them.
+    pub async fn has_layers(&self, chain_id: &str) -> Result<bool, Error> {
+        Ok(chain_id.is_empty() || self.has_snapshot(chain_id).await?)
+    }
+
     /// Whether a snapshot is there.
     pub(super) async fn has_snapshot(&self, key: &str) -> Result<bool, Error> {
         let request = StatSnapshotRequest {
