@@ -41,7 +41,9 @@ pub mod testing {
     pub use crate::base::ids::{ContainerId, ExecId, PodUid};
     pub use crate::base::time;
     pub use crate::host::{fifos, logger, logs};
-    pub use crate::image::{credentials::Login, hosts::Endpoint, progress, reference::Reference};
+    pub use crate::image::{
+        credentials::Login, documents, hosts::Endpoint, progress, reference, reference::Reference,
+    };
     pub use crate::node::{Node, eligibility};
     pub use crate::pod::image;
     pub use crate::pull::{PullError, Pulled, Wanted, transfer};

@@ -21,7 +21,7 @@ use crate::pod::{
 };
 
 use super::{
-    image_wants::{volume_want, want},
+    image_wants::{secrets_of, volume_want, want},
     pulls::{PullNews, Waiter},
     reconciler::{Done, Reconciler},
 };
@@ -144,14 +144,14 @@ impl Prefetches {
     }
 
     /// The images that are here for pods that are not.
-    pub(super) fn pinned(&self) -> impl Iterator<Item = &PinnedImage> {
-        self.0
-            .values()
-            .flat_map(|prefetch| match &prefetch.stage {
+    pub(super) fn pinned(&self) -> impl Iterator<Item = (&SetKey, &PinnedImage)> {
+        self.0.iter().flat_map(|(key, prefetch)| {
+            let images = match &prefetch.stage {
                 Stage::Ready(images) => Some(images.values()),
                 Stage::Pulling(_) | Stage::Failed(..) => None,
-            })
-            .flatten()
+            };
+            images.into_iter().flatten().map(move |image| (key, image))
+        })
     }
 }
 
@@ -163,13 +163,13 @@ impl Reconciler {
             return;
         };
         let Some(spec) = entry.set.template().spec.as_ref() else { return };
-        let logins = self.effects.logins_of(&key.namespace, spec, &self.objects);
+        let secrets = secrets_of(&key.namespace, spec, &self.objects);
         let waiter = || Waiter::Set(key.clone());
         let containers = all_containers(spec)
-            .map(|own| (Some(own.name.clone()), want(own, logins.clone(), waiter())));
+            .map(|own| (Some(own.name.clone()), want(own, secrets.clone(), waiter())));
         let volumes = spec.volumes.iter().flatten().filter_map(|volume| {
             let source = volume.image.as_ref()?;
-            Some((None, volume_want(source, logins.clone(), waiter())))
+            Some((None, volume_want(source, secrets.clone(), waiter())))
         });
         let wants: Vec<_> = containers.chain(volumes).collect();
         let (on, hash) = (Arc::clone(&self.effects), standing.hash.clone());
@@ -231,7 +231,7 @@ impl Reconciler {
                     Waiter::Operator => self.note_node(EventType::Normal, "Pulling", message),
                 }
             }
-            PullNews::Ended { .. } => {}
+            PullNews::Ended { .. } => self.look_at_images_soon(),
         }
         self.changed();
     }
@@ -247,8 +247,9 @@ impl Reconciler {
             let image = own.image.as_ref()?;
             let name = Reference::parse(image).ok()?.names().swap_remove(0);
             let pull = under_way.get(&name)?;
-            let progress = pull.progress.borrow().to_string();
-            Some((image.clone(), format!("pulling {image}: {progress}")))
+            let progress = pull.progress.borrow().clone();
+            let pace = progress.pace(pull.since, time::now().mono);
+            Some((image.clone(), format!("pulling {image}: {progress}{pace}")))
         });
         images.collect()
     }

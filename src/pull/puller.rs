@@ -9,7 +9,12 @@ use crate::image::{
 };
 use crate::runtime::containerd::{Containerd, Image};
 
-use super::PullError;
+use super::{
+    PullError,
+    hosts_dir::endpoints,
+    logins::{LoginSettings, Logins},
+    transfer::{Wanted, transfer},
+};
 
 /// How images are pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +23,8 @@ pub struct Settings {
     pub transfer: bool,
     /// The directory of `hosts.toml` files.
     pub hosts_dir: PathBuf,
-    /// The host-wide credentials: a docker `config.json`.
-    pub auth_file: PathBuf,
+    /// Where the host's credentials are.
+    pub logins: LoginSettings,
     /// How many layers of one image are fetched at once.
     pub parallel_layers: usize,
 }
@@ -48,23 +53,35 @@ pub struct Pulled {
 #[derive(Debug)]
 pub struct Puller {
     /// Where they go.
-    _containerd: Containerd,
+    containerd: Containerd,
     /// How.
-    _settings: Settings,
+    settings: Settings,
+    /// The host's credentials.
+    logins: Logins,
 }
 
 impl Puller {
     /// Nothing is contacted yet.
     pub fn new(containerd: Containerd, settings: Settings) -> Self {
-        Self { _containerd: containerd, _settings: settings }
+        let logins = Logins::new(settings.logins.clone());
+        Self { containerd, settings, logins }
     }
 
     /// Pulls an image, going on where an earlier try left off. Dropping the future leaves it for a later try.
     pub async fn pull(
         &self,
-        _request: Request<'_>,
-        _progress: &watch::Sender<Progress>,
+        request: Request<'_>,
+        progress: &watch::Sender<Progress>,
     ) -> Result<Pulled, PullError> {
+        let Request { reference, secrets, .. } = request;
+        if self.settings.transfer {
+            let hosts_dir = &self.settings.hosts_dir;
+            let endpoints = endpoints(hosts_dir, reference.registry())?;
+            let (logins, _) = self.logins.of_endpoints(reference, &endpoints, secrets).await;
+            let (endpoints, logins) = (endpoints.as_slice(), logins.as_slice());
+            let wanted = Wanted { reference, digest: None, hosts_dir, endpoints, logins };
+            return transfer(&self.containerd, wanted, progress).await;
+        }
         unimplemented!()
     }
 

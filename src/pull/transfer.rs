@@ -20,7 +20,7 @@ pub struct Wanted<'a> {
     pub hosts_dir: &'a Path,
     /// The hosts that these files name.
     pub endpoints: &'a [Endpoint],
-    /// Each host's logins, in their order.
+    /// Each endpoint's logins, in their order.
     pub logins: &'a [Vec<Login>],
 }
 
@@ -41,8 +41,9 @@ pub async fn transfer(
             known.get(round).or(known.last()).cloned()
         };
         let transfer = Transfer { reference, digest, hosts_dir, login: &login };
+        let outcome = containerd.transfer(transfer, progress).await;
         round += 1;
-        match containerd.transfer(transfer, progress).await {
+        match outcome {
             Ok(done) => return Ok(Pulled { image: done.image, size: done.size }),
             Err(error) => match cause(reference, rounds > 0, error) {
                 PullError::Unauthorized { .. } if round < rounds => {}
@@ -54,14 +55,8 @@ pub async fn transfer(
 
 /// Whether the daemon's word for a host, such as `registry.example:5000`, means an endpoint.
 fn is_host(endpoint: &Endpoint, host: &str) -> bool {
-    let usual = if endpoint.tls { 443 } else { 80 };
-    // A bracket may enclose an address of IPv6, in which colons mean nothing.
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
-        _ => (host, Some(usual)),
-    };
-    let bare = |name: &str| name.trim_matches(['[', ']']).to_ascii_lowercase();
-    port == Some(endpoint.port) && bare(name) == bare(&endpoint.host)
+    let usual = if endpoint.tls { ":443" } else { ":80" };
+    host.strip_suffix(usual).unwrap_or(host).eq_ignore_ascii_case(&endpoint.name())
 }
 
 /// What a refusal means. containerd has texts for these, and no codes.
@@ -127,37 +122,21 @@ const HOSTS: [&str; 9] = [
 mod tests {
     use super::*;
 
-    fn endpoint(tls: bool, host: &str, port: u16) -> Endpoint {
-        Endpoint {
-            tls,
-            host: host.to_owned(),
-            port,
-            path: "/v2".to_owned(),
-            resolves: true,
-            pulls: true,
-            own: true,
-            ca: vec![],
-            client: vec![],
-            skip_verify: false,
-            headers: vec![],
-        }
-    }
-
     #[test]
     fn a_host_is_known_by_name_and_port() {
-        for (tls, host, port, asked, is) in [
-            (true, "registry.example", 443, "registry.example", true),
-            (true, "registry.example", 443, "Registry.example:443", true),
-            (true, "registry.example", 443, "registry.example:5000", false),
-            (false, "registry.example", 80, "registry.example", true),
-            (false, "registry.example", 443, "registry.example", false),
-            (true, "registry.example", 5000, "registry.example:5000", true),
-            (true, "registry.example", 5000, "mirror.example:5000", false),
-            (true, "::1", 5000, "[::1]:5000", true),
-            (true, "[::1]", 443, "[::1]", true),
-            (true, "registry.example", 443, "registry.example:port", false),
+        for (tls, registry, asked, is) in [
+            (true, "registry.example", "registry.example", true),
+            (true, "registry.example", "Registry.example:443", true),
+            (true, "registry.example", "registry.example:5000", false),
+            (false, "registry.example:80", "registry.example", true),
+            (false, "registry.example:443", "registry.example", false),
+            (true, "registry.example:5000", "registry.example:5000", true),
+            (true, "registry.example:5000", "mirror.example:5000", false),
+            (true, "[::1]:5000", "[::1]:5000", true),
+            (true, "docker.io", "registry-1.docker.io", true),
         ] {
-            assert_eq!(is_host(&endpoint(tls, host, port), asked), is, "{host} {port} {asked}");
+            let endpoint = Endpoint { tls, ..Endpoint::of(registry).unwrap() };
+            assert_eq!(is_host(&endpoint, asked), is, "{registry} {asked}");
         }
     }
 }

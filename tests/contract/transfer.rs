@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{
     daemon::{Daemon, daemon},
     images::architecture,
-    registry::{PASSWORD, Registry, USER, layout, tools},
+    registry::{PASSWORD, Registry, USER, is_there, layout},
 };
 
 /// A daemon whose Transfer service is used, and what it is told.
@@ -29,7 +29,7 @@ async fn scene() -> Option<Scene> {
         eprintln!("\n*** SKIPPED: this test needs containerd 2.x ***\n");
         return None;
     }
-    tools().then_some(scene)
+    is_there().then_some(scene)
 }
 
 async fn any_scene() -> Option<Scene> {
@@ -97,20 +97,7 @@ fn foreign() -> &'static str {
 
 /// The host of a registry on loopback.
 fn endpoint(registry: &str) -> Endpoint {
-    let (host, port) = registry.split_once(':').unwrap();
-    Endpoint {
-        tls: false,
-        host: host.into(),
-        port: port.parse().unwrap(),
-        path: "/v2".into(),
-        resolves: true,
-        pulls: true,
-        own: true,
-        ca: vec![],
-        client: vec![],
-        skip_verify: false,
-        headers: vec![],
-    }
+    Endpoint { tls: false, ..Endpoint::of(registry).unwrap() }
 }
 
 fn password(password: &str) -> Login {

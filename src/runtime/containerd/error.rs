@@ -75,6 +75,14 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A blob whose bytes are not what its digest says.
+    #[error("content {digest}: {problem}")]
+    Corrupt {
+        /// The blob.
+        digest: String,
+        /// What came instead.
+        problem: String,
+    },
     /// An image that could not be read or unpacked.
     #[error("image {reference}")]
     Image {
@@ -123,13 +131,21 @@ impl Error {
             Self::Setting { .. } | Self::TransferAbsent { .. } | Self::Reference(_) => {
                 Class::Invalid
             }
-            Self::BrokenImage { .. } | Self::Archive { .. } => Class::Other,
+            Self::BrokenImage { .. } | Self::Archive { .. } | Self::Corrupt { .. } => Class::Other,
             // A part that is missing does not make the whole thing missing.
             Self::Image { source, .. } | Self::Import { source, .. } => match source.class() {
                 Class::Missing | Class::Exists => Class::Other,
                 class @ (Class::Unavailable | Class::Invalid | Class::Other) => class,
             },
             Self::Teardown { class, .. } => *class,
+        }
+    }
+
+    /// Whether the disk was full.
+    pub fn disk_full(&self) -> bool {
+        match self {
+            Self::Image { source, .. } | Self::Import { source, .. } => source.disk_full(),
+            other => other.says("no space left"),
         }
     }
 
@@ -140,14 +156,6 @@ impl Error {
                 Some(&source.message)
             }
             _ => None,
-        }
-    }
-
-    /// Whether the disk was full.
-    pub fn disk_full(&self) -> bool {
-        match self {
-            Self::Image { source, .. } | Self::Import { source, .. } => source.disk_full(),
-            other => other.says("no space left"),
         }
     }
 

@@ -70,13 +70,12 @@ impl Containerd {
     ) -> Result<Transferred, Error> {
         self.must_transfer().await?;
         progress.send_replace(Progress::default());
-        let names = wanted.reference.names();
-        let name = names.first().map_or("", String::as_str);
+        let name = &name_of(wanted.reference);
         let news = self.open_stream("progress").await?;
         let questions = self.open_stream("credentials").await?;
         let source = match wanted.digest {
             Some(digest) => format!("{}@{digest}", wanted.reference.repository),
-            None => name.to_owned(),
+            None => name.clone(),
         };
         let streams = (questions.id.as_str(), news.id.as_str());
         let request = self.transfer_request(source, name, wanted.hosts_dir, streams);
@@ -209,6 +208,15 @@ impl Containerd {
         let parts = manifest.layers.iter().chain([&manifest.config]);
         let size = parts.map(|part| u64::try_from(part.size).unwrap_or(0)).sum();
         Ok(Transferred { image, size })
+    }
+}
+
+/// The name that an image is given: by tag what is asked for by tag, by digest what is asked for by digest.
+fn name_of(reference: &Reference) -> String {
+    let Reference { repository, tag, digest } = reference;
+    match digest {
+        Some(digest) => format!("{repository}@{digest}"),
+        None => format!("{repository}:{}", tag.as_deref().unwrap_or("latest")),
     }
 }
 
