@@ -3,9 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 
 use podward::testing::{
-    Login, PullError, PullSettings, Pulled, Puller, Reference, Request,
+    Endpoint, Login, PullError, Pulled, Reference, Wanted,
     containerd::Containerd,
     progress::{LayerState, Progress},
+    transfer,
 };
 use tokio::sync::watch;
 
