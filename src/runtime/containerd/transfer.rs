@@ -3,7 +3,7 @@
 //! The daemon calls back on two streams that we open before: one tells how far it is, on the other it asks for
 //! credentials, which thus never stand in a request or on a disk.
 
-use std::{convert::Infallible, error::Error as _, future::pending, path::Path};
+use std::{convert::Infallible, error::Error as _, fmt, future::pending, path::Path};
 
 use containerd_client::{
     services::v1::{StreamInit, TransferOptions, TransferRequest},
@@ -49,6 +49,12 @@ pub struct Transfer<'a> {
     pub hosts_dir: &'a Path,
     /// What is shown to a host that asks for it; it is asked with the host's name and port.
     pub login: &'a (dyn Fn(&str) -> Option<Login> + Sync),
+}
+
+impl fmt::Debug for Transfer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transfer({:?} by {})", self.reference, self.hosts_dir.display())
+    }
 }
 
 /// What the daemon pulled.
