@@ -5,8 +5,9 @@ use std::{path::PathBuf, sync::Arc};
 use tokio::sync::watch;
 
 use crate::image::{
-    credentials::Keyring,
+    credentials::{Keyring, Login},
     documents::{Configuration, Descriptor},
+    hosts::Endpoint,
     policy::SignatureRule,
     progress::{LayerProgress, LayerState, Progress},
     reference::Reference,
@@ -96,10 +97,11 @@ impl Puller {
         let Request { reference, secrets, signatures } = request;
         let endpoints = hosts_dir::endpoints(&self.settings.hosts_dir, reference.registry())?;
         let (logins, problems) = self.logins.of_endpoints(reference, &endpoints, secrets).await;
-        let hosts = endpoints.into_iter().zip(logins).collect();
+        let hosts = endpoints.iter().cloned().zip(logins.iter().cloned()).collect();
         let registry = Registry::new(&self.client, reference, hosts);
         let name = lasting_name(reference);
-        let pull = Pull { puller: self, registry, reference, secrets, name, progress };
+        let hosts = (endpoints.as_slice(), logins.as_slice());
+        let pull = Pull { puller: self, registry, hosts, reference, name, progress };
         let outcome = Box::pin(pull.run(signatures)).await;
         match outcome {
             Err(PullError::Unauthorized { host, what, status }) if !problems.is_empty() => {
@@ -127,10 +129,10 @@ struct Pull<'a> {
     puller: &'a Puller,
     /// From where.
     registry: Registry,
+    /// The registry's hosts, and the logins for each.
+    hosts: (&'a [Endpoint], &'a [Vec<Login>]),
     /// Of what.
     reference: &'a Reference,
-    /// With which credentials, beside the host's.
-    secrets: &'a [Keyring],
     /// The name that it gives the image.
     name: String,
     /// How far it is.
@@ -143,7 +145,7 @@ impl Pull<'_> {
         let Puller { containerd, settings, .. } = self.puller;
         let Some(rule) = signatures else {
             return if settings.transfer {
-                self.hand_over(self.reference).await
+                self.hand_over(None).await
             } else {
                 let resolved =
                     resolve(containerd, &self.registry, self.reference, &self.name).await?;
@@ -154,12 +156,7 @@ impl Pull<'_> {
         let (top, repository) = (resolved.top(), &self.reference.repository);
         verify(&self.registry, rule, repository, &top.digest).await?;
         let pulled = if settings.transfer {
-            // By the digest that was verified: the tag may mean something else by now.
-            let verified =
-                Reference { tag: None, digest: Some(top.digest.clone()), ..self.reference.clone() };
-            let pulled = self.hand_over(&verified).await?;
-            self.give_names(&top).await?;
-            Pulled { image: Image { reference: self.name.clone(), ..pulled.image }, ..pulled }
+            self.hand_over(Some(&top.digest)).await?
         } else {
             self.fetch(resolved).await?
         };
@@ -169,11 +166,12 @@ impl Pull<'_> {
         Ok(pulled)
     }
 
-    /// Has containerd pull the image.
-    async fn hand_over(&self, reference: &Reference) -> Result<Pulled, PullError> {
-        let Puller { containerd, settings, logins, .. } = self.puller;
-        let logins = logins.logins(&reference.repository, self.secrets).await.logins;
-        let wanted = Wanted { reference, hosts_dir: &settings.hosts_dir, logins };
+    /// Has containerd pull the image, the one of this digest if it was verified.
+    async fn hand_over(&self, digest: Option<&str>) -> Result<Pulled, PullError> {
+        let Puller { containerd, settings, .. } = self.puller;
+        let (reference, (endpoints, logins)) = (self.reference, self.hosts);
+        let wanted =
+            Wanted { reference, digest, hosts_dir: &settings.hosts_dir, endpoints, logins };
         transfer(containerd, wanted, self.progress).await
     }
 
