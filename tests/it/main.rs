@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cli;
+mod collecting;
 mod content;
 mod exec;
 mod fields;

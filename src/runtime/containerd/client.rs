@@ -4,7 +4,8 @@ use std::{future::Future, time::Duration};
 
 use containerd_client::services::v1::{
     containers_client::ContainersClient, content_client::ContentClient, diff_client::DiffClient,
-    images_client::ImagesClient, leases_client::LeasesClient, namespaces_client::NamespacesClient,
+    images_client::ImagesClient, introspection_client::IntrospectionClient,
+    leases_client::LeasesClient, namespaces_client::NamespacesClient,
     snapshots::snapshots_client::SnapshotsClient, streaming_client::StreamingClient,
     tasks_client::TasksClient, transfer_client::TransferClient, version_client::VersionClient,
 };
@@ -108,6 +109,11 @@ impl Client {
     /// The namespaces service.
     pub(super) fn namespaces(&self) -> NamespacesClient<Channel> {
         NamespacesClient::new(self.channel.clone())
+    }
+
+    /// The service that tells of the daemon's parts.
+    pub(super) fn introspection(&self) -> IntrospectionClient<Channel> {
+        IntrospectionClient::new(self.channel.clone())
     }
 
     /// The service by which the daemon itself moves images.

@@ -75,6 +75,14 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A blob whose bytes are not what its digest says.
+    #[error("content {digest}: {problem}")]
+    Corrupt {
+        /// The blob.
+        digest: String,
+        /// What came instead.
+        problem: String,
+    },
     /// An image that could not be read or unpacked.
     #[error("image {reference}")]
     Image {
@@ -123,7 +131,7 @@ impl Error {
             Self::Setting { .. } | Self::TransferAbsent { .. } | Self::Reference(_) => {
                 Class::Invalid
             }
-            Self::BrokenImage { .. } | Self::Archive { .. } => Class::Other,
+            Self::BrokenImage { .. } | Self::Archive { .. } | Self::Corrupt { .. } => Class::Other,
             // A part that is missing does not make the whole thing missing.
             Self::Image { source, .. } | Self::Import { source, .. } => match source.class() {
                 Class::Missing | Class::Exists => Class::Other,
