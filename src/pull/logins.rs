@@ -372,17 +372,9 @@ mod tests {
         host.write("auth.json", &auths("docker.io", "hub"));
         let mirrors = Keyring::of_config("s", auths("mirror.example:5000", "mirror").as_bytes()).0;
         let endpoint = |own: bool, host: &str, port: u16| Endpoint {
-            tls: true,
-            host: host.to_owned(),
-            port,
-            path: "/v2".to_owned(),
-            resolves: true,
-            pulls: true,
             own,
-            ca: Vec::new(),
-            client: Vec::new(),
-            skip_verify: false,
-            headers: Vec::new(),
+            port,
+            ..Endpoint::of(host).unwrap()
         };
         let endpoints = [
             endpoint(false, "mirror.example", 5000),
