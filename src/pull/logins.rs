@@ -372,9 +372,18 @@ mod tests {
         host.write("auth.json", &auths("docker.io", "hub"));
         let mirrors = Keyring::of_config("s", auths("mirror.example:5000", "mirror").as_bytes()).0;
         let endpoint = |own: bool, host: &str, port: u16| Endpoint {
-            own,
+            tls: true,
+            host: host.to_owned(),
             port,
-            ..Endpoint::of(host).unwrap()
+            path: "/v2".to_owned(),
+            resolves: true,
+            pulls: true,
+            own,
+            ca: Vec::new(),
+            client: Vec::new(),
+            skip_verify: false,
+            headers: Vec::new(),
+            dial: Duration::from_secs(30),
         };
         let endpoints = [
             endpoint(false, "mirror.example", 5000),
