@@ -1,6 +1,6 @@
 //! A whole pull: resolve, fetch what is missing, unpack as layers arrive, name the image.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use tokio::sync::watch;
 
@@ -12,10 +12,7 @@ use crate::image::{
     progress::{LayerProgress, LayerState, Progress},
     reference::Reference,
 };
-use crate::net::{
-    client::{Client, Limits},
-    proxy::Proxies,
-};
+use crate::net::client::Client;
 use crate::runtime::containerd::{Blob, Containerd, ContentLease, Image, Labels, Layer};
 
 use super::{
@@ -69,8 +66,6 @@ pub struct Puller {
     containerd: Containerd,
     /// How.
     settings: Settings,
-    /// Who asks the registries.
-    client: Arc<Client>,
     /// Who knows credentials.
     logins: Logins,
 }
@@ -78,14 +73,7 @@ pub struct Puller {
 impl Puller {
     /// Nothing is contacted yet.
     pub fn new(containerd: Containerd, settings: Settings) -> Self {
-        let agent = concat!("podward/", env!("CARGO_PKG_VERSION")).to_owned();
-        let proxies = Proxies::of(|name| std::env::var(name).ok());
-        Self {
-            containerd,
-            client: Client::new(agent, proxies, Limits::default()),
-            logins: Logins::new(settings.logins.clone()),
-            settings,
-        }
+        Self { containerd, logins: Logins::new(settings.logins.clone()), settings }
     }
 
     /// Pulls an image, going on where an earlier try left off. Dropping the future leaves it for a later try.
@@ -98,7 +86,7 @@ impl Puller {
         let endpoints = hosts_dir::endpoints(&self.settings.hosts_dir, reference.registry())?;
         let (logins, problems) = self.logins.of_endpoints(reference, &endpoints, secrets).await;
         let hosts = endpoints.iter().cloned().zip(logins.iter().cloned()).collect();
-        let registry = Registry::new(&self.client, reference, hosts);
+        let registry = Registry::new(&Client::of_process(), reference, hosts);
         let name = lasting_name(reference);
         let hosts = (endpoints.as_slice(), logins.as_slice());
         let pull = Pull { puller: self, registry, hosts, reference, name, progress };
