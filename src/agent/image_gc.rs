@@ -472,3 +472,38 @@ fn stored(image: StoredImage) -> Stored {
     let StoredImage { names, target, manifest, size, created, updated, pinned, .. } = image;
     Stored { names, digest: target, manifest, size, created, updated, pinned }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_needs_the_very_images_that_it_began_with_and_a_set_what_its_template_says() {
+        let spec = json!({
+            "initContainers": [{"name": "first", "image": "r.io/first:1"}],
+            "containers": [{"name": "main", "image": "r.io/main:1"}],
+            "volumes": [{"name": "v", "image": {"reference": "r.io/data:1"}}, {"name": "e", "emptyDir": {}}],
+        });
+        let record: PodRecord = serde_json::from_value(json!({
+            "version": 1, "uid": "u", "name": "web-x", "set": {"namespace": "x", "name": "web"},
+            "set_uid": "s", "hash": "h", "created": "2026-01-01T00:00:00Z", "template": {"spec": spec},
+            "containers": {"main": {"attempt": 0, "backoff": serde_json::to_value(crate::base::backoff::Backoff::default()).unwrap(),
+                "image": {"reference": "r.io/main:1", "digest": "sha256:1", "chain_id": "",
+                          "config": serde_json::to_value(crate::pod::image::ImageConfig::default()).unwrap()}}},
+        }))
+        .unwrap();
+        let needs = |record: Option<&PodRecord>, spec: &PodSpec| {
+            let mut needs = Vec::new();
+            add_needs(&mut needs, "w", spec, record);
+            let mut keys: Vec<String> = needs.iter().map(|need| need.key().to_owned()).collect();
+            keys.sort();
+            keys
+        };
+        let pod = needs(Some(&record), record.spec());
+        assert_eq!(pod, ["r.io/data:1", "r.io/first:1", "sha256:1"]);
+        let set = needs(None, record.spec());
+        assert_eq!(set, ["r.io/data:1", "r.io/first:1", "r.io/main:1"]);
+    }
+}

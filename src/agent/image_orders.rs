@@ -72,6 +72,12 @@ impl Reconciler {
                 tell_all(&output, imported.map(|names| vec![json!({ "names": names })])).await;
                 ImageWork::Imported(archive, names)
             }),
+            // Nobody knows yet which pods are here.
+            ImageTask::Prune { .. } if !self.recovered => self.work_on_images(async move {
+                let why = "the agent still takes stock of what is here; try again in a moment";
+                tell_all(&output, Err(why.to_owned())).await;
+                ImageWork::Over
+            }),
             ImageTask::Prune { dry_run } => self.work_on_images(async move {
                 match effects.image_listing(&state).await {
                     Ok(listing) => ImageWork::Prune(Prune { listing, dry_run, output }),
@@ -164,7 +170,7 @@ impl Effects {
             reference: text,
             policy: PullPolicy::Always,
             pinned: None,
-            logins: Vec::new(),
+            secrets: Vec::new(),
             waiter: Waiter::Operator,
         };
         // cancel-safe: showing has nothing to lose.
