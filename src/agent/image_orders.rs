@@ -22,7 +22,8 @@ use crate::pod::machine::Input;
 use super::{
     effects::Effects,
     handle::{ImageOrder, ImageSaid, ImageTask},
-    image_gc::{ImageWork, Listing},
+    image_gc::ImageWork,
+    image_store::Listing,
     pulls::{PullPolicy, Waiter, Want},
     reconciler::{Done, Reconciler},
 };

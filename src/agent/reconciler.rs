@@ -37,7 +37,7 @@ use super::{
     configs::OwnObjects,
     desire::Standing,
     disk_watch::{DiskWatch, Look},
-    effects::{Effects, blocking},
+    effects::Effects,
     handle::{Command, SyncReport},
     image_gc::{ImageGc, ImageWork},
     images::{ImageKeeper, Import},
@@ -375,17 +375,6 @@ impl Reconciler {
         }
         self.changed();
         true
-    }
-
-    /// With the last pod goes the group above all pods.
-    fn tidy_up(&mut self) {
-        if self.pods.is_empty() {
-            let effects = Arc::clone(&self.effects);
-            self.work.spawn(async move {
-                blocking(move || effects.cgroups.remove_parent()).await;
-                Done::TidiedUp
-            });
-        }
     }
 
     /// Wakes whatever's time has come; `false` when nothing came of it but that probes run.
