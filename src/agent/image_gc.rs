@@ -114,6 +114,13 @@ pub(super) enum ImageWork {
     Over,
 }
 
+impl ImageWork {
+    /// As the reconciler takes it; boxed, because it is larger and rarer than most.
+    pub(super) fn done(self) -> Done {
+        Done::Images(Box::new(self))
+    }
+}
+
 impl Reconciler {
     /// Takes what concerns images.
     pub(super) fn image_work_done(&mut self, work: ImageWork) {
@@ -163,7 +170,7 @@ impl Reconciler {
                     Err(error) => sight.disk = Err(error),
                 }
             }
-            Done::Images(ImageWork::Seen(sight))
+            ImageWork::Seen(sight).done()
         });
     }
 
@@ -210,7 +217,7 @@ impl Reconciler {
             let freed = effects.free_image(&victim, &places, &state).await;
             let disk = effects.image_disk(&places, &state).await;
             let removed = Some((victim, freed));
-            Done::Images(ImageWork::Seen(Sight { disk, listing: Some(listing), removed }))
+            ImageWork::Seen(Sight { disk, listing: Some(listing), removed }).done()
         });
     }
 

@@ -25,7 +25,7 @@ use super::{
     image_gc::ImageWork,
     image_store::Listing,
     pulls::{PullPolicy, Waiter, Want},
-    reconciler::{Done, Reconciler},
+    reconciler::Reconciler,
 };
 
 /// How often a person sees how far a pull is.
@@ -94,7 +94,7 @@ impl Reconciler {
     /// Runs beside everything else.
     fn work_on_images(&mut self, work: impl Future<Output = ImageWork> + Send + 'static) {
         let work: Pin<Box<dyn Future<Output = ImageWork> + Send>> = Box::pin(work);
-        self.watches.spawn(async move { Done::Images(work.await) });
+        self.watches.spawn(async move { work.await.done() });
     }
 
     /// Removes the next image that nothing needs now, for as long as somebody listens.

@@ -80,7 +80,7 @@ pub(super) enum Done {
     /// The use of the disk was looked at.
     Looked(Look),
     /// Something with images is done.
-    Images(ImageWork),
+    Images(Box<ImageWork>),
     /// The configuration was read again.
     Configured(Box<Result<Settings, Vec<Fault>>>),
 }
@@ -301,7 +301,7 @@ impl Reconciler {
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
             Done::Prefetched(key, prefetched) => self.prefetched(&key, *prefetched),
             Done::Looked(look) => self.disk_looked(look),
-            Done::Images(work) => self.image_work_done(work),
+            Done::Images(work) => self.image_work_done(*work),
             Done::Configured(settings) => self.configured(*settings),
         }
         Ok(())

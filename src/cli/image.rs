@@ -196,7 +196,8 @@ fn pull(args: &PullArgs, socket: &Path, out: &mut dyn Write) -> anyhow::Result<(
 fn import(file: &Path, socket: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
     // The agent works in another directory.
     let archive = path::absolute(file).with_context(|| file.display().to_string())?;
-    let archive = archive.to_str().with_context(|| format!("{file:?}: its path is no text"))?;
+    let archive =
+        archive.to_str().with_context(|| format!("{}: its path is no text", archive.display()))?;
     let task = Task::Import(ImportImages { archive: archive.to_owned() });
     items(socket, task, &mut |imported| {
         for name in image_row::names(&imported) {

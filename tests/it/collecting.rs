@@ -127,8 +127,7 @@ fn refused(host: &Host, arguments: &[&str]) -> Result<String> {
 
 /// A set that runs this image.
 fn set(name: &str, image: &str) -> String {
-    let set =
-        Set::named(name).container(&json!({"image": image, "imagePullPolicy": "Never"}));
+    let set = Set::named(name).container(&json!({"image": image, "imagePullPolicy": "Never"}));
     set.script(STAY).text()
 }
 
