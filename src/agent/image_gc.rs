@@ -181,7 +181,8 @@ impl Reconciler {
             match outcome {
                 Ok(freed) => {
                     self.image_gc.round.freed += freed;
-                    self.image_gc.round.removed.extend(image.names);
+                    let names = image.titles().into_iter().map(str::to_owned);
+                    self.image_gc.round.removed.extend(names);
                 }
                 Err(error) => self.image_gc.round.errors.push(error),
             }

@@ -117,7 +117,7 @@ impl Reconciler {
             let freed = if prune.dry_run {
                 Ok(0)
             } else {
-                info!(image = ?image.names, "removing an image for an operator");
+                info!(image = ?image.titles(), "removing an image for an operator");
                 effects.free_image(&image, &places, &state).await
             };
             let said = match freed {
