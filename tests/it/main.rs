@@ -12,6 +12,7 @@ mod living;
 mod manifests;
 mod objects;
 mod outliving;
+mod peers;
 mod probes;
 mod process;
 mod running;
