@@ -294,7 +294,12 @@ fn effects(
     })?;
     let facts = facts::node_facts();
     Ok(Effects {
-        pulls: Pulls::new(puller(settings, &client), settings.images.max_parallel_pulls, news),
+        pulls: Pulls::new(
+            puller(settings, &client),
+            settings.images.max_parallel_pulls,
+            settings.images.policy.clone(),
+            news,
+        ),
         daemon: Daemon::new(client),
         cgroups,
         records: Records::open(&settings.paths.state)?,

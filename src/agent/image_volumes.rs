@@ -49,7 +49,7 @@ impl Effects {
             let mounts = if let Some(mounts) = known.map_err(|error| failed(&error))? {
                 mounts
             } else {
-                let want = self.want_of_volume(record, source, objects);
+                let want = Self::want_of_volume(record, source, objects);
                 let parent = self.ensure_image(&want).await?.image.chain_id;
                 let view = || self.daemon.client.view_for_volume(&key, &parent, &record.uid);
                 self.daemon.call(view).await.map_err(|error| failed(&error))?

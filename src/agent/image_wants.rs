@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, ImageVolumeSource, PodSpec};
+use tracing::warn;
 
-use crate::image::credentials::Login;
-use crate::pod::{machine::Input, record::PodRecord};
+use crate::image::credentials::{Keyring, of_secrets};
+use crate::pod::{fault::StartFault, machine::Input, record::PodRecord};
 use crate::spec::Objects;
 
 use super::{
@@ -22,16 +23,16 @@ impl Effects {
         container: String,
     ) -> Input {
         let want = record.container(&container).map(|own| {
-            let logins = self.logins_of(&record.set.namespace, record.spec(), &objects);
+            let secrets = secrets_of(&record.set.namespace, record.spec(), &objects);
             let waiter = Waiter::Pod(record.uid.clone());
             let known = record.containers.get(&container);
             Want {
                 pinned: known.and_then(|known| known.image.clone()),
-                ..want(own, logins, waiter)
+                ..want(own, secrets, waiter)
             }
         });
         let Some(want) = want else {
-            let fault = crate::pod::fault::StartFault::create("the template has no such container");
+            let fault = StartFault::create("the template has no such container");
             return Input::PullFailed { container, fault };
         };
         match self.ensure_image(&want).await {
@@ -44,44 +45,47 @@ impl Effects {
 
     /// The image that a volume of a pod is.
     pub(super) fn want_of_volume(
-        &self,
         record: &PodRecord,
         source: &ImageVolumeSource,
         objects: &Objects,
     ) -> Want {
-        let logins = self.logins_of(&record.set.namespace, record.spec(), objects);
-        volume_want(source, logins, Waiter::Pod(record.uid.clone()))
-    }
-
-    /// The credentials that a pod brings along.
-    pub(super) fn logins_of(
-        &self,
-        _namespace: &str,
-        _spec: &PodSpec,
-        _objects: &Objects,
-    ) -> Vec<Login> {
-        Vec::new()
+        let secrets = secrets_of(&record.set.namespace, record.spec(), objects);
+        volume_want(source, secrets, Waiter::Pod(record.uid.clone()))
     }
 }
 
+/// The credentials that a pod brings along. What is wrong with them is told, and the pull goes on without.
+pub(super) fn secrets_of(namespace: &str, spec: &PodSpec, objects: &Objects) -> Vec<Keyring> {
+    let names = spec.image_pull_secrets.as_deref().unwrap_or_default();
+    let (secrets, problems) = of_secrets(names, namespace, objects);
+    for problem in problems {
+        warn!(reason = problem, "failed to take credentials from an imagePullSecret");
+    }
+    secrets
+}
+
 /// The image of a container.
-pub(super) fn want(container: &Container, logins: Vec<Login>, waiter: Waiter) -> Want {
+pub(super) fn want(container: &Container, secrets: Vec<Keyring>, waiter: Waiter) -> Want {
     Want {
         reference: container.image.clone().unwrap_or_default(),
         policy: PullPolicy::of(container.image_pull_policy.as_deref()),
         pinned: None,
-        logins,
+        secrets,
         waiter,
     }
 }
 
 /// The image of a volume.
-pub(super) fn volume_want(source: &ImageVolumeSource, logins: Vec<Login>, waiter: Waiter) -> Want {
+pub(super) fn volume_want(
+    source: &ImageVolumeSource,
+    secrets: Vec<Keyring>,
+    waiter: Waiter,
+) -> Want {
     Want {
         reference: source.reference.clone().unwrap_or_default(),
         policy: PullPolicy::of(source.pull_policy.as_deref()),
         pinned: None,
-        logins,
+        secrets,
         waiter,
     }
 }

@@ -21,7 +21,7 @@ use crate::pod::{
 };
 
 use super::{
-    image_wants::{volume_want, want},
+    image_wants::{secrets_of, volume_want, want},
     pulls::{PullNews, Waiter},
     reconciler::{Done, Reconciler},
 };
@@ -163,13 +163,13 @@ impl Reconciler {
             return;
         };
         let Some(spec) = entry.set.template().spec.as_ref() else { return };
-        let logins = self.effects.logins_of(&key.namespace, spec, &self.objects);
+        let secrets = secrets_of(&key.namespace, spec, &self.objects);
         let waiter = || Waiter::Set(key.clone());
         let containers = all_containers(spec)
-            .map(|own| (Some(own.name.clone()), want(own, logins.clone(), waiter())));
+            .map(|own| (Some(own.name.clone()), want(own, secrets.clone(), waiter())));
         let volumes = spec.volumes.iter().flatten().filter_map(|volume| {
             let source = volume.image.as_ref()?;
-            Some((None, volume_want(source, logins.clone(), waiter())))
+            Some((None, volume_want(source, secrets.clone(), waiter())))
         });
         let wants: Vec<_> = containers.chain(volumes).collect();
         let (on, hash) = (Arc::clone(&self.effects), standing.hash.clone());

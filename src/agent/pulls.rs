@@ -19,7 +19,8 @@ use crate::base::{
     time::{self, go_millis},
 };
 use crate::image::{
-    credentials::Login,
+    credentials::Keyring,
+    policy::Policy,
     progress::Progress,
     reference::{Reference, ReferenceError},
 };
@@ -75,7 +76,7 @@ pub struct Want {
     /// What it was when the pod first used it: no other will do.
     pub pinned: Option<PinnedImage>,
     /// The credentials of the pod.
-    pub logins: Vec<Login>,
+    pub secrets: Vec<Keyring>,
     /// Who waits for it.
     pub waiter: Waiter,
 }
@@ -136,13 +137,20 @@ pub struct Pulls {
     leaving: watch::Sender<BTreeSet<PodUid>>,
     /// Whether archives are being imported.
     importing: watch::Sender<bool>,
+    /// What images must be like.
+    policy: Mutex<Policy>,
     /// Where news go.
     news: mpsc::UnboundedSender<PullNews>,
 }
 
 impl Pulls {
     /// Nothing is contacted yet.
-    pub fn new(puller: Puller, parallel: usize, news: mpsc::UnboundedSender<PullNews>) -> Self {
+    pub fn new(
+        puller: Puller,
+        parallel: usize,
+        policy: Policy,
+        news: mpsc::UnboundedSender<PullNews>,
+    ) -> Self {
         Self {
             puller,
             slots: Semaphore::new(parallel),
@@ -150,6 +158,7 @@ impl Pulls {
             under_way: Mutex::default(),
             leaving: watch::Sender::default(),
             importing: watch::Sender::default(),
+            policy: Mutex::new(policy),
             news,
         }
     }
@@ -162,6 +171,16 @@ impl Pulls {
     /// Keeps whether archives are being imported: what they may bring is not asked of a registry.
     pub fn set_importing(&self, importing: bool) {
         self.importing.send_replace(importing);
+    }
+
+    /// Sets what images must be like from now on.
+    pub fn set_policy(&self, policy: Policy) {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    /// What images must be like.
+    fn policy(&self) -> Policy {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lets a pod wait for nothing any more.
@@ -228,6 +247,7 @@ impl Effects {
     /// Has an image here and unpacked. Whoever stops waiting for it drops the answer, or leaves.
     pub async fn ensure_image(&self, want: &Want) -> Result<Ready, StartFault> {
         let asked = time::now().mono;
+        self.allow(want)?;
         let mut importing = self.pulls.importing.subscribe();
         if let Some(ready) = self.present(want).await? {
             return Ok(ready);
@@ -265,6 +285,18 @@ impl Effects {
             warn!(image = want.reference, error = %Chain(&error), "failed to give up a pull");
         }
         Err(failed(want, "nobody waits for it any more"))
+    }
+
+    /// Refuses an image that the operator does not allow, wherever it is. What a pod runs already was allowed when it began.
+    fn allow(&self, want: &Want) -> Result<(), StartFault> {
+        let Ok(reference) = Reference::parse(&want.reference) else { return Ok(()) };
+        if want.pinned.is_some() {
+            return Ok(());
+        }
+        self.pulls.policy().allows(&reference).map_err(|why| {
+            let image = want.reference.clone();
+            fault_of(want, &PullError::Refused { image, why })
+        })
     }
 
     /// The image if it is here and may be used as it is.
@@ -311,7 +343,7 @@ impl Effects {
         if let Some((at, outcome)) = &*last
             && *at >= asked
             // Another's credentials may have been worse than ours.
-            && (outcome.is_ok() || want.logins.is_empty())
+            && (outcome.is_ok() || want.secrets.is_empty())
         {
             let message =
                 format!("Container image {:?} already present on machine", want.reference);
@@ -353,8 +385,10 @@ impl Effects {
         reference: &Reference,
         progress: &watch::Sender<Progress>,
     ) -> Result<Pulled, PullError> {
+        let policy = self.pulls.policy();
+        let signatures = policy.signatures_of(&reference.repository);
         let pull = || async {
-            let request = Request { reference, logins: want.logins.clone() };
+            let request = Request { reference, secrets: &want.secrets, signatures };
             match self.pulls.puller.pull(request, progress).await {
                 Err(PullError::Containerd(error)) if error.class() == Class::Unavailable => {
                     Err(error)

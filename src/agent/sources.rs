@@ -197,6 +197,9 @@ impl Reconciler {
         info!(keys = ?live, "the configuration changed");
         self.settings.node.labels = new.node.labels;
         self.settings.node.taints = new.node.taints;
+        self.settings.images.policy = new.images.policy;
+        self.effects.pulls.set_policy(self.settings.images.policy.clone());
+        self.prefetches.retry();
         let validation = mem::replace(&mut self.settings.field_validation, new.field_validation);
         self.node =
             Node { name: self.node.name.clone(), ..node_of(&self.settings, &self.effects.facts) };

@@ -52,14 +52,20 @@ impl Key {
     /// `PODWARD_CONTAINERD_CGROUP_DRIVER`.
     pub fn variable(&self) -> Option<String> {
         self.in_environment.then(|| {
-            self.path.chars().fold("PODWARD_".to_owned(), |mut name, letter| {
-                match letter {
-                    '.' => name.push('_'),
-                    upper if upper.is_ascii_uppercase() => name.extend(['_', upper]),
-                    lower => name.push(lower.to_ascii_uppercase()),
+            let mut name = "PODWARD_".to_owned();
+            let mut letters = self.path.chars().peekable();
+            let mut before = '.';
+            while let Some(letter) = letters.next() {
+                // A word begins where a capital stands after or before a small letter: `minimumGCAge` has three.
+                let small_next = letters.peek().is_some_and(char::is_ascii_lowercase);
+                let begins = letter.is_ascii_uppercase() && before != '.';
+                if begins && (before.is_ascii_lowercase() || small_next) {
+                    name.push('_');
                 }
-                name
-            })
+                name.push(if letter == '.' { '_' } else { letter.to_ascii_uppercase() });
+                before = letter;
+            }
+            name
         })
     }
 }

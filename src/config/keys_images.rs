@@ -107,10 +107,11 @@ pub(super) static IMAGE_KEYS: [Key; 12] = [
     },
     Key {
         path: "images.policy.allowed",
+        live: true,
         sort: "list of patterns",
         in_environment: false,
         otherwise: "all",
-        about: "The repositories that images may be pulled from. A pattern is a registry (`registry.example:5000`), \
+        about: "The repositories that images may come from, pulled now or here already. A pattern is a registry (`registry.example:5000`), \
                 alone or with the beginning of a path (`docker.io/library/busybox`), and matches all that lies below; \
                 `*` stands for any letters but `/`, so `registry.example/team/*` is everything below `team`.",
         read: |tree, to, notes| set(&mut to.images.policy.allowed, patterns(tree, notes)),
@@ -119,14 +120,16 @@ pub(super) static IMAGE_KEYS: [Key; 12] = [
     },
     Key {
         path: "images.policy.requireDigest",
+        live: true,
         sort: "`true` or `false`",
-        about: "Whether only images that are named with their digest (`…@sha256:…`) may be pulled.",
+        about: "Whether only images that are named with their digest (`…@sha256:…`) may be run.",
         read: |tree, to, notes| set(&mut to.images.policy.require_digest, flag(tree, notes)),
         show: |of| of.images.policy.require_digest.to_string(),
         ..PLAIN
     },
     Key {
         path: "images.policy.signatures",
+        live: true,
         sort: "list of `{match, keys}`",
         in_environment: false,
         otherwise: "none",

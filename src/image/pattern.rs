@@ -59,7 +59,7 @@ impl fmt::Display for Pattern {
 pub fn canonical(host: &str) -> String {
     let host = host.to_ascii_lowercase();
     let host = host.strip_suffix(":443").unwrap_or(&host);
-    let host = match host.rsplit_once(":") {
+    let host = match host.rsplit_once(':') {
         Some((name, port)) => format!("{}:{port}", name.strip_suffix('.').unwrap_or(name)),
         None => host.strip_suffix('.').unwrap_or(host).to_owned(),
     };

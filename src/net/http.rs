@@ -1,17 +1,19 @@
 //! One GET as the kubelet makes it: no proxy, no connection kept, no compression, redirects only on the same host.
 
-use std::{future::poll_fn, pin::Pin, pin::pin, time::Duration};
+use std::time::Duration;
 
 use hyper::{
-    Request, Response, StatusCode,
-    body::{Body as _, Incoming},
-    client::conn::http1,
+    Request,
     header::{self, HeaderMap, HeaderName, HeaderValue},
-    rt::{Read, Write},
 };
-use hyper_util::rt::TokioIo;
 
-use super::{Error, limited, redirect::Place, tcp, tls};
+use super::{
+    Error,
+    connection::{Connection, Stream},
+    limited,
+    redirect::{self, Place},
+    tcp, tls,
+};
 
 /// How much of a body is read.
 const BODY_LIMIT: usize = 10 << 10;
@@ -131,60 +133,30 @@ async fn one(place: &Place, headers: HeaderMap) -> Result<(Answer, Option<String
         let host = host.map_err(|_| Error::Request(format!("invalid host {:?}", place.host)))?;
         request.headers_mut().insert(header::HOST, host);
     }
-    let stream = tcp::dial(&place.host, place.port).await?;
+    let mut stream: Box<dyn Stream> = Box::new(tcp::dial(&place.host, place.port).await?);
     if place.tls {
-        let stream = tls::wrap(stream, &place.host).await?;
-        Box::pin(exchange(TokioIo::new(stream), request)).await
-    } else {
-        Box::pin(exchange(TokioIo::new(stream), request)).await
+        stream = tls::wrap(stream, &place.host, tls::believing()?).await?;
     }
+    Box::pin(read(Connection::over(stream).await?, request)).await
 }
 
-/// Sends a request over a connection of its own and reads the answer.
-async fn exchange(
-    stream: impl Read + Write + Unpin,
+/// Sends a request; reads the answer's status and the beginning of its body.
+async fn read(
+    mut connection: Connection,
     request: Request<String>,
 ) -> Result<(Answer, Option<String>), Error> {
-    let (mut sender, connection) =
-        http1::Builder::new().title_case_headers(true).handshake(stream).await?;
-    let mut answer = pin!(async move { read(sender.send_request(request).await?).await });
-    let mut connection = pin!(connection);
-    let mut open = true;
-    loop {
-        // cancel-safe: both go on where they were; a connection that has ended may still hold the body's end.
-        tokio::select! {
-            biased;
-            answer = &mut answer => return answer,
-            _ = &mut connection, if open => open = false,
-        }
-    }
-}
-
-/// Reads an answer's status and the beginning of its body.
-async fn read(response: Response<Incoming>) -> Result<(Answer, Option<String>), Error> {
-    let status = response.status();
-    let location = response.headers().get(header::LOCATION);
-    let location = location.map(|location| String::from_utf8_lossy(location.as_bytes()).into());
+    let response = connection.exchange(request).await?;
+    let location = redirect::location(&response);
+    let status = response.status().as_u16();
     let mut incoming = response.into_body();
     let mut body = Vec::new();
     while body.len() < BODY_LIMIT {
-        let frame = poll_fn(|context| Pin::new(&mut incoming).poll_frame(context)).await;
-        let Some(frame) = frame else { break };
-        if let Ok(data) = frame?.into_data() {
-            body.extend_from_slice(&data);
-        }
+        let Some(data) = connection.bytes(&mut incoming).await? else { break };
+        body.extend_from_slice(&data);
     }
     body.truncate(BODY_LIMIT);
     let body = String::from_utf8_lossy(&body).into_owned();
-    let leads = matches!(
-        status,
-        StatusCode::MOVED_PERMANENTLY
-            | StatusCode::FOUND
-            | StatusCode::SEE_OTHER
-            | StatusCode::TEMPORARY_REDIRECT
-            | StatusCode::PERMANENT_REDIRECT
-    );
-    Ok((Answer { status: status.as_u16(), body }, location.filter(|_| leads)))
+    Ok((Answer { status, body }, location))
 }
 
 /// Whether a server that was asked by TLS turned out to speak plain HTTP.

@@ -1,16 +1,23 @@
-//! Floor 7: what probes and hooks speak with containers: TCP, HTTP with or without TLS, and gRPC's health service.
+//! Floor 7: what probes and hooks speak with containers, and pulls with registries: TCP, HTTP with or without TLS, and
+//! gRPC's health service.
 //!
-//! Texts of failures are the kubelet's, which are Go's: they end up in events that people and tools know.
+//! Texts of probes' failures are the kubelet's, which are Go's: they end up in events that people and tools know.
 
+pub mod client;
+#[cfg(test)]
+mod client_tests;
+mod connection;
 pub mod health;
 pub mod http;
-mod redirect;
+pub mod proxy;
+pub mod redirect;
 pub mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
+pub mod trust;
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, path::PathBuf, time::Duration};
 
 /// Why somebody could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +48,56 @@ pub enum Error {
     /// The server speaks TLS, but not with us.
     #[error("tls: handshake failure")]
     Handshake(#[source] io::Error),
+    /// The server speaks TLS, but its settings or ours do not let us.
+    #[error("tls: {0}")]
+    Tls(String),
+    /// The server is not who it should be.
+    #[error("tls: the certificate of {host} {problem}")]
+    Certificate {
+        /// The host.
+        host: String,
+        /// What is wrong with its certificate, and the remedy.
+        problem: String,
+    },
+    /// A registry that is to be asked by TLS speaks without.
+    #[error(
+        "it speaks plain HTTP and not TLS; where that is meant, write \"http://{place}\" in its hosts.toml"
+    )]
+    PlainHttp {
+        /// The host, with its port.
+        place: String,
+    },
+    /// A file of the operator's that cannot be used.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The proxy does not let us through.
+    #[error("proxy: {0}")]
+    Proxy(String),
+    /// Nothing was answered.
+    #[error("no answer within {limit:?}")]
+    Silent {
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// A body does not go on.
+    #[error("no byte came for {limit:?}")]
+    Stalled {
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// A redirect from TLS to none.
+    #[error("it redirects from {from} to {to}, which would do without TLS; refused")]
+    Downgrade {
+        /// From where.
+        from: String,
+        /// To where.
+        to: String,
+    },
     /// The host's name cannot be one, so TLS has nobody to ask for.
     #[error("tls: {host:?} is neither an address nor a host's name")]
     Name {

@@ -2,11 +2,27 @@
 
 use std::fmt;
 
+use hyper::{Response, StatusCode, header};
+
 use super::authority;
+
+/// Where an answer redirects to, if it is one that does.
+pub(super) fn location<T>(response: &Response<T>) -> Option<String> {
+    let leads = matches!(
+        response.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    let location = response.headers().get(header::LOCATION).filter(|_| leads)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into())
+}
 
 /// Where a page is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     /// Whether by TLS.
     pub tls: bool,
     /// The host.
@@ -25,21 +41,46 @@ impl fmt::Display for Place {
 }
 
 impl Place {
-    /// What the header `Host` says of this place.
+    /// What the header `Host` says of this place when a probe asks.
     pub(super) fn host_header(&self) -> String {
         authority(&self.host, self.port)
+    }
+
+    /// What the header `Host` says of this place: a usual port goes without saying.
+    pub fn header(&self) -> String {
+        let usual = if self.tls { 443 } else { 80 };
+        let whole = authority(&self.host, self.port);
+        if self.port == usual {
+            whole.strip_suffix(&format!(":{usual}")).unwrap_or(&whole).to_owned()
+        } else {
+            whole
+        }
+    }
+
+    /// Whether this is the host at `asked`, to which it may be said what was meant for that one: the same, or the same
+    /// with TLS at the usual ports.
+    pub fn is_known_by(&self, asked: &Self) -> bool {
+        let upgraded = (asked.tls, asked.port, self.tls, self.port) == (false, 80, true, 443);
+        let same = (asked.tls, asked.port) == (self.tls, self.port);
+        (same || upgraded) && self.host.eq_ignore_ascii_case(&asked.host)
+    }
+
+    /// Reads an address in full.
+    pub fn parse(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split('#').next()?.split_once("://")?;
+        Self::absolute(scheme_is_tls(scheme)?, rest)
+    }
+
+    /// Scheme, host and port without the path, which may hold secrets.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.header())
     }
 
     /// Where a `Location` leads from here; `None` when it is none. The second value says whether it names a host.
     pub(super) fn follow(&self, location: &str) -> Option<(Self, bool)> {
         let location = location.split('#').next().unwrap_or_default();
         if let Some((scheme, rest)) = location.split_once("://") {
-            let tls = match scheme.to_ascii_lowercase().as_str() {
-                "http" => false,
-                "https" => true,
-                _ => return None,
-            };
-            return Some((Self::absolute(tls, rest)?, true));
+            return Some((Self::absolute(scheme_is_tls(scheme)?, rest)?, true));
         }
         if let Some(rest) = location.strip_prefix("//") {
             return Some((Self::absolute(self.tls, rest)?, true));
@@ -73,6 +114,15 @@ impl Place {
         };
         let path = if path.starts_with('/') { straight(path) } else { format!("/{path}") };
         (!host.is_empty()).then(|| Self { tls, host: host.to_owned(), port, path })
+    }
+}
+
+/// Whether a scheme is the one with TLS; `None` for others than HTTP's.
+fn scheme_is_tls(scheme: &str) -> Option<bool> {
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" => Some(false),
+        "https" => Some(true),
+        _ => None,
     }
 }
 

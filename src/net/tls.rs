@@ -1,99 +1,94 @@
-//! TLS that encrypts and believes anybody: a probe asks its own pod, whose certificate is nobody's concern.
+//! TLS over a connection, and the settings of those who believe anybody.
 //!
-//! Nothing is verified, the handshake's signature included: with a certificate that may be anybody's it proves nothing.
-//! So the code that verifies is not part of the binary.
+//! A probe asks its own pod, whose certificate is nobody's concern. Nothing is verified then, the handshake's signature
+//! included: with a certificate that may be anybody's it proves nothing. Who verifies is in `trust.rs`.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, InvalidMessage, SignatureScheme,
+    AlertDescription, ClientConfig, ConfigBuilder, DigitallySignedStruct, InvalidMessage,
+    SignatureScheme, WantsVerifier,
     client::{
-        Resumption,
+        Resumption, WantsClientCert,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{
-        CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms,
-        ring::{cipher_suite, kx_group},
-    },
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
-    sign::SigningKey,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::TlsConnector;
 
-use super::Error;
+use super::{Error, connection::Stream};
 
-/// The settings of every connection; `None` never happens with what stands below.
-static CONFIG: LazyLock<Option<Arc<ClientConfig>>> = LazyLock::new(config);
+/// The cryptography of all our TLS.
+pub(super) static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(ring::default_provider()));
+
+/// The settings of every probe.
+static BELIEVING: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {
+    let mut config = anybody(versions()?).with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+});
+
+/// The settings of every probe; an error never happens with what stands above.
+pub(super) fn believing() -> Result<Arc<ClientConfig>, Error> {
+    BELIEVING.clone().map_err(|error| Error::Tls(error.to_string()))
+}
+
+/// The beginning of all settings: the usual suites, TLS 1.2 and 1.3.
+pub(super) fn versions() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+    ClientConfig::builder_with_provider(PROVIDER.clone()).with_safe_default_protocol_versions()
+}
+
+/// Settings by which any certificate is believed.
+pub(super) fn anybody(
+    versions: ConfigBuilder<ClientConfig, WantsVerifier>,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    versions.dangerous().with_custom_certificate_verifier(Arc::new(Anybody))
+}
 
 /// Speaks TLS over a connection.
-pub(super) async fn wrap(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, Error> {
+pub(super) async fn wrap(
+    stream: Box<dyn Stream>,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<Box<dyn Stream>, Error> {
     let name = || Error::Name { host: host.to_owned() };
     let server = ServerName::try_from(host.to_owned()).map_err(|_| name())?;
-    let config = CONFIG.clone().ok_or_else(name)?;
-    TlsConnector::from(config).connect(server, stream).await.map_err(|error| {
-        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-        match cause {
-            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-                Error::NotTls
-            }
-            _ => Error::Handshake(error),
+    match TlsConnector::from(config).connect(server, stream).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => {
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+            Err(cause.and_then(|cause| refusal(cause, host)).unwrap_or(Error::Handshake(error)))
         }
-    })
-}
-
-/// What a client of ours offers: the usual suites, and no session that outlives its connection.
-fn config() -> Option<Arc<ClientConfig>> {
-    let provider = CryptoProvider {
-        cipher_suites: vec![
-            cipher_suite::TLS13_AES_128_GCM_SHA256,
-            cipher_suite::TLS13_AES_256_GCM_SHA384,
-            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-            cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-            cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-            cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-            cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-            cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-            cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-        ],
-        kx_groups: vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
-        signature_verification_algorithms: WebPkiSupportedAlgorithms { all: &[], mapping: &[] },
-        secure_random: &Kernel,
-        key_provider: &Kernel,
-    };
-    let versions = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .ok()?;
-    let mut config = versions
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    Some(Arc::new(config))
-}
-
-/// Random bytes from the kernel, and keys from nowhere: no client of ours has one.
-#[derive(Debug)]
-struct Kernel;
-
-impl SecureRandom for Kernel {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
-        let random: io::Result<()> =
-            File::open("/dev/urandom").and_then(|mut random| random.read_exact(bytes));
-        random.map_err(|_| GetRandomFailed)
     }
 }
 
-impl KeyProvider for Kernel {
-    fn load_private_key(
-        &self,
-        _key: PrivateKeyDer<'static>,
-    ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-        Err(rustls::Error::General("no client of ours has a key".into()))
+/// What an error of TLS means to people, where it is a known one.
+pub(super) fn refusal(error: &rustls::Error, host: &str) -> Option<Error> {
+    let host = host.to_owned();
+    match error {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(Error::NotTls),
+        rustls::Error::InvalidCertificate(why) => {
+            Some(Error::Certificate { host, problem: super::trust::problem(why) })
+        }
+        rustls::Error::AlertReceived(alert) => {
+            let wants = matches!(
+                alert,
+                AlertDescription::CertificateRequired
+                    | AlertDescription::BadCertificate
+                    | AlertDescription::UnknownCA
+                    | AlertDescription::CertificateUnknown
+                    | AlertDescription::AccessDenied
+            );
+            let remedy = if wants {
+                "it wants a client certificate, or another one; name it in `client` of the host's hosts.toml"
+            } else {
+                "client and server have no version or cipher of TLS in common, or it knows no such name"
+            };
+            Some(Error::Tls(format!("{host} refuses us with the alert {alert:?}: {remedy}")))
+        }
+        _ => None,
     }
 }
 

@@ -19,6 +19,14 @@ pub enum PullError {
         /// By what, and the remedy.
         why: String,
     },
+    /// The image bears no signature that the operator asks for.
+    #[error("image {image}: signature validation failed: {why}")]
+    Signature {
+        /// The image.
+        image: String,
+        /// Which keys, which digest, and what was found.
+        why: String,
+    },
     /// A file of the operator's that cannot be used.
     #[error("{}: {problem}", path.display())]
     File {

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
-use crate::image::{credentials::Login, progress::Progress, reference::Reference};
+use crate::image::{
+    credentials::Keyring, policy::SignatureRule, progress::Progress, reference::Reference,
+};
 use crate::runtime::containerd::{Containerd, Image};
 
 use super::PullError;
@@ -27,8 +29,10 @@ pub struct Settings {
 pub struct Request<'a> {
     /// The image.
     pub reference: &'a Reference,
-    /// Credentials that come before the host's own, in their order.
-    pub logins: Vec<Login>,
+    /// The pod's credentials, which come before the host's own, in their order.
+    pub secrets: &'a [Keyring],
+    /// Whose signature it must bear.
+    pub signatures: Option<&'a SignatureRule>,
 }
 
 /// What a pull brought.

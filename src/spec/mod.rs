@@ -14,6 +14,8 @@ pub mod names;
 mod object;
 #[cfg(test)]
 mod proofs;
+#[cfg(test)]
+mod proofs_volume;
 mod read;
 mod read_object;
 mod reasons;

@@ -5,13 +5,15 @@
 //! before those of `tests/it`, so that it can be looked up and run by that name. What is refused or ignored needs no line here:
 //! [`REFUSED`] and [`IGNORED`] try each such row.
 
+use super::proofs_volume::VOLUME;
+
 /// The test that uses each refused field and demands that its set does not run.
 pub const REFUSED: &str = "spec::tests::support::each_refused_field_keeps_its_set_from_running";
 /// The test that uses each ignored field and demands that it is named and its set runs.
 pub const IGNORED: &str = "spec::tests::support::each_ignored_field_is_named_and_its_set_runs";
 
 /// A path below a section, and the tests that prove it.
-type Line = (&'static str, &'static [&'static str]);
+pub(super) type Line = (&'static str, &'static [&'static str]);
 /// What every path of a section begins with, and its lines.
 type Section = (&'static str, &'static [Line]);
 
@@ -98,6 +100,13 @@ const POD: &[Line] = &[
     ("hostPID", &["it::running::host_namespaces_are_the_hosts"]),
     ("hostUsers", &["spec::tests::support::a_field_that_depends_on_its_value_is_decided_by_it"]),
     ("hostname", &["it::fields::a_pod_on_the_hosts_network_keeps_the_hosts_name"]),
+    (
+        "imagePullSecrets[]**",
+        &[
+            "image::credentials::tests::secrets_of_both_types_give_their_logins_and_the_others_their_problem",
+            "pull::logins::tests::the_pods_credentials_come_first_and_none_comes_twice",
+        ],
+    ),
     (
         "initContainers[]",
         &[
@@ -214,7 +223,13 @@ const CONTAINER: &[Line] = &[
             "spec::tests::rules::what_kubernetes_takes_and_no_host_can_start_is_refused_but_not_invalid",
         ],
     ),
-    ("imagePullPolicy", &["it::running::a_missing_image_is_named_and_its_arrival_is_noticed"]),
+    (
+        "imagePullPolicy",
+        &[
+            "it::running::a_missing_image_is_named_and_its_arrival_is_noticed",
+            "spec::tests::reading::the_pull_policy_follows_the_tag",
+        ],
+    ),
     ("name", &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"]),
     (
         "ports[]**",
@@ -483,61 +498,6 @@ const CONTAINER: &[Line] = &[
         &["it::process::a_terminal_is_one_its_output_is_logged_in_lines_and_reading_from_it_waits"],
     ),
     ("resizePolicy[]**", &["it::process::new_limits_reach_a_running_pod_without_a_restart"]),
-];
-
-/// Each volume.
-const VOLUME: &[Line] = &[
-    ("emptyDir", &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"]),
-    ("emptyDir.medium", &["it::fields::a_volume_in_memory_is_as_large_as_it_may_be"]),
-    (
-        "emptyDir.sizeLimit",
-        &[
-            "it::fields::a_volume_in_memory_is_as_large_as_it_may_be",
-            "it::volumes::a_pod_whose_volume_outgrows_its_limit_is_evicted_and_replaced",
-        ],
-    ),
-    ("hostPath", &["it::running::a_read_only_volume_refuses_writes"]),
-    (
-        "configMap**",
-        &[
-            "it::content::a_volume_shows_keys_with_paths_and_modes_and_can_only_be_read",
-            "it::content::files_of_a_running_container_follow_their_object_also_through_kills_of_the_agent",
-            "pod::payload::tests::what_is_optional_may_be_missing",
-        ],
-    ),
-    ("downwardAPI**", &["it::content::a_downward_volume_shows_the_pods_name_and_labels"]),
-    ("projected**", &["it::content::projected_volumes_merge_objects_and_the_pods_own_facts"]),
-    (
-        "secret**",
-        &[
-            "it::content::secrets_lie_in_memory_with_the_mode_that_was_asked_for",
-            "pod::payload::tests::items_choose_keys_paths_and_modes",
-        ],
-    ),
-    (
-        "hostPath.path",
-        &[
-            "it::running::a_read_only_volume_refuses_writes",
-            "spec::tests::rules::what_restricts_is_refused_until_it_is_honoured",
-        ],
-    ),
-    (
-        "hostPath.type",
-        &[
-            "it::running::a_host_path_of_the_wrong_type_is_said_and_mended_without_a_restart_of_anything",
-            "host::volumes::tests::each_type_takes_what_kubernetes_takes",
-            "it::volumes::a_pod_that_mounts_a_socket_and_a_device_of_the_host_uses_them",
-        ],
-    ),
-    (
-        "image**",
-        &["it::volumes::an_image_is_mounted_as_a_volume_and_nothing_of_it_can_be_changed_or_run"],
-    ),
-    (
-        "image.pullPolicy",
-        &["it::volumes::a_pod_waits_for_the_image_of_its_volume_and_goes_on_when_it_comes"],
-    ),
-    ("name", &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"]),
 ];
 
 /// The tests for a field: of the longest path that fits.

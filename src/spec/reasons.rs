@@ -10,8 +10,6 @@ pub const NO_TOKEN: &str = "there is no API server, so no token is mounted";
 pub const NO_SCHEDULER: &str = "there is no scheduler: each host decides for itself";
 /// Pod affinity of both kinds.
 pub const OTHER_PODS: &str = "the DaemonSet controller does not look at other pods either";
-/// Pull secrets.
-pub const LOCAL_IMAGES: &str = "nothing is pulled in this version; images are local";
 /// What a pod with a network of its own would have.
 pub const NO_NETWORK: &str = "pods without hostNetwork do not start in this version";
 /// Volume claims.

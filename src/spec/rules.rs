@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::spec::{
     names,
-    reasons::{LOCAL_IMAGES, NO_NETWORK},
+    reasons::NO_NETWORK,
     table::{
         Given,
         Support::{Honoured, Ignored, Refused},
@@ -103,11 +103,6 @@ pub fn proc_mount(given: &Given) -> Verdict {
     } else {
         (Refused, "paths below /proc are always masked in this version")
     }
-}
-
-/// `imagePullPolicy`.
-pub fn pull_policy(given: &Given) -> Verdict {
-    if given.value == "Never" { FINE } else { (Ignored, LOCAL_IMAGES) }
 }
 
 /// `action` of a restart rule.

@@ -30,14 +30,7 @@ pub static CONTAINER: Type = Type {
                 "honoured; a name that no image can have, such as a placeholder, is refused",
             ),
         ),
-        field(
-            "imagePullPolicy",
-            Text,
-            Depends(
-                rules::pull_policy,
-                "`Never` is honoured; `IfNotPresent` and `Always` are ignored: images are only taken from containerd and the images directory in this version",
-            ),
-        ),
+        field("imagePullPolicy", Text, Honoured),
         field("lifecycle", Object(&LIFECYCLE), Honoured),
         field("livenessProbe", Object(&PROBE), Honoured),
         needed("name", Text, Honoured),
@@ -93,14 +86,7 @@ pub static EPHEMERAL_CONTAINER: Type = Type {
                 "honoured; a name that no image can have, such as a placeholder, is refused",
             ),
         ),
-        field(
-            "imagePullPolicy",
-            Text,
-            Depends(
-                rules::pull_policy,
-                "`Never` is honoured; `IfNotPresent` and `Always` are ignored: images are only taken from containerd and the images directory in this version",
-            ),
-        ),
+        field("imagePullPolicy", Text, Honoured),
         field(
             "lifecycle",
             Object(&LIFECYCLE),

@@ -1,7 +1,7 @@
 //! The fields of a pod template and a pod.
 
 use crate::spec::{
-    reasons::{LOCAL_IMAGES, NO_SCHEDULER, NO_TOKEN},
+    reasons::{NO_SCHEDULER, NO_TOKEN},
     rules,
     table::{
         Kind::{AmountMap, Flag, Int32, Int64, Ints, List, Object, Text, TextMap, Texts},
@@ -79,7 +79,7 @@ pub static POD_SPEC: Type = Type {
             Text,
             Refused("a hostname of its own is not set in this version"),
         ),
-        field("imagePullSecrets", List(&LOCAL_OBJECT_REFERENCE), Ignored(LOCAL_IMAGES)),
+        field("imagePullSecrets", List(&LOCAL_OBJECT_REFERENCE), Honoured),
         field("initContainers", List(&CONTAINER), Honoured),
         field("nodeName", Text, Honoured),
         field("nodeSelector", TextMap, Honoured),

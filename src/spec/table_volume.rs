@@ -252,14 +252,7 @@ pub static CSI: Type = Type {
 pub static IMAGE: Type = Type {
     name: "ImageVolumeSource",
     fields: &[
-        field(
-            "pullPolicy",
-            Text,
-            Depends(
-                rules::pull_policy,
-                "`Never` is honoured; `IfNotPresent` and `Always` are ignored: images are only taken from containerd and the images directory in this version",
-            ),
-        ),
+        field("pullPolicy", Text, Honoured),
         field(
             "reference",
             Text,

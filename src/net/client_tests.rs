@@ -1,0 +1,1 @@
+//! The client of pulls against servers of a few lines.
