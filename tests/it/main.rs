@@ -1,8 +1,10 @@
 //! The whole binary against a real, private containerd: one module per promise, one test per behaviour.
 
+mod allowed;
 mod bad_input;
 mod cli;
 mod content;
+mod credentials;
 mod exec;
 mod fields;
 mod harness;
@@ -10,11 +12,15 @@ mod kill_loop;
 mod lifecycle;
 mod living;
 mod manifests;
+mod mishaps;
 mod objects;
+mod outages;
 mod outliving;
 mod peers;
 mod probes;
 mod process;
+mod pulling;
+mod registries;
 mod running;
 mod seeing;
 mod support;

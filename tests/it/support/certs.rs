@@ -44,11 +44,7 @@ impl Pair {
         let subject = format!("/CN={name}");
         openssl(
             ["req", "-new", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
-            &[
-                ("-subj", Path::new(&subject)),
-                ("-keyout", &pair.key),
-                ("-out", &request),
-            ],
+            &[("-subj", Path::new(&subject)), ("-keyout", &pair.key), ("-out", &request)],
         )?;
         openssl(
             ["x509", "-req", "-days", "30", "-CAcreateserial"],
@@ -74,7 +70,15 @@ impl Pair {
         let subject = format!("/CN={name}");
         openssl(
             [
-                "req", "-x509", "-new", "-nodes", "-days", "30", "-newkey", "ec", "-pkeyopt",
+                "req",
+                "-x509",
+                "-new",
+                "-nodes",
+                "-days",
+                "30",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
                 "ec_paramgen_curve:P-256",
             ],
             &[

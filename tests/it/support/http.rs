@@ -203,8 +203,7 @@ impl Server {
 
     /// Ends every connection that there is, in the middle of whatever it carries.
     pub(crate) fn cut(&self) {
-        let mut connections =
-            self.connections.lock().expect("nothing panics while it holds this");
+        let mut connections = self.connections.lock().expect("nothing panics while it holds this");
         for connection in connections.drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
         }

@@ -13,6 +13,7 @@ pub(crate) mod pod;
 pub(crate) mod proxy;
 pub(crate) mod registry;
 pub(crate) mod rich;
+pub(crate) mod scene;
 pub(crate) mod set;
 pub(crate) mod stand_in;
 pub(crate) mod tokens;
@@ -122,6 +123,7 @@ impl Host {
                 "cgroupDriver": "cgroupfs",
             },
             "cgroupParent": cgroup,
+            "images": {"hostsDir": at("certs.d"), "authFile": at("auth.json")},
             "paths": {
                 "state": at("state"),
                 "run": at("run"),

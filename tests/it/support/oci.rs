@@ -275,9 +275,9 @@ impl Image {
             let begun = ask(to, &format!("POST /v2/{repository}/blobs/uploads/"), &[], &[])?;
             ensure!(begun.head.status() == 202, "an upload was refused: {}", begun.head.first);
             let place = begun.head.header("location").context("an upload has a place")?;
-            let path = place.split_once("://").map_or(place, |(_, rest)| {
-                rest.find('/').map_or("/", |slash| &rest[slash..])
-            });
+            let path = place
+                .split_once("://")
+                .map_or(place, |(_, rest)| rest.find('/').map_or("/", |slash| &rest[slash..]));
             let join = if path.contains('?') { '&' } else { '?' };
             let kind = [("Content-Type", "application/octet-stream")];
             let done = ask(to, &format!("PUT {path}{join}digest={digest}"), &kind, bytes)?;

@@ -295,6 +295,7 @@ impl Shared {
         };
         let mut piece = vec![0; 32 << 10];
         let mut sent = 0;
+        let before = self.state().healed;
         loop {
             let room = usize::try_from(limit.saturating_sub(sent)).unwrap_or(usize::MAX);
             let wanted = room.min(piece.len());
@@ -311,8 +312,12 @@ impl Shared {
             }
             to.write_all(&piece[..length])?;
             sent += length as u64;
-            self.state().seen[number].sent += length as u64;
-            if let Some(Fault::Slow(rate)) = fault {
+            let healed = {
+                let mut state = self.state();
+                state.seen[number].sent += length as u64;
+                state.healed != before
+            };
+            if let Some(Fault::Slow(rate)) = fault.filter(|_| !healed) {
                 thread::park_timeout(Duration::from_secs_f64(length as f64 / *rate as f64));
             }
         }

@@ -41,10 +41,11 @@ pub(crate) struct Registry {
 /// What the registry tests need beside what every test needs; says loudly what is missing, and fails where everything must be there.
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 pub(crate) fn able() -> Result<bool> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = |tool: &&str| std::env::split_paths(&path).any(|place| place.join(tool).exists());
-    let tools = ["docker-registry", "openssl", "htpasswd", "zstd"];
-    let missing: Vec<&str> = tools.into_iter().filter(|tool| !there(tool)).collect();
+    let tools = ["openssl", "htpasswd", "zstd"];
+    let mut missing: Vec<&str> = tools.into_iter().filter(|tool| !in_path(tool)).collect();
+    if binary().is_none() {
+        missing.push("docker-registry");
+    }
     if missing.is_empty() {
         return Ok(true);
     }
@@ -53,8 +54,26 @@ pub(crate) fn able() -> Result<bool> {
         std::env::var_os("CI").is_none(),
         "this machine lacks {missing}, and CI may skip nothing: run `make setup`"
     );
-    eprintln!("SKIPPED: this machine lacks {missing}; `make setup` brings the registry's tests back");
+    eprintln!(
+        "SKIPPED: this machine lacks {missing}; `make setup` brings the registry's tests back"
+    );
     Ok(false)
+}
+
+/// Whether a program is in the search path.
+fn in_path(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|place| place.join(tool).exists())
+}
+
+/// Debian's docker-registry: the installed one, or the one that `scripts/setup` unpacks.
+fn binary() -> Option<PathBuf> {
+    if in_path("docker-registry") {
+        return Some("docker-registry".into());
+    }
+    let target = Path::new(env!("CARGO_BIN_EXE_podward")).parent()?.parent()?;
+    let unpacked = target.join("vendors/docker-registry/usr/bin/docker-registry");
+    unpacked.exists().then_some(unpacked)
 }
 
 impl Registry {
@@ -86,7 +105,7 @@ impl Registry {
         let (settings, log) = (self.dir.join("settings.json"), self.dir.join("log"));
         fs::write(&settings, self.settings()?.to_string())?;
         let file = fs::File::create(&log)?;
-        let child = Command::new("docker-registry")
+        let child = Command::new(binary().context("docker-registry")?)
             .arg("serve")
             .arg(settings)
             .env("OTEL_TRACES_EXPORTER", "none")
@@ -144,7 +163,8 @@ impl Registry {
         }
         if let Some((user, password)) = &self.door.login {
             let file = self.dir.join("passwords");
-            let made = Command::new("htpasswd").args(["-nbB", "-C", "4", user, password]).output()?;
+            let made =
+                Command::new("htpasswd").args(["-nbB", "-C", "4", user, password]).output()?;
             ensure!(made.status.success(), "htpasswd: {}", String::from_utf8_lossy(&made.stderr));
             fs::write(&file, made.stdout)?;
             settings["auth"] = json!({"htpasswd": {"realm": "the test's", "path": file}});

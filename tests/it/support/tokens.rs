@@ -52,7 +52,9 @@ impl Tokens {
         let seen = Arc::clone(&asked);
         let server = Server::start(move |request, stream| {
             let granted = grants(&wanted, request);
-            seen.lock().expect("nothing panics while it holds this").push((request.clone(), granted));
+            seen.lock()
+                .expect("nothing panics while it holds this")
+                .push((request.clone(), granted));
             answer(&pair, request, granted, stream)
         })?;
         Ok(Self { server, certificate, asked })
