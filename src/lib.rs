@@ -41,8 +41,10 @@ pub mod testing {
     pub use crate::base::ids::{ContainerId, ExecId, PodUid};
     pub use crate::base::time;
     pub use crate::host::{fifos, logger, logs};
+    pub use crate::image::{credentials::Login, documents, progress, reference};
     pub use crate::node::{Node, eligibility};
     pub use crate::pod::image;
+    pub use crate::pull::{PullError, Pulled, Puller, Request, Settings as PullSettings};
     pub use crate::runtime::containerd;
     pub use crate::spec::{FieldValidation, Outcome, Set, read};
 }

@@ -29,7 +29,7 @@ use crate::host::{
 };
 use crate::plan::{eviction::Timers, renewal::Renewals};
 use crate::pod::sandbox::HostFacts;
-use crate::pull::{self, Puller};
+use crate::pull::{self, LoginSettings, Puller};
 use crate::runtime::containerd::{self, Containerd};
 use crate::source::watch::{WatchError, Watcher};
 
@@ -39,6 +39,7 @@ use super::{
     disk_watch::DiskWatch,
     effects::{Effects, Logging, Paths},
     handle::{Command, ExecOrder, Handle, SyncReport},
+    image_gc::ImageGc,
     images::ImageKeeper,
     objects::node_of,
     prefetch::Prefetches,
@@ -229,6 +230,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         evictions: Timers::default(),
         source_faults: Vec::new(),
         disk: DiskWatch::default(),
+        image_gc: ImageGc::default(),
         renewals: Renewals::default(),
         faults: Vec::new(),
         readings: Some(Vec::new()),
@@ -329,7 +331,11 @@ fn puller(settings: &Settings, client: &Containerd) -> Puller {
     let settings = pull::Settings {
         transfer: settings.containerd.pull == PullBy::Transfer,
         hosts_dir: images.hosts_dir.clone(),
-        auth_file: images.auth_file.clone(),
+        logins: LoginSettings {
+            auth_file: images.auth_file.clone(),
+            provider_config: images.credential_provider_config.clone(),
+            provider_dir: images.credential_provider_bin_dir.clone(),
+        },
         parallel_layers: images.max_parallel_layers,
     };
     Puller::new(client.clone(), settings)

@@ -60,6 +60,7 @@ impl Reconciler {
                 self.read_sources();
                 self.import_images();
             }
+            Command::Images(order) => self.order_images(order),
             Command::Version { reply } => {
                 let _ = reply.send(VersionReport {
                     version: env!("CARGO_PKG_VERSION").into(),

@@ -221,6 +221,7 @@ impl Reconciler {
         });
         self.refresh_lagging();
         self.plan_disk_look();
+        self.plan_image_look();
         let plan: Plan = plan(&self.desired(), &self.observed());
         self.wake = plan.wake.map(|wait| time::now().mono + wait);
         if self.holds != plan.holds {

@@ -1,11 +1,12 @@
 //! What the control socket may ask of the agent.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::ids::{PodUid, SetKey};
+use crate::image::progress::Progress;
 
 pub use crate::runtime::containerd::Terminal;
 
@@ -61,6 +62,44 @@ pub enum ExecOutput {
     Ended(u32, String),
 }
 
+/// Something that a person asks of images. It ends with whoever holds the other end of `output`.
+#[derive(Debug)]
+pub struct ImageOrder {
+    /// What is asked.
+    pub task: ImageTask,
+    /// Where the answers go; without [`ImageSaid::Over`] or [`ImageSaid::Failed`] at the end the agent is stopping.
+    pub output: mpsc::Sender<ImageSaid>,
+}
+
+/// What may be asked of images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageTask {
+    /// Every image.
+    List,
+    /// Fetches an image from its registry.
+    Pull(String),
+    /// Takes the images of an archive.
+    Import(PathBuf),
+    /// Removes every image that nothing needs.
+    Prune {
+        /// Only says which ones.
+        dry_run: bool,
+    },
+}
+
+/// An answer to what is asked of images.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ImageSaid {
+    /// An image, or what became of one, as JSON.
+    Item(Value),
+    /// How far a pull is.
+    Progress(Progress),
+    /// It could not be done.
+    Failed(String),
+    /// That was all.
+    Over,
+}
+
 /// One question or order. A `reply` that is dropped unanswered says that the agent is stopping.
 #[derive(Debug)]
 pub enum Command {
@@ -100,6 +139,8 @@ pub enum Command {
         /// What was, or would be, done.
         reply: oneshot::Sender<SyncReport>,
     },
+    /// Works on images.
+    Images(ImageOrder),
     /// Names the builds at work.
     Version {
         /// The answer.

@@ -1,7 +1,7 @@
 //! The image keeper: archives in `<state>/images` are imported at start and when they arrive, each once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -127,6 +127,15 @@ impl ImageKeeper {
             warn!(%error, "failed to note which archives are imported");
         }
     }
+}
+
+/// The images whose archives lie in the directory: without them they would be imported again at once.
+pub(super) fn archived_names(state: &Path) -> BTreeSet<String> {
+    let keeper = ImageKeeper { dir: state.join("images"), marks: state.join("imported.json") };
+    let marks = keeper.load();
+    let there = |archive: &Path| marks.get(archive.file_name()?.to_str()?);
+    let marks = keeper.archives().into_iter();
+    marks.filter_map(|(archive, ..)| there(&archive)).flat_map(|mark| mark.names.clone()).collect()
 }
 
 /// Whether all these images are still there.

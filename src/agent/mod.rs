@@ -15,6 +15,8 @@ mod files;
 pub mod handle;
 mod health;
 mod holder;
+mod image_gc;
+mod image_orders;
 mod image_volumes;
 mod image_wants;
 mod images;

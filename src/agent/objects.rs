@@ -74,13 +74,18 @@ impl Reconciler {
                 addresses: Some(addresses),
                 allocatable: Some(capacity.clone()),
                 capacity: Some(capacity),
-                conditions: Some(vec![NodeCondition {
-                    type_: "Ready".into(),
-                    status: if ready { "True" } else { "False" }.into(),
-                    reason: Some(if ready { "PodwardReady" } else { "ContainerdNotReady" }.into()),
-                    message: Some(message.into()),
-                    ..NodeCondition::default()
-                }]),
+                conditions: Some(vec![
+                    self.disk_pressure(),
+                    NodeCondition {
+                        type_: "Ready".into(),
+                        status: if ready { "True" } else { "False" }.into(),
+                        reason: Some(
+                            if ready { "PodwardReady" } else { "ContainerdNotReady" }.into(),
+                        ),
+                        message: Some(message.into()),
+                        ..NodeCondition::default()
+                    },
+                ]),
                 node_info: Some(self.system_info()),
                 ..NodeStatus::default()
             }),

@@ -144,14 +144,14 @@ impl Prefetches {
     }
 
     /// The images that are here for pods that are not.
-    pub(super) fn pinned(&self) -> impl Iterator<Item = &PinnedImage> {
-        self.0
-            .values()
-            .flat_map(|prefetch| match &prefetch.stage {
+    pub(super) fn pinned(&self) -> impl Iterator<Item = (&SetKey, &PinnedImage)> {
+        self.0.iter().flat_map(|(key, prefetch)| {
+            let images = match &prefetch.stage {
                 Stage::Ready(images) => Some(images.values()),
                 Stage::Pulling(_) | Stage::Failed(..) => None,
-            })
-            .flatten()
+            };
+            images.into_iter().flatten().map(move |image| (key, image))
+        })
     }
 }
 
@@ -231,7 +231,7 @@ impl Reconciler {
                     Waiter::Operator => self.note_node(EventType::Normal, "Pulling", message),
                 }
             }
-            PullNews::Ended { .. } => {}
+            PullNews::Ended { .. } => self.look_at_images_soon(),
         }
         self.changed();
     }
@@ -247,8 +247,9 @@ impl Reconciler {
             let image = own.image.as_ref()?;
             let name = Reference::parse(image).ok()?.names().swap_remove(0);
             let pull = under_way.get(&name)?;
-            let progress = pull.progress.borrow().to_string();
-            Some((image.clone(), format!("pulling {image}: {progress}")))
+            let progress = pull.progress.borrow().clone();
+            let pace = progress.pace(pull.since, time::now().mono);
+            Some((image.clone(), format!("pulling {image}: {progress}{pace}")))
         });
         images.collect()
     }

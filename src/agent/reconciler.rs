@@ -39,6 +39,7 @@ use super::{
     disk_watch::{DiskWatch, Look},
     effects::{Effects, blocking},
     handle::{Command, SyncReport},
+    image_gc::{ImageGc, ImageWork},
     images::{ImageKeeper, Import},
     prefetch::{Prefetched, Prefetches},
     pulls::PullNews,
@@ -78,6 +79,8 @@ pub(super) enum Done {
     Prefetched(SetKey, Box<Prefetched>),
     /// The use of the disk was looked at.
     Looked(Look),
+    /// Something with images is done.
+    Images(ImageWork),
     /// The configuration was read again.
     Configured(Box<Result<Settings, Vec<Fault>>>),
 }
@@ -140,6 +143,8 @@ pub(super) struct Reconciler {
     pub evictions: Timers,
     /// Looks at how much of the disk volumes take.
     pub disk: DiskWatch,
+    /// Makes room for images.
+    pub image_gc: ImageGc,
     /// How soon pods that ended are followed by others.
     pub renewals: Renewals,
     /// What operators see of the past.
@@ -296,6 +301,7 @@ impl Reconciler {
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
             Done::Prefetched(key, prefetched) => self.prefetched(&key, *prefetched),
             Done::Looked(look) => self.disk_looked(look),
+            Done::Images(work) => self.image_work_done(work),
             Done::Configured(settings) => self.configured(*settings),
         }
         Ok(())
@@ -365,6 +371,7 @@ impl Reconciler {
             self.effects.pulls.forget(uid);
             info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
             self.tidy_up();
+            self.look_at_images_soon();
         }
         self.changed();
         true
@@ -403,6 +410,7 @@ impl Reconciler {
             news |= self.tell(&uid, Input::Deadline);
         }
         self.look_at_disk();
+        self.look_at_images();
         if self.import_retry.0.is_some_and(|at| at <= now) {
             self.import_retry.0 = None;
             self.import_images();
@@ -426,6 +434,7 @@ impl Reconciler {
             unsaved,
             self.import_retry.0,
             self.disk.due(),
+            self.image_gc.due(),
         ];
         own.into_iter().flatten().chain(pods).min()
     }

@@ -17,8 +17,6 @@ use crate::base::{
 };
 use crate::config::{Settings, SourceSettings};
 use crate::fleet::events::EventType;
-use crate::node::Node;
-use crate::pod::machine::Input;
 use crate::source::{
     file::{concerns, read_changes, read_source},
     merge::{Merged, SourceReading, merge},
@@ -27,7 +25,6 @@ use crate::source::{
 use super::{
     effects::blocking,
     images::{ImageKeeper, Import},
-    objects::node_of,
     reconciler::{Done, Reconciler},
     sets::Change,
 };
@@ -201,8 +198,7 @@ impl Reconciler {
         self.effects.pulls.set_policy(self.settings.images.policy.clone());
         self.prefetches.retry();
         let validation = mem::replace(&mut self.settings.field_validation, new.field_validation);
-        self.node =
-            Node { name: self.node.name.clone(), ..node_of(&self.settings, &self.effects.facts) };
+        self.node = self.node_now();
         self.judge();
         if validation != self.settings.field_validation {
             self.read_sources();
@@ -256,10 +252,7 @@ impl Reconciler {
             }
         }
         if arrived {
-            self.prefetches.retry();
-            for uid in self.pods.keys().cloned().collect::<Vec<_>>() {
-                self.tell(&uid, Input::ImagesChanged);
-            }
+            self.images_came();
         }
         self.changed();
         if mem::take(&mut self.import_again) {

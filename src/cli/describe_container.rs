@@ -128,8 +128,12 @@ fn state(page: &mut Page, label: &str, state: Option<&ContainerState>) {
         }
     } else {
         page.field(2, label, "Waiting");
-        if let Some(reason) = given(state.waiting.and_then(|waiting| waiting.reason)) {
-            page.field(3, "Reason", reason);
+        let waiting = state.waiting.unwrap_or_default();
+        let texts = [("Reason", given(waiting.reason)), ("Message", given(waiting.message))];
+        for (label, text) in texts {
+            if let Some(text) = text {
+                page.field(3, label, text);
+            }
         }
     }
 }

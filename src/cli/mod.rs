@@ -21,11 +21,14 @@ mod event_row;
 mod exec;
 mod failure;
 mod get;
+mod image;
+mod image_row;
 mod logs;
 mod namespace;
 mod node_row;
 mod page;
 mod pod_row;
+mod pull_view;
 mod resource;
 mod rows;
 mod selector;
@@ -91,6 +94,9 @@ enum Verb {
     Logs(logs::Args),
     /// Run a command in a container
     Exec(exec::Args),
+    /// List, pull, import and remove images
+    #[command(visible_alias = "images")]
+    Image(image::Args),
     /// Stop a pod; its set decides whether another takes its place
     Delete(delete::Args),
     /// Explain where a set stands on this node
@@ -135,6 +141,7 @@ fn run(cli: &Cli, serve: Serve, out: &mut dyn Write, err: &mut dyn Write) -> Out
         Verb::Describe(args) => describe::run(args, &socket(), out),
         Verb::Logs(args) => logs::run(args, &socket(), out),
         Verb::Exec(args) => exec::run(args, &socket(), out, err),
+        Verb::Image(args) => image::run(args, &socket(), out, err),
         Verb::Delete(args) => delete::run(args, &socket(), out),
         Verb::Agent(args) => agent::run(args, &cli.globals, serve),
         Verb::Validate(args) => {

@@ -9,9 +9,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::agent::wire::control_server::{Control, ControlServer};
 use crate::agent::wire::{
-    DeletePodRequest, DeletePodResponse, ExecRequest, ExecResponse, ListRequest, ListResponse,
-    LogsRequest, LogsResponse, SyncRequest, SyncResponse, VersionRequest, VersionResponse,
-    WhyRequest, WhyResponse,
+    DeletePodRequest, DeletePodResponse, ExecRequest, ExecResponse, ImagesRequest, ImagesResponse,
+    ListRequest, ListResponse, LogsRequest, LogsResponse, SyncRequest, SyncResponse,
+    VersionRequest, VersionResponse, WhyRequest, WhyResponse,
 };
 
 use super::*;
@@ -34,6 +34,7 @@ impl Control for Fixed {
     type ListStream = ReceiverStream<Result<ListResponse, Status>>;
     type LogsStream = ReceiverStream<Result<LogsResponse, Status>>;
     type ExecStream = ReceiverStream<Result<ExecResponse, Status>>;
+    type ImagesStream = ReceiverStream<Result<ImagesResponse, Status>>;
 
     async fn version(&self, _: Request<VersionRequest>) -> Answer<VersionResponse> {
         let (version, node) = ("0.1.0".to_owned(), "n1".to_owned());
@@ -67,6 +68,20 @@ impl Control for Fixed {
 
     async fn exec(&self, _: Request<Streaming<ExecRequest>>) -> Answer<Self::ExecStream> {
         Err(Status::failed_precondition("container \"main\" of pod \"web\" does not run"))
+    }
+
+    async fn images(&self, request: Request<ImagesRequest>) -> Answer<Self::ImagesStream> {
+        use crate::agent::wire::{images_request::Task, images_response::Part};
+        let item = |value: &Value| ImagesResponse { part: Some(Part::Item(value.to_string())) };
+        Ok(stream(match request.into_inner().task {
+            Some(Task::List(_)) => self.0.iter().map(item).collect(),
+            Some(Task::Import(import)) => vec![item(&json!({"names": [import.archive]}))],
+            Some(Task::Prune(_)) => {
+                let freed = |image: &Value| with(image.clone(), "/freed", json!(2048));
+                self.0.iter().map(|image| item(&freed(image))).collect()
+            }
+            _ => return Err(Status::failed_precondition("no host of r.io serves it")),
+        }))
     }
 
     async fn delete_pod(&self, _: Request<DeletePodRequest>) -> Answer<DeletePodResponse> {
@@ -565,4 +580,43 @@ Pod Template:
 Events:            <none>
 "
     );
+}
+
+fn image(name: &str) -> Value {
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    json!({"apiVersion": "podward.dev/v1", "kind": "Image",
+           "metadata": {"name": digest, "creationTimestamp": days_ago(9)},
+           "names": [name], "digest": digest, "size": 5 << 20, "usedBy": ["pod/default/web-x"]})
+}
+
+#[test]
+fn images_are_listed_with_their_users() {
+    let images = [image("r.io/b:2"), image("docker.io/library/busybox:1.36")];
+    assert_eq!(
+        prints(&images, "image list"),
+        "IMAGE                       TAG    DIGEST         SIZE     AGE   IN USE BY       KEPT\n\
+         docker.io/library/busybox   1.36   abababababab   5.0MiB   9d    default/web-x   <none>\n\
+         r.io/b                      2      abababababab   5.0MiB   9d    default/web-x   <none>\n"
+    );
+    let names = "image/docker.io/library/busybox:1.36\nimage/r.io/b:2\n";
+    assert_eq!(prints(&images, "images ls -o name"), names);
+    assert_eq!(podward(&[], "image ls").1, "No images found\n");
+}
+
+#[test]
+fn what_became_of_images_is_said_in_lines() {
+    let images = [image("r.io/b:2")];
+    assert_eq!(
+        prints(&images, "image prune"),
+        "removed r.io/b:2 (5.0MiB)\n1 image, 2.0KiB freed\n"
+    );
+    assert_eq!(
+        prints(&images, "image prune --dry-run"),
+        "would remove r.io/b:2 (5.0MiB)\n1 image, 5.0MiB as they travel\n"
+    );
+    assert_eq!(prints(&[], "image prune"), "nothing to remove: every image is needed\n");
+    assert_eq!(prints(&[], "image import /a/b.tar"), "imported /a/b.tar\n");
+    let (out, err, code) = podward(&[], "image pull r.io/b:2");
+    assert_eq!((out.as_str(), code), ("", ExitCode::FAILURE));
+    assert_eq!(err, "error: no host of r.io serves it\n");
 }

@@ -10,6 +10,7 @@ mod cgroup_v2;
 pub mod confinement;
 pub mod copy_up;
 pub mod cri_log;
+pub mod disk_space;
 pub mod disk_usage;
 pub mod facts;
 pub mod fifos;

@@ -264,7 +264,7 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
@@ -272,7 +272,7 @@ mod tests {
     // Made by openssl: `ecparam -genkey`, `genpkey`, `genrsa`, `dgst -sign`, `pkeyutl -sign -rawin`. The private keys are gone.
 
     /// A key of ECDSA on P-256.
-    const P256: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAETdjU+4yY5+H7fNVmvZ4N22a279JssXQGlj/B2lNVkpEXz/0hGAq4dJr7ulJApU2L3Pmn+u8zmtzB1Qf3Ft/evA==";
+    pub(crate) const P256: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAETdjU+4yY5+H7fNVmvZ4N22a279JssXQGlj/B2lNVkpEXz/0hGAq4dJr7ulJApU2L3Pmn+u8zmtzB1Qf3Ft/evA==";
     /// A key of ECDSA on P-384.
     const P384: &str = "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEWoWCuu4NNCJo6lBVc1smiRFCDpEd0paj2g2gVhnhJnBn35kjbhPSuahxyZe8gl1XSRlZZa0A8nHkkEUq7IQ1BvpGJCZyC6stGrRX4bdRStEcvwQxHNXx9ndeeK+bqmOX";
     /// A key of Ed25519.
@@ -283,7 +283,7 @@ mod tests {
     const P521: &str = "MIGbMBAGByqGSM49AgEGBSuBBAAjA4GGAAQAYEtHD3G8rTZ526F2I7x26StCYZcrDXM1zkw1/cO3xXeIRqAFYTm66VWNyZkahGkPAfs90WkdRhmVSF5Zx3pnS+cA2tvVeIB/GvlT3ptZz43cKTz6t4TtY9ViwOPd/WcqT6Ozc0oM7JhCXjsWW+jG1KJ6TqEvx5zFotE5yBf1ZaULhy0=";
 
     /// Signatures of the payload, by key and by what they are.
-    const SIGNATURES: [(&str, &str, &str); 6] = [
+    pub(crate) const SIGNATURES: [(&str, &str, &str); 6] = [
         (
             "ECDSA on P-256",
             P256,
@@ -317,23 +317,23 @@ mod tests {
     ];
 
     /// The signature of the envelope of the statement, by the key on P-256.
-    const ENVELOPE: &str = "MEUCIQC9JzoiriopdOiXm591EMLcotT208IUybNiujHuWhTNtgIgXXyEFW8+WmFevbj8qwy4SQKQFGRWv/Z8unvJXugq3Y8=";
+    pub(crate) const ENVELOPE: &str = "MEUCIQC9JzoiriopdOiXm591EMLcotT208IUybNiujHuWhTNtgIgXXyEFW8+WmFevbj8qwy4SQKQFGRWv/Z8unvJXugq3Y8=";
     /// The repository that the payload names.
-    const REPOSITORY: &str = "registry.example/team/app";
+    pub(crate) const REPOSITORY: &str = "registry.example/team/app";
 
     /// The digest that payload and statement name.
-    fn digest() -> String {
+    pub(crate) fn digest() -> String {
         format!("sha256:{}", "a".repeat(64))
     }
 
     /// What is signed in the older form, letter by letter.
-    fn payload() -> Vec<u8> {
+    pub(crate) fn payload() -> Vec<u8> {
         let digest = digest();
         format!(r#"{{"critical":{{"identity":{{"docker-reference":"{REPOSITORY}"}},"image":{{"docker-manifest-digest":"{digest}"}},"type":"cosign container image signature"}},"optional":null}}"#).into_bytes()
     }
 
     /// What is signed in a bundle, letter by letter.
-    fn statement() -> Vec<u8> {
+    pub(crate) fn statement() -> Vec<u8> {
         let hex = "a".repeat(64);
         format!(r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{{"digest":{{"sha256":"{hex}"}}}}],"predicateType":"https://sigstore.dev/cosign/sign/v1","predicate":{{}}}}"#).into_bytes()
     }
@@ -344,7 +344,7 @@ mod tests {
     }
 
     /// A PEM.
-    fn pem(middle: &str) -> String {
+    pub(crate) fn pem(middle: &str) -> String {
         format!("-----BEGIN PUBLIC KEY-----\n{middle}\n-----END PUBLIC KEY-----\n")
     }
 
@@ -366,7 +366,7 @@ mod tests {
     }
 
     /// A bundle around a statement.
-    fn bundle(statement: &[u8], signature: &str) -> Result<Signature, String> {
+    pub(crate) fn bundle_text(statement: &[u8], signature: &str) -> Vec<u8> {
         let bundle = json!({
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
             "verificationMaterial": {"publicKey": {"hint": "x"}},
@@ -375,8 +375,13 @@ mod tests {
                 "signatures": [{"sig": signature}],
             },
         });
+        bundle.to_string().into_bytes()
+    }
+
+    /// That bundle as it is read.
+    fn bundle(statement: &[u8], signature: &str) -> Result<Signature, String> {
         let kind = "application/vnd.dev.sigstore.bundle.v0.3+json";
-        Signature::read(&blob(kind, None), bundle.to_string().into_bytes())
+        Signature::read(&blob(kind, None), bundle_text(statement, signature))
     }
 
     #[test]

@@ -47,6 +47,17 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// Of a manifest of which only the digest is known.
+    pub fn of(digest: &str) -> Self {
+        Self {
+            media_type: MANIFEST.to_owned(),
+            digest: digest.to_owned(),
+            size: 0,
+            annotations: BTreeMap::new(),
+            platform: None,
+        }
+    }
+
     /// Whether the blob is an index of manifests.
     pub fn is_index(&self) -> bool {
         self.media_type == INDEX || self.media_type == DOCKER_LIST
@@ -175,6 +186,14 @@ pub struct Manifest {
     /// The layers, the lowest first.
     #[serde(default, deserialize_with = "nothing_is_empty")]
     pub layers: Vec<Descriptor>,
+}
+
+impl Manifest {
+    /// The bytes of configuration and layers as they travel.
+    pub fn size(&self) -> u64 {
+        let parts = self.layers.iter().chain([&self.config]);
+        parts.map(|part| u64::try_from(part.size).unwrap_or(0)).sum()
+    }
 }
 
 /// An image's configuration document.

@@ -13,6 +13,8 @@ pub mod proxy;
 pub mod redirect;
 pub mod tcp;
 #[cfg(test)]
+pub mod test_server;
+#[cfg(test)]
 mod tests;
 mod tls;
 pub mod trust;

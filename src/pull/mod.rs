@@ -8,6 +8,7 @@ mod puller;
 mod registry;
 mod registry_host;
 mod registry_token;
+mod transfer;
 mod verify;
 
 pub use error::PullError;

@@ -9,7 +9,11 @@ use crate::image::{
 };
 use crate::runtime::containerd::{Containerd, Image};
 
-use super::PullError;
+use super::{
+    PullError,
+    logins::{LoginSettings, Logins},
+    transfer::{Wanted, transfer},
+};
 
 /// How images are pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +22,8 @@ pub struct Settings {
     pub transfer: bool,
     /// The directory of `hosts.toml` files.
     pub hosts_dir: PathBuf,
-    /// The host-wide credentials: a docker `config.json`.
-    pub auth_file: PathBuf,
+    /// Where the host's credentials are.
+    pub logins: LoginSettings,
     /// How many layers of one image are fetched at once.
     pub parallel_layers: usize,
 }
@@ -48,23 +52,33 @@ pub struct Pulled {
 #[derive(Debug)]
 pub struct Puller {
     /// Where they go.
-    _containerd: Containerd,
+    containerd: Containerd,
     /// How.
-    _settings: Settings,
+    settings: Settings,
+    /// The host's credentials.
+    logins: Logins,
 }
 
 impl Puller {
     /// Nothing is contacted yet.
     pub fn new(containerd: Containerd, settings: Settings) -> Self {
-        Self { _containerd: containerd, _settings: settings }
+        let logins = Logins::new(settings.logins.clone());
+        Self { containerd, settings, logins }
     }
 
     /// Pulls an image, going on where an earlier try left off. Dropping the future leaves it for a later try.
     pub async fn pull(
         &self,
-        _request: Request<'_>,
-        _progress: &watch::Sender<Progress>,
+        request: Request<'_>,
+        progress: &watch::Sender<Progress>,
     ) -> Result<Pulled, PullError> {
+        let Request { reference, secrets, .. } = request;
+        if self.settings.transfer {
+            let hosts_dir = &self.settings.hosts_dir;
+            let logins = self.logins.logins(&reference.repository, secrets).await.logins;
+            let wanted = Wanted { reference, hosts_dir, logins };
+            return transfer(&self.containerd, wanted, progress).await;
+        }
         unimplemented!()
     }
 

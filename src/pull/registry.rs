@@ -242,4 +242,6 @@ impl BlobStream {
 }
 
 #[cfg(test)]
+mod real_tests;
+#[cfg(test)]
 mod tests;

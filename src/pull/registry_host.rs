@@ -221,7 +221,8 @@ impl Host {
             secrets: &secrets,
             form: None,
         };
-        for tries in 0.. {
+        let mut tries = 0;
+        loop {
             let answer = self.client.send(ask).await;
             let wish = match &answer {
                 Ok(reply) if matches!(reply.status, 408 | 429 | 500 | 502..=504) => {
@@ -240,8 +241,8 @@ impl Host {
                 reply.body.skip().await;
             }
             sleep(pause).await;
+            tries += 1;
         }
-        unreachable!("the last try returns")
     }
 
     /// The headers for this host alone.

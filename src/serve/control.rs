@@ -8,14 +8,15 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::agent::handle::{Command, Handle, Kind};
 use crate::agent::wire::{
-    DeletePodRequest, DeletePodResponse, ExecRequest, ExecResponse, ListRequest, ListResponse,
-    LogsRequest, LogsResponse, SyncRequest, SyncResponse, VersionRequest, VersionResponse,
-    WhyRequest, WhyResponse, control_server::Control,
+    DeletePodRequest, DeletePodResponse, ExecRequest, ExecResponse, ImagesRequest, ImagesResponse,
+    ListRequest, ListResponse, LogsRequest, LogsResponse, SyncRequest, SyncResponse,
+    VersionRequest, VersionResponse, WhyRequest, WhyResponse, control_server::Control,
 };
 use crate::base::ids::SetKey;
 
 use super::driven::Driven;
 use super::exec;
+use super::images;
 use super::logs::{self, LogStream};
 use super::until_true;
 
@@ -39,6 +40,7 @@ impl Control for Service {
     type ListStream = Driven<ListResponse>;
     type LogsStream = Driven<LogsResponse>;
     type ExecStream = Driven<ExecResponse>;
+    type ImagesStream = Driven<ImagesResponse>;
 
     async fn version(
         &self,
@@ -119,6 +121,17 @@ impl Control for Service {
             .await?
             .map_err(Status::failed_precondition)?;
         Ok(Response::new(WhyResponse { json: why.to_string() }))
+    }
+
+    async fn images(
+        &self,
+        request: Request<ImagesRequest>,
+    ) -> Result<Response<Self::ImagesStream>, Status> {
+        let task = images::task(request.into_inner())?;
+        let (handle, stopping) = (self.handle.clone(), self.stopping.clone());
+        let stream =
+            Driven::new(|answers| until(stopping, images::converse(handle, task, answers)));
+        Ok(Response::new(stream))
     }
 
     async fn sync(&self, request: Request<SyncRequest>) -> Result<Response<SyncResponse>, Status> {

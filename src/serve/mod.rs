@@ -3,6 +3,7 @@
 mod control;
 mod driven;
 mod exec;
+mod images;
 mod logs;
 mod socket;
 #[cfg(test)]

@@ -14,10 +14,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::agent::handle::{Command, Kind, SyncReport, VersionReport};
+use crate::agent::handle::{
+    Command, ImageOrder, ImageSaid, ImageTask, Kind, SyncReport, VersionReport,
+};
 use crate::agent::wire::control_client::ControlClient;
 use crate::agent::wire::{
-    DeletePodRequest, ListRequest, LogsRequest, SyncRequest, VersionRequest, WhyRequest,
+    DeletePodRequest, ImagesRequest, ImportImages, ListImages, ListRequest, LogsRequest,
+    PruneImages, PullImage, SyncRequest, VersionRequest, WhyRequest, images_request::Task,
+    images_response::Part,
 };
 
 use super::logs::LogRequest;
@@ -97,6 +101,12 @@ async fn answer(mut inbox: mpsc::Receiver<Command>, objects: Arc<Mutex<Vec<(Kind
             Command::Sync { dry_run, reply } => {
                 let lines = vec![format!("dry run {dry_run}")];
                 let _ = reply.send(SyncReport { lines, converged: true });
+            }
+            Command::Images(ImageOrder { task, output }) => {
+                let _ = output.send(ImageSaid::Item(json!(format!("{task:?}")))).await;
+                let failed = matches!(task, ImageTask::Pull(_));
+                let end = if failed { ImageSaid::Failed("gone".into()) } else { ImageSaid::Over };
+                let _ = output.send(end).await;
             }
             Command::Version { reply } => {
                 let _ = reply.send(VersionReport { node: "n1".into(), ..VersionReport::default() });
@@ -295,4 +305,36 @@ async fn a_dead_agents_socket_is_replaced_and_other_files_are_left_alone() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     file.remove();
     assert!(path.exists(), "a file that is not ours stays");
+}
+
+#[tokio::test]
+async fn what_is_asked_of_images_reaches_the_agent_and_its_failure_comes_back() {
+    let agent = Agent::start();
+    let mut client = agent.client().await;
+    let import = |archive: &str| Task::Import(ImportImages { archive: archive.into() });
+    for (task, answer) in [
+        (Some(Task::List(ListImages {})), Ok("\"List\"")),
+        (Some(import("/a.tar")), Ok("\"Import(\\\"/a.tar\\\")\"")),
+        (Some(import("a.tar")), Err("image archive \"a.tar\": not an absolute path")),
+        (Some(Task::Prune(PruneImages { dry_run: true })), Ok("\"Prune { dry_run: true }\"")),
+        (Some(Task::Pull(PullImage { reference: "r.io/a".into() })), Err("gone")),
+        (None, Err("nothing is asked of images")),
+    ] {
+        let mut said = Vec::new();
+        let outcome = async {
+            let mut answers = client.images(ImagesRequest { task }).await?.into_inner();
+            while let Some(answer) = answers.message().await? {
+                said.push(answer.part);
+            }
+            Ok::<_, tonic::Status>(())
+        };
+        let outcome = outcome.await.map_err(|status| status.message().to_owned());
+        match answer {
+            Ok(item) => {
+                assert_eq!(outcome, Ok(()));
+                assert_eq!(said, [Some(Part::Item(item.to_owned()))]);
+            }
+            Err(why) => assert_eq!(outcome, Err(why.to_owned())),
+        }
+    }
 }

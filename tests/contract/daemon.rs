@@ -49,7 +49,8 @@ impl Daemon {
             "version = 2\nroot = \"{path}/root\"\nstate = \"{path}/state\"\n\
              disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
              [grpc]\naddress = \"{path}/containerd.sock\"\n\
-             [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{path}/opt\"\n"
+             [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{path}/opt\"\n\
+             [plugins.\"io.containerd.image-verifier.v1.bindir\"]\nbin_dir = \"{path}/verifiers\"\n"
         );
         fs::write(dir.path().join("config.toml"), config).unwrap();
         let child = spawn(dir.path());

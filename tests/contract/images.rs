@@ -51,7 +51,7 @@ pub fn layer(mark: &str) -> Vec<u8> {
         .bytes()
 }
 
-fn architecture() -> &'static str {
+pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -59,7 +59,7 @@ fn architecture() -> &'static str {
     }
 }
 
-fn config(layers: &[Vec<u8>]) -> Value {
+pub fn config(layers: &[Vec<u8>]) -> Value {
     let diff_ids: Vec<_> = layers.iter().map(|layer| digest(layer)).collect();
     json!({
         "os": "linux", "architecture": architecture(),

@@ -6,4 +6,7 @@ mod containerd;
 mod daemon;
 mod execs;
 mod images;
+mod ingest;
 mod logger;
+mod registry;
+mod transfer;

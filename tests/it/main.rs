@@ -3,6 +3,7 @@
 mod allowed;
 mod bad_input;
 mod cli;
+mod collecting;
 mod content;
 mod credentials;
 mod exec;

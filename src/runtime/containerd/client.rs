@@ -4,9 +4,10 @@ use std::{future::Future, time::Duration};
 
 use containerd_client::services::v1::{
     containers_client::ContainersClient, content_client::ContentClient, diff_client::DiffClient,
-    images_client::ImagesClient, leases_client::LeasesClient, namespaces_client::NamespacesClient,
-    snapshots::snapshots_client::SnapshotsClient, tasks_client::TasksClient,
-    version_client::VersionClient,
+    images_client::ImagesClient, introspection_client::IntrospectionClient,
+    leases_client::LeasesClient, namespaces_client::NamespacesClient,
+    snapshots::snapshots_client::SnapshotsClient, streaming_client::StreamingClient,
+    tasks_client::TasksClient, transfer_client::TransferClient, version_client::VersionClient,
 };
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -108,6 +109,21 @@ impl Client {
     /// The namespaces service.
     pub(super) fn namespaces(&self) -> NamespacesClient<Channel> {
         NamespacesClient::new(self.channel.clone())
+    }
+
+    /// The service that tells of the daemon's parts.
+    pub(super) fn introspection(&self) -> IntrospectionClient<Channel> {
+        IntrospectionClient::new(self.channel.clone())
+    }
+
+    /// The service by which the daemon itself moves images.
+    pub(super) fn transfers(&self) -> TransferClient<Channel> {
+        TransferClient::new(self.channel.clone())
+    }
+
+    /// The service of the streams on which the daemon calls back.
+    pub(super) fn streams(&self) -> StreamingClient<Channel> {
+        StreamingClient::new(self.channel.clone())
     }
 
     /// The version service.

@@ -56,6 +56,14 @@ pub enum Error {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A daemon that cannot pull by itself as the operator wants it.
+    #[error(
+        "containerd.pull \"transfer\": this is containerd {version}, and its Transfer service serves from 2.0 on; set containerd.pull to client"
+    )]
+    TransferAbsent {
+        /// Its version.
+        version: String,
+    },
     /// A text that names no image.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -65,6 +73,14 @@ pub enum Error {
         /// The reference that was asked for.
         reference: String,
         /// What is wrong.
+        problem: String,
+    },
+    /// A blob whose bytes are not what its digest says.
+    #[error("content {digest}: {problem}")]
+    Corrupt {
+        /// The blob.
+        digest: String,
+        /// What came instead.
         problem: String,
     },
     /// An image that could not be read or unpacked.
@@ -112,8 +128,10 @@ impl Error {
         match self {
             Self::Call { source, .. } => source.class,
             Self::Silent { .. } => Class::Unavailable,
-            Self::Setting { .. } | Self::Reference(_) => Class::Invalid,
-            Self::BrokenImage { .. } | Self::Archive { .. } => Class::Other,
+            Self::Setting { .. } | Self::TransferAbsent { .. } | Self::Reference(_) => {
+                Class::Invalid
+            }
+            Self::BrokenImage { .. } | Self::Archive { .. } | Self::Corrupt { .. } => Class::Other,
             // A part that is missing does not make the whole thing missing.
             Self::Image { source, .. } | Self::Import { source, .. } => match source.class() {
                 Class::Missing | Class::Exists => Class::Other,
@@ -128,6 +146,16 @@ impl Error {
         match self {
             Self::Image { source, .. } | Self::Import { source, .. } => source.disk_full(),
             other => other.says("no space left"),
+        }
+    }
+
+    /// containerd's own words, where it answered.
+    pub fn answer(&self) -> Option<&str> {
+        match self {
+            Self::Call { source, .. } if source.class != Class::Unavailable => {
+                Some(&source.message)
+            }
+            _ => None,
         }
     }
 

@@ -47,7 +47,9 @@ pub struct Image {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resolved {
     /// The manifest's digest.
-    manifest: String,
+    pub(super) manifest: String,
+    /// The bytes of its configuration and layers as they travel.
+    pub(super) size: u64,
     /// The configuration's digest.
     config_digest: String,
     /// How to run it.
@@ -66,8 +68,41 @@ impl Containerd {
         self.ready_image(reference, record).await.map(Some)
     }
 
+    /// The image of a manifest, unpacked, whatever its names point to by now; `None` when a part of it is gone.
+    pub async fn image_by_manifest(
+        &self,
+        reference: &str,
+        manifest: &str,
+    ) -> Result<Option<Image>, Error> {
+        let failed = |failure| failed(reference, failure);
+        if self.blob_info(manifest).await?.is_none() {
+            return Ok(None);
+        }
+        let descriptor = Descriptor::of(manifest);
+        let resolved = match self.read_image(&Platform::of_host(), descriptor).await {
+            Err(Failure::Broken(_)) => return Ok(None),
+            read => read.map_err(failed)?,
+        };
+        let chain_id = resolved.chain_id();
+        if !self.has_layers(&chain_id).await? {
+            for layer in &resolved.layers {
+                if self.blob_info(&layer.descriptor.digest).await?.is_none() {
+                    return Ok(None);
+                }
+            }
+            self.unpack(&resolved.config_digest, &resolved.layers).await.map_err(failed)?;
+        }
+        let digest = resolved.manifest;
+        Ok(Some(Image {
+            reference: reference.to_owned(),
+            digest,
+            chain_id,
+            config: resolved.config,
+        }))
+    }
+
     /// Gives an image its name, or gives the name to another image.
-    pub(super) async fn name_image(&self, name: &str, target: &Descriptor) -> Result<(), Error> {
+    pub async fn name_image(&self, name: &str, target: &Descriptor) -> Result<(), Error> {
         let image = Record {
             name: name.to_owned(),
             target: Some(wire_descriptor(target)),
@@ -116,7 +151,7 @@ impl Containerd {
     }
 
     /// The record of exactly this name.
-    async fn record_named(&self, name: &str) -> Result<Option<Record>, Error> {
+    pub(super) async fn record_named(&self, name: &str) -> Result<Option<Record>, Error> {
         let mut service = self.client().images();
         let request = GetImageRequest { name: name.to_owned() };
         match call("find image", name, service.get(self.client().request(request))).await {
@@ -127,7 +162,7 @@ impl Containerd {
     }
 
     /// The records that pass any of the filters.
-    async fn records_where(&self, filters: Vec<String>) -> Result<Vec<Record>, Error> {
+    pub(super) async fn records_where(&self, filters: Vec<String>) -> Result<Vec<Record>, Error> {
         let mut service = self.client().images();
         let request = ListImagesRequest { filters };
         let reply = call("list", "images", service.list(self.client().request(request)));
@@ -136,14 +171,7 @@ impl Containerd {
 
     /// Reads and unpacks an image. A chain that was collected between two of our calls is unpacked anew.
     async fn ready_image(&self, reference: &str, record: Record) -> Result<Image, Error> {
-        let failed = |failure| match failure {
-            Failure::Call(source) => {
-                Error::Image { reference: reference.to_owned(), source: Box::new(source) }
-            }
-            Failure::Broken(problem) => {
-                Error::BrokenImage { reference: reference.to_owned(), problem }
-            }
-        };
+        let failed = |failure| failed(reference, failure);
         let resolved = self.resolve(&record).await.map_err(failed)?;
         let unpacked = match self.unpack(&resolved.config_digest, &resolved.layers).await {
             Err(Failure::Call(error)) if error.class() == Class::Missing => {
@@ -154,14 +182,14 @@ impl Containerd {
         unpacked.map_err(failed)?;
         Ok(Image {
             reference: record.name,
+            chain_id: resolved.chain_id(),
             digest: resolved.manifest,
-            chain_id: resolved.layers.last().map(|top| top.chain_id.clone()).unwrap_or_default(),
             config: resolved.config,
         })
     }
 
     /// Reads an image's documents, or remembers them.
-    async fn resolve(&self, record: &Record) -> Result<Resolved, Failure> {
+    pub(super) async fn resolve(&self, record: &Record) -> Result<Resolved, Failure> {
         let target = record.target.clone().unwrap_or_default();
         let known = |known: &Known| known.get(&target.digest).cloned();
         let lock = || self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,6 +249,7 @@ impl Containerd {
         }
         let layers = layers_of(&manifest, &config).map_err(Failure::Broken)?;
         Ok(Resolved {
+            size: manifest.size(),
             manifest: descriptor.digest,
             config_digest: manifest.config.digest,
             config: config.image_config(),
@@ -241,8 +270,24 @@ impl Containerd {
     }
 }
 
+impl Resolved {
+    /// The snapshot of the top layer.
+    fn chain_id(&self) -> String {
+        self.layers.last().map(|top| top.chain_id.clone()).unwrap_or_default()
+    }
+}
+
+/// Why an image is not ready.
+fn failed(reference: &str, failure: Failure) -> Error {
+    let reference = reference.to_owned();
+    match failure {
+        Failure::Call(source) => Error::Image { reference, source: Box::new(source) },
+        Failure::Broken(problem) => Error::BrokenImage { reference, problem },
+    }
+}
+
 /// A manifest's layers with the snapshots that they become.
-pub(super) fn layers_of(manifest: &Manifest, config: &Configuration) -> Result<Vec<Layer>, String> {
+pub fn layers_of(manifest: &Manifest, config: &Configuration) -> Result<Vec<Layer>, String> {
     let diff_ids = &config.rootfs.diff_ids;
     if diff_ids.len() != manifest.layers.len() {
         return Err(format!(
@@ -262,7 +307,7 @@ pub(super) fn layers_of(manifest: &Manifest, config: &Configuration) -> Result<V
 }
 
 /// The labels by which an index or a manifest holds what it names.
-pub(super) fn holding_labels<'a>(
+pub fn holding_labels<'a>(
     children: impl IntoIterator<Item = (String, &'a Descriptor)>,
 ) -> HashMap<String, String> {
     children

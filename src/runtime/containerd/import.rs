@@ -100,7 +100,7 @@ impl Containerd {
             self.write_blob(lease, &blob, &mut pieces).await.map_err(|source| {
                 match source.class() {
                     // containerd checks sizes and digests: the file is not what it was a moment ago.
-                    Class::Other | Class::Invalid if !source.says("no space") => {
+                    Class::Other | Class::Invalid if !source.disk_full() => {
                         broken(archive, Chain(&source).to_string())
                     }
                     _ => failed(archive, source),

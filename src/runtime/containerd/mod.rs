@@ -1,6 +1,6 @@
 //! containerd through its native gRPC API, one file per containerd noun.
 //!
-//! Everything here works on containerd 1.6, 1.7 and 2.x. Generated types never leave this folder.
+//! Everything here but `transfer.rs` works on containerd 1.6, 1.7 and 2.x. Generated types never leave this folder.
 //!
 //! *Invariant*: a container's record is made before its snapshot. The record names the snapshot's key,
 //! and that protects the snapshot from containerd's garbage collector from its first moment on.
@@ -14,23 +14,33 @@ mod error;
 mod execs;
 mod images;
 mod import;
+mod ingest;
+mod introspection;
 mod layout;
 mod leases;
 mod namespaces;
 mod remove;
 mod snapshots;
+mod stored;
 mod sweep;
 mod tasks;
+mod transfer;
 mod unpack;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 pub use containers::{ContainerRecord, NewContainer};
+pub use content::{Blob, Labels};
 pub use error::{Class, Error};
 pub use execs::{NewExec, Terminal};
-pub use images::Image;
+pub use images::{Image, holding_labels, layers_of};
+pub use ingest::Ingest;
+pub use leases::ContentLease;
 pub use snapshots::VolumeSnapshot;
+pub use stored::StoredImage;
 pub use tasks::{Exit, Stdio, Task, TaskStatus};
+pub use transfer::{Transfer, Transferred};
+pub use unpack::{Failure, Layer};
 
 use crate::base::ids::ContainerId;
 use client::Client;

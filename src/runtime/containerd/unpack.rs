@@ -21,6 +21,9 @@ use super::{
 };
 use crate::image::documents::Descriptor;
 
+/// What the keys of half-unpacked layers begin with, here and in containerd's own client.
+pub(super) const EXTRACT: &str = "extract-";
+
 /// One lock per chain of layers, so that two users of one image do not unpack it twice.
 #[derive(Debug, Default)]
 pub(super) struct ChainLocks(Mutex<BTreeMap<String, Weak<tokio::sync::Mutex<()>>>>);
@@ -41,17 +44,18 @@ impl ChainLocks {
 
 /// A layer on its way to a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Layer {
+pub struct Layer {
     /// The blob.
-    pub(super) descriptor: Descriptor,
+    pub descriptor: Descriptor,
     /// The digest of the layer's uncompressed form.
-    pub(super) diff_id: String,
+    pub diff_id: String,
     /// The snapshot's name: the digest of this layer and all below.
-    pub(super) chain_id: String,
+    pub chain_id: String,
 }
 
 /// Why a layer did not become a snapshot.
-pub(super) enum Failure {
+#[derive(Debug)]
+pub enum Failure {
     /// A call failed.
     Call(Error),
     /// The layer is not what the image says.
@@ -71,12 +75,10 @@ impl Containerd {
         let Some(top) = layers.last() else {
             return Ok(());
         };
-        let lock = self.shared.chains.of(&top.chain_id);
-        let _turn = lock.lock().await;
-        let label = format!("containerd.io/gc.ref.snapshot.{}", self.settings().snapshotter);
+        let (label, chain) = self.snapshot_label(top);
         if self.has_snapshot(&top.chain_id).await? {
             let info = self.blob_info(config).await?;
-            if info.is_some_and(|info| info.labels.get(&label) == Some(&top.chain_id)) {
+            if info.is_some_and(|info| info.labels.get(&label) == Some(&chain)) {
                 return Ok(());
             }
         }
@@ -84,7 +86,7 @@ impl Containerd {
         let outcome = self.unpack_under(&lease, layers).await;
         let outcome = match outcome {
             Ok(()) => {
-                let labels = [(label, top.chain_id.clone())].into();
+                let labels = [(label, chain)].into();
                 self.label_blob(config, &labels).await.map_err(Failure::from)
             }
             failed => failed,
@@ -93,26 +95,53 @@ impl Containerd {
         outcome
     }
 
+    /// The label by which an image's configuration holds its top layer's snapshot.
+    pub fn snapshot_label(&self, top: &Layer) -> (String, String) {
+        let snapshotter = &self.settings().snapshotter;
+        (format!("containerd.io/gc.ref.snapshot.{snapshotter}"), top.chain_id.clone())
+    }
+
     /// Unpacks what is not unpacked, from below.
     async fn unpack_under(&self, lease: &ContentLease, layers: &[Layer]) -> Result<(), Failure> {
         let mut parent = "";
         for layer in layers {
-            if !self.has_snapshot(&layer.chain_id).await? {
-                self.unpack_layer(lease, layer, parent).await?;
-            }
+            self.unpack_layer(lease, layer, parent).await?;
             parent = &layer.chain_id;
         }
         Ok(())
     }
 
-    /// Unpacks one layer on top of `parent`.
-    async fn unpack_layer(
+    /// How many layers, from below, are unpacked already. The lease holds them from now on.
+    pub async fn unpacked_layers(
+        &self,
+        lease: &ContentLease,
+        layers: &[Layer],
+    ) -> Result<usize, Error> {
+        for (below, layer) in layers.iter().enumerate().rev() {
+            if self.has_snapshot(&layer.chain_id).await? {
+                self.hold_snapshot(lease, &layer.chain_id).await?;
+                // It may have been collected in between.
+                if self.has_snapshot(&layer.chain_id).await? {
+                    return Ok(below + 1);
+                }
+            }
+        }
+        Ok(0)
+    }
+
+    /// Unpacks one layer on top of `parent`, unless it is unpacked.
+    pub async fn unpack_layer(
         &self,
         lease: &ContentLease,
         layer: &Layer,
         parent: &str,
     ) -> Result<(), Failure> {
-        let key = format!("extract-{} {}", uuid::Uuid::new_v4().simple(), layer.chain_id);
+        let lock = self.shared.chains.of(&layer.chain_id);
+        let _turn = lock.lock().await;
+        if self.has_snapshot(&layer.chain_id).await? {
+            return self.hold_snapshot(lease, &layer.chain_id).await.map_err(Failure::from);
+        }
+        let key = format!("{EXTRACT}{} {}", uuid::Uuid::new_v4().simple(), layer.chain_id);
         let outcome = self.extract(lease, layer, parent, &key).await;
         if outcome.is_err() {
             // What is left is garbage once the lease ends; removing it now only spares the disk.

@@ -1,0 +1,2 @@
+//! Pulling beside `ctr images pull`.
+fn main() {}
