@@ -64,7 +64,7 @@ fn a_guarded_registry_opens_for_the_pods_own_secret_alone() -> Result<()> {
 
         let right = secret("team", CONFIG, ".dockerconfigjson", &config(HUSH));
         scene.host.write("team.yaml", &right)?;
-        scene.host.until_pod("app", "there", |pod| pod.waits_for("main") != "")?;
+        scene.host.until_pod("app", "there", |pod| !pod.waits_for("main").is_empty())?;
         scene.try_again("app")?;
         scene.says("app", "guarded")?;
         hushed(scene)

@@ -110,7 +110,8 @@ fn a_slow_pull_shows_how_far_it_is() -> Result<()> {
         scene.proxy.always(&layer, Fault::Slow(500_000));
         scene.host.start_agent()?;
         scene.start("app", &name)?;
-        let pod = scene.host.until_pod("app", "pulling", |pod| pod.waits_for("main") != "")?;
+        let pod =
+            scene.host.until_pod("app", "pulling", |pod| !pod.waits_for("main").is_empty())?;
         let shown = patiently("the layers to be shown", Duration::from_secs(20), || {
             let page = scene.host.podward(&["describe", "pod", &pod.name()])?;
             let line = page.lines().find(|line| line.contains(" layers, ")).map(str::to_owned);

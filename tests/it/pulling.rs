@@ -112,7 +112,7 @@ fn one_pull_serves_all_pods_that_wait_for_the_image() -> Result<()> {
         }
         scene.proxy.until_held(1)?;
         for set in sets {
-            scene.host.until_pod(set, "waiting", |pod| pod.waits_for("main") != "")?;
+            scene.host.until_pod(set, "waiting", |pod| !pod.waits_for("main").is_empty())?;
         }
         scene.proxy.heal();
         for set in sets {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 /// How long a peer may be silent.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// The head of a request or of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,12 +79,13 @@ impl Head {
     ) -> io::Result<()> {
         let mut text = format!("{}\r\n", self.first);
         for (name, value) in &self.headers {
+            let (name, value) = (name.as_str(), value.as_str());
             if !drop.iter().any(|dropped| dropped.eq_ignore_ascii_case(name)) {
-                text += &format!("{name}: {value}\r\n");
+                text.extend([name, ": ", value, "\r\n"]);
             }
         }
         for (name, value) in add {
-            text += &format!("{name}: {value}\r\n");
+            text.extend([*name, ": ", *value, "\r\n"]);
         }
         to.write_all(format!("{text}\r\n").as_bytes())
     }

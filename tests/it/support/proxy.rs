@@ -318,7 +318,7 @@ impl Shared {
                 state.healed != before
             };
             if let Some(Fault::Slow(rate)) = fault.filter(|_| !healed) {
-                thread::park_timeout(Duration::from_secs_f64(length as f64 / *rate as f64));
+                thread::park_timeout(Duration::from_micros(length as u64 * 1_000_000 / rate));
             }
         }
     }
