@@ -15,7 +15,7 @@ fn an_image_from_elsewhere_is_refused_before_anybody_is_asked() -> Result<()> {
         let name = scene.push("other/app", "1", &Image::busybox("elsewhere")?)?;
         let allowed = scene.push("team/app", "1", &Image::busybox("allowed")?)?;
         let team = format!("{NAME}/team/*");
-        scene.settings(&json!({"policy": {"allowed": [team]}}))?;
+        scene.host.configure("images", json!({"policy": {"allowed": [team]}}))?;
         scene.host.start_agent()?;
         scene.start("app", &name)?;
         let key = format!("images.policy.allowed has {NAME}/team/*");
@@ -32,7 +32,7 @@ fn a_tag_alone_is_refused_where_digests_are_required() -> Result<()> {
     with_registry(|scene| {
         let image = Image::busybox("pinned")?;
         let name = scene.push("app", "1", &image)?;
-        scene.settings(&json!({"policy": {"requireDigest": true}}))?;
+        scene.host.configure("images", json!({"policy": {"requireDigest": true}}))?;
         scene.host.start_agent()?;
         scene.start("app", &name)?;
         scene.refused("app", &["images.policy.requireDigest is on", "app:1@sha256:"])?;
@@ -48,7 +48,7 @@ fn an_image_runs_with_the_signature_that_is_asked_for_and_not_without() -> Resul
         let (ours, others) = (Pair::authority(&keys, "ours")?, Pair::authority(&keys, "others")?);
         let key = ours.public_key()?;
         let rules = json!([{"match": format!("{NAME}/signed"), "keys": [key]}]);
-        scene.settings(&json!({"policy": {"signatures": rules}}))?;
+        scene.host.configure("images", json!({"policy": {"signatures": rules}}))?;
         for name in ["good", "strange", "moved", "bare"] {
             let repository = format!("signed/{name}");
             let image = Image::busybox(name)?;

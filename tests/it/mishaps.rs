@@ -1,16 +1,14 @@
 //! Mishaps: a registry that dies, drags or lies, a full disk, a missing tag. What is here already is never paid for twice.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use anyhow::Result;
 
 use crate::support::oci::{Image, Layer, Packing};
 use crate::support::proxy::Fault;
 use crate::support::scene::{Scene, why, with_registry};
 use crate::support::set::Set;
+use crate::support::small_disk::SmallDisk;
 use crate::support::wait::patiently;
 
 /// How many bytes of a blob may be lost on the way when its connection breaks.
@@ -43,12 +41,9 @@ fn a_registry_that_is_killed_in_the_middle_of_a_layer_goes_on_there_when_it_is_b
         scene.host.start_agent()?;
         scene.start("app", &name)?;
         scene.proxy.until_held(1)?;
-        scene.registry.kill()?;
-        scene.proxy.cut();
-        scene.proxy.heal();
-        scene.refused("app", &["registry.test/app:1"])?;
-        scene.registry.start()?;
-        scene.proxy.turn_to(scene.registry.address);
+        scene.away()?;
+        scene.refused("app", &["registry.test/app:1", &layer, "connection refused"])?;
+        scene.back()?;
         scene.says("app", "resumed")?;
         resumed(scene, &layer, size);
         Ok(())
@@ -190,47 +185,12 @@ fn a_missing_tag_is_told_then_waited_for_and_found_when_it_is_pushed() -> Result
     })
 }
 
-/// Lays a small disk under containerd's files; it goes with this value.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    /// A disk of so many MiB, from now on containerd's.
-    fn under(scene: &mut Scene, size: u32) -> Result<Self> {
-        let disk = Self(tempfile::Builder::new().prefix("podward-disk.").tempdir_in("/tmp")?);
-        let size = format!("size={size}m");
-        mount(Some("tmpfs"), disk.0.path(), Some("tmpfs"), MsFlags::empty(), Some(&*size))
-            .context("a tmpfs")?;
-        scene.host.containerd.kill()?;
-        let root = scene.host.path("containerd/root");
-        fs::remove_dir_all(&root)?;
-        std::os::unix::fs::symlink(disk.0.path(), root)?;
-        scene.host.containerd.start()?;
-        Ok(disk)
-    }
-
-    /// Its path.
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// How many bytes are free.
-    fn free(&self) -> Result<u64> {
-        let disk = nix::sys::statvfs::statvfs(self.path())?;
-        Ok(disk.blocks_available() * disk.fragment_size())
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
-    }
-}
-
 #[test]
 fn a_full_disk_is_said_to_be_full_and_what_runs_goes_on() -> Result<()> {
-    let mut disk = None;
+    // It outlives the scene.
+    let disk = SmallDisk::of(24)?;
     with_registry(|scene| {
-        let kept = &*disk.insert(Disk::under(scene, 24)?);
+        disk.serve(&mut scene.host)?;
         scene.host.offer_image()?;
         scene.host.start_agent()?;
         scene.host.write("runs.yaml", &Set::named("runs").text())?;
@@ -244,7 +204,7 @@ fn a_full_disk_is_said_to_be_full_and_what_runs_goes_on() -> Result<()> {
         assert_eq!((after.id("main"), after.restarts("main")), (before.id("main"), 0));
         // Nor is the disk left full for everybody else.
         patiently("some room", Duration::from_secs(20), || {
-            Ok((kept.free()? > 8 << 20).then_some(()))
+            Ok((disk.free()? > 8 << 20).then_some(()))
         })?;
         scene.host.write("more.yaml", &Set::named("more").text())?;
         scene.host.running("more").map(drop)

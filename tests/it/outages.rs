@@ -19,7 +19,7 @@ fn a_crashed_container_starts_again_from_what_is_here_while_the_registry_is_away
         scene.host.write("app.yaml", &always.text())?;
         let pod = scene.host.running("app")?;
         scene.says("app", "here")?;
-        scene.registry.kill()?;
+        scene.away()?;
         kill(Pid::from_raw(scene.host.pid_of(&pod.id("main"))?), Signal::SIGKILL)?;
         let again = scene
             .host
@@ -38,7 +38,7 @@ fn a_host_that_boots_without_its_registry_runs_what_it_ran() -> Result<()> {
         scene.host.write("app.yaml", &always.text())?;
         let pod = scene.host.running("app")?;
         scene.says("app", "booted")?;
-        scene.registry.kill()?;
+        scene.away()?;
         scene.host.reboot()?;
         scene.says("app", "booted\nbooted")?;
         assert_eq!(scene.host.running("app")?.uid(), pod.uid());

@@ -129,7 +129,7 @@ fn one_pull_serves_all_pods_that_wait_for_the_image() -> Result<()> {
 #[test]
 fn no_more_images_are_pulled_at_once_than_the_operator_says() -> Result<()> {
     with_registry(|scene| {
-        scene.settings(&json!({"maxParallelPulls": 2}))?;
+        scene.host.configure("images", json!({"maxParallelPulls": 2}))?;
         scene.proxy.always("/blobs/", Fault::Slow(4_000_000));
         scene.host.start_agent()?;
         let sets = ["a", "b", "c", "d"];

@@ -1,13 +1,14 @@
 //! Just enough of HTTP/1.1 to push images, to stand between a client and a registry, and to hand out tokens.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// How long a peer may be silent.
 const SILENCE: Duration = Duration::from_mins(1);
@@ -160,17 +161,25 @@ pub(crate) enum After {
     Close,
 }
 
+/// What answers the requests of a server.
+type Handler = dyn Fn(&Request, &mut TcpStream) -> io::Result<After> + Send + Sync;
+
 /// A server at a free port of this machine; it ends with this value.
-#[derive(Debug)]
 pub(crate) struct Server {
     /// Where it listens.
     pub(crate) address: SocketAddr,
-    /// Set when no more connections are taken.
-    ended: Arc<AtomicBool>,
+    /// What answers.
+    answer: Arc<Handler>,
     /// The connections that were made.
     connections: Arc<Mutex<Vec<TcpStream>>>,
-    /// Who takes them.
-    listener: Option<JoinHandle<()>>,
+    /// Who takes them, and what tells it to end.
+    listener: Option<(JoinHandle<()>, Arc<AtomicBool>)>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -178,19 +187,33 @@ impl Server {
     pub(crate) fn start(
         answer: impl Fn(&Request, &mut TcpStream) -> io::Result<After> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let listener = bind()?;
         let address = listener.local_addr()?;
-        let (ended, connections) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::default()));
-        let (over, kept, answer) = (ended.clone(), Arc::clone(&connections), Arc::new(answer));
+        let (answer, connections) = (Arc::new(answer), Arc::default());
+        let mut server = Self { address, answer, connections, listener: None };
+        server.take(listener);
+        Ok(server)
+    }
+
+    /// Listens again where it listened before.
+    pub(crate) fn open(&mut self) -> Result<()> {
+        let listener = TcpListener::bind(self.address)?;
+        self.take(listener);
+        Ok(())
+    }
+
+    /// Takes connections.
+    fn take(&mut self, listener: TcpListener) {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (over, kept) = (Arc::clone(&ended), Arc::clone(&self.connections));
+        let answer = Arc::clone(&self.answer);
         let taking = thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if over.load(Ordering::Acquire) {
                     break;
                 }
                 if let Ok(copy) = stream.try_clone() {
-                    let mut kept: std::sync::MutexGuard<'_, Vec<TcpStream>> =
-                        kept.lock().expect("nothing panics while it holds this");
-                    kept.push(copy);
+                    kept.lock().expect("nothing panics while it holds this").push(copy);
                 }
                 let answer = Arc::clone(&answer);
                 thread::spawn(move || {
@@ -199,7 +222,7 @@ impl Server {
                 });
             }
         });
-        Ok(Self { address, ended, connections, listener: Some(taking) })
+        self.listener = Some((taking, ended));
     }
 
     /// Ends every connection that there is, in the middle of whatever it carries.
@@ -209,25 +232,46 @@ impl Server {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Release);
-        // The listener looks up when somebody comes.
-        let _ = TcpStream::connect(self.address);
-        if let Some(listener) = self.listener.take() {
-            let _ = listener.join();
+    /// Listens no more, so that whoever comes is refused, and ends every connection.
+    pub(crate) fn close(&mut self) {
+        if let Some((taking, ended)) = self.listener.take() {
+            ended.store(true, Ordering::Release);
+            // It looks up when somebody comes.
+            let _ = TcpStream::connect(self.address);
+            let _ = taking.join();
         }
         self.cut();
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Binds a port that the kernel gives to nobody, so that it is still free after the server was closed for a while.
+fn bind() -> Result<TcpListener> {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let lowest = range.split_whitespace().next().and_then(|port| port.parse().ok());
+    let end: u32 = lowest.filter(|port| (12_000..=65_535).contains(port)).unwrap_or(32_768);
+    let count = end - 10_000;
+    let first = std::process::id().wrapping_mul(97) + NEXT.fetch_add(1, Ordering::Relaxed);
+    for number in 0..count {
+        let port = u16::try_from(10_000 + (first.wrapping_add(number * 31)) % count)?;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return Ok(listener);
+        }
+    }
+    bail!("no port is free between 10000 and {end}")
+}
+
+/// Where the next server looks for a port first.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
 /// Reads requests from one connection and answers them until one side has enough.
-fn converse(
-    stream: &TcpStream,
-    answer: &dyn Fn(&Request, &mut TcpStream) -> io::Result<After>,
-) -> io::Result<()> {
+fn converse(stream: &TcpStream, answer: &Handler) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream.try_clone()?;

@@ -15,6 +15,7 @@ pub(crate) mod registry;
 pub(crate) mod rich;
 pub(crate) mod scene;
 pub(crate) mod set;
+pub(crate) mod small_disk;
 pub(crate) mod stand_in;
 pub(crate) mod tokens;
 pub(crate) mod wait;
@@ -284,7 +285,15 @@ impl Host {
     }
 
     /// Changes a top-level part of the settings while the agent runs.
-    pub(crate) fn configure(&mut self, key: &str, value: Value) -> Result<()> {
+    pub(crate) fn configure(&mut self, key: &str, mut value: Value) -> Result<()> {
+        if key == "images" {
+            // Whatever a test is about, this machine's own registries and credentials are not.
+            for kept in ["hostsDir", "authFile"] {
+                if value[kept].is_null() {
+                    value[kept] = self.settings[key][kept].clone();
+                }
+            }
+        }
         self.settings[key] = value;
         self.write_settings()
     }

@@ -164,9 +164,14 @@ impl Proxy {
         self.shared.healed.notify_all();
     }
 
-    /// Ends every connection that there is.
-    pub(crate) fn cut(&self) {
-        self.server.cut();
+    /// Ends every connection and refuses new ones, as a host does on which nobody listens.
+    pub(crate) fn close(&mut self) {
+        self.server.close();
+    }
+
+    /// Takes connections again.
+    pub(crate) fn open(&mut self) -> Result<()> {
+        self.server.open()
     }
 
     /// The requests so far whose path contains `path`.

@@ -83,22 +83,26 @@ impl Scene {
         Ok(why(&pod))
     }
 
+    /// Kills the registry, and ends whatever is held; whoever comes now is refused.
+    pub(crate) fn away(&mut self) -> Result<()> {
+        self.registry.kill()?;
+        self.proxy.close();
+        self.proxy.heal();
+        Ok(())
+    }
+
+    /// Starts the registry again.
+    pub(crate) fn back(&mut self) -> Result<()> {
+        self.registry.start()?;
+        self.proxy.turn_to(self.registry.address);
+        self.proxy.open()
+    }
+
     /// Deletes the pod of a set, so that the next one tries at once.
     pub(crate) fn try_again(&self, set: &str) -> Result<()> {
         let pods = self.host.pods_of(set)?;
         let pod = pods.first().context("no pod")?;
         self.host.podward(&["delete", "pod", &pod.name()]).map(drop)
-    }
-
-    /// Sets keys of images; the agent reads them when it starts.
-    pub(crate) fn settings(&mut self, more: &Value) -> Result<()> {
-        let mut images = json!({
-            "hostsDir": self.host.path("certs.d"), "authFile": self.host.path("auth.json"),
-        });
-        for (key, value) in more.as_object().into_iter().flatten() {
-            images[key.as_str()] = value.clone();
-        }
-        self.host.configure("images", images)
     }
 
     /// The digests of all blobs in containerd's store.
