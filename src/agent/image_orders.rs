@@ -164,7 +164,7 @@ impl Effects {
             reference: text,
             policy: PullPolicy::Always,
             pinned: None,
-            logins: Vec::new(),
+            secrets: Vec::new(),
             waiter: Waiter::Operator,
         };
         // cancel-safe: showing has nothing to lose.
