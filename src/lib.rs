@@ -44,7 +44,9 @@ pub mod testing {
     pub use crate::image::{credentials::Login, documents, progress, reference};
     pub use crate::node::{Node, eligibility};
     pub use crate::pod::image;
-    pub use crate::pull::{PullError, Pulled, Puller, Request, Settings as PullSettings};
+    pub use crate::pull::{
+        LoginSettings, PullError, Pulled, Puller, Request, Settings as PullSettings,
+    };
     pub use crate::runtime::containerd;
     pub use crate::spec::{FieldValidation, Outcome, Set, read};
 }

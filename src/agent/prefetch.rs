@@ -231,7 +231,7 @@ impl Reconciler {
                     Waiter::Operator => self.note_node(EventType::Normal, "Pulling", message),
                 }
             }
-            PullNews::Ended { .. } => self.look_at_images_soon(),
+            PullNews::Ended => self.look_at_images_soon(),
         }
         self.changed();
     }

@@ -28,7 +28,7 @@ use crate::pod::{
     fault::{PULL_ERROR, StartFault},
     record::PinnedImage,
 };
-use crate::pull::{PullError, Pulled, Puller, Request};
+use crate::pull::{self, PullError, Pulled, Puller, Request};
 use crate::runtime::containerd::{Class, Error, Image};
 
 use super::effects::Effects;
@@ -101,10 +101,7 @@ pub enum PullNews {
         reference: String,
     },
     /// It ended, well or not.
-    Ended {
-        /// Whether for want of space.
-        disk_full: bool,
-    },
+    Ended,
 }
 
 /// A pull that is under way.
@@ -311,7 +308,7 @@ impl Effects {
             let there = there.map_err(|error| unreadable(want, &error))?;
             return Ok(there.then(|| here(pinned.clone())));
         }
-        if want.policy == PullPolicy::Always {
+        if want.policy == PullPolicy::Always || !self.vouched_for(want).await? {
             return Ok(None);
         }
         let never = want.policy == PullPolicy::Never;
@@ -329,6 +326,25 @@ impl Effects {
             Err(Error::BrokenImage { .. }) if !never => Ok(None),
             Err(error) => Err(unreadable(want, &error)),
         }
+    }
+
+    /// Whether nobody's signature is asked for, or an image that is here was found to bear it.
+    async fn vouched_for(&self, want: &Want) -> Result<bool, StartFault> {
+        let Ok(reference) = Reference::parse(&want.reference) else { return Ok(true) };
+        let policy = self.pulls.policy();
+        let Some(rule) = policy.signatures_of(&reference.repository) else { return Ok(true) };
+        let label = || self.daemon.client.image_label(&want.reference, pull::SIGNED);
+        let label = self.daemon.call(label).await.map_err(|error| unreadable(want, &error))?;
+        let Some((digest, label)) = label else { return Ok(true) };
+        if label == pull::mark(rule, &digest).map_err(|error| fault_of(want, &error))? {
+            return Ok(true);
+        }
+        if want.policy != PullPolicy::Never {
+            return Ok(false);
+        }
+        let why = "its signature is asked for by images.policy.signatures and was never looked at, and with the pull \
+                   policy Never it cannot be; pull it with another policy first";
+        Err(StartFault { reason: "SignatureValidationFailed", ..failed(want, why) })
     }
 
     /// Pulls an image when nobody else does, or takes what somebody else's pull brought meanwhile.
@@ -358,8 +374,7 @@ impl Effects {
         let begun = time::now().mono;
         let outcome = self.pull_patiently(want, reference, &progress).await;
         let ended = time::now().mono;
-        let disk_full = outcome.as_ref().err().is_some_and(PullError::disk_full);
-        self.pulls.tell(PullNews::Ended { disk_full });
+        self.pulls.tell(PullNews::Ended);
         let took = ended.saturating_duration_since(begun);
         let waited = ended.saturating_duration_since(asked);
         let ready = outcome.map_err(|error| fault_of(want, &error)).map(|pulled| {

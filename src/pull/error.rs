@@ -110,6 +110,7 @@ impl PullError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Reference(_) => "InvalidImageName",
+            Self::Signature { .. } => "SignatureValidationFailed",
             _ => "ErrImagePull",
         }
     }

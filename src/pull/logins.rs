@@ -383,6 +383,7 @@ mod tests {
             client: Vec::new(),
             skip_verify: false,
             headers: Vec::new(),
+            dial: Duration::from_secs(30),
         };
         let endpoints = [
             endpoint(false, "mirror.example", 5000),

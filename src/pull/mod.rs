@@ -1,6 +1,7 @@
 //! Floor 8: images out of registries into containerd.
 
 mod error;
+mod fetch;
 mod hosts_dir;
 mod logins;
 mod programs;
@@ -8,9 +9,11 @@ mod puller;
 mod registry;
 mod registry_host;
 mod registry_token;
+mod resolve;
 mod transfer;
 mod verify;
 
 pub use error::PullError;
-pub use logins::{Found, LoginSettings, Logins};
+pub use logins::LoginSettings;
 pub use puller::{Pulled, Puller, Request, Settings};
+pub use verify::{SIGNED, mark};

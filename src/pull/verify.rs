@@ -6,7 +6,7 @@ use crate::image::cosign::{
     PublicKey, SIGNATURE_LIMITS, Signature, bundle_manifests, judge, referrers_tag,
     signature_blobs, signature_tag,
 };
-use crate::image::documents::Descriptor;
+use crate::image::documents::{Descriptor, digest_of};
 use crate::image::policy::SignatureRule;
 
 use super::PullError;
@@ -50,12 +50,31 @@ pub(super) async fn verify(
     })
 }
 
+/// The label of images whose signatures were verified; its value is [`mark`].
+pub const SIGNED: &str = "podward.dev/signed-by";
+
+/// What tells the keys of a rule and the image that was verified from others: the image need not be verified again while
+/// they are the same.
+pub fn mark(rule: &SignatureRule, digest: &str) -> Result<String, PullError> {
+    let mut all = digest.as_bytes().to_vec();
+    for file in &rule.keys {
+        all.extend(read(file)?);
+    }
+    Ok(digest_of(&all)["sha256:".len()..][..32].to_owned())
+}
+
+/// The bytes of a key's file.
+fn read(file: &Path) -> Result<Vec<u8>, PullError> {
+    fs::read(file).map_err(|error| PullError::File {
+        path: file.to_owned(),
+        problem: format!("cannot be read: {error}; it is a key of images.policy.signatures"),
+    })
+}
+
 /// A public key out of its file.
 fn key(file: &Path) -> Result<PublicKey, PullError> {
     let wrong = |problem| PullError::File { path: file.to_owned(), problem };
-    let pem = fs::read(file).map_err(|error| {
-        wrong(format!("cannot be read: {error}; it is a key of images.policy.signatures"))
-    })?;
+    let pem = read(file)?;
     let name = file.display().to_string();
     PublicKey::parse(&name, &pem)
         .map_err(|problem| wrong(problem.trim_start_matches(&format!("{name}: ")).to_owned()))
@@ -164,6 +183,7 @@ mod tests {
             client: Vec::new(),
             skip_verify: false,
             headers: Vec::new(),
+            dial: std::time::Duration::from_secs(30),
         }
     }
 

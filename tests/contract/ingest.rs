@@ -17,7 +17,7 @@ use super::{
 const NAME: &str = "registry.local/team/app:1";
 
 /// Bytes that do not compress and differ by `seed`.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
         state =
@@ -33,13 +33,13 @@ fn blob(bytes: &[u8]) -> Blob {
 }
 
 /// What `ctr content ls` shows of a blob.
-fn stored(daemon: &Daemon, digest: &str) -> Option<String> {
+pub fn stored(daemon: &Daemon, digest: &str) -> Option<String> {
     let list = daemon.ctr(&["content", "ls"]);
     list.lines().find(|line| line.starts_with(digest)).map(str::to_owned)
 }
 
 /// The ingests that are not finished.
-fn unfinished(daemon: &Daemon) -> usize {
+pub fn unfinished(daemon: &Daemon) -> usize {
     daemon.ctr(&["content", "active"]).lines().skip(1).count()
 }
 
@@ -167,22 +167,27 @@ async fn what_another_namespace_has_is_not_sent_again() {
 }
 
 /// An image of two layers, as a registry would hand it out.
-struct Remote {
-    manifest: Vec<u8>,
-    config: Vec<u8>,
-    layers: Vec<Vec<u8>>,
+pub struct Remote {
+    pub manifest: Vec<u8>,
+    pub config: Vec<u8>,
+    pub layers: Vec<Vec<u8>>,
 }
 
 impl Remote {
     fn new(mark: &str) -> Self {
-        let tars = [layer("shared"), Tar::default().file("etc/second", mark).bytes()];
-        let config = config(&tars).to_string().into_bytes();
+        Self::of(&[layer("shared"), Tar::default().file("etc/second", mark).bytes()])
+    }
+
+    /// An image of these layers.
+    pub fn of(tars: &[Vec<u8>]) -> Self {
+        let config = config(tars).to_string().into_bytes();
         let layers: Vec<Vec<u8>> = tars.iter().map(|tar| gzip(tar)).collect();
         let descriptor = |kind: &str, bytes: &[u8]| json!({ "mediaType": kind, "digest": digest(bytes), "size": bytes.len() });
         let gzipped = format!("{LAYER}+gzip");
+        let parts: Vec<_> = layers.iter().map(|bytes| descriptor(&gzipped, bytes)).collect();
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST, "config": descriptor(CONFIG, &config),
-            "layers": [descriptor(&gzipped, &layers[0]), descriptor(&gzipped, &layers[1])],
+            "layers": parts,
         });
         Self { manifest: manifest.to_string().into_bytes(), config, layers }
     }

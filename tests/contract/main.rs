@@ -8,5 +8,6 @@ mod execs;
 mod images;
 mod ingest;
 mod logger;
+mod pulls;
 mod registry;
 mod transfer;

@@ -29,7 +29,7 @@ pub struct Blob {
 
 impl Containerd {
     /// A document out of the content store; `None` when it is not there.
-    pub(super) async fn read_document(&self, digest: &str) -> Result<Option<Vec<u8>>, Error> {
+    pub async fn read_document(&self, digest: &str) -> Result<Option<Vec<u8>>, Error> {
         let Some(info) = self.blob_info(digest).await? else {
             return Ok(None);
         };

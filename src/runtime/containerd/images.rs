@@ -68,6 +68,19 @@ impl Containerd {
         self.ready_image(reference, record).await.map(Some)
     }
 
+    /// A label of the image of a reference, with the digest of what it labels; an empty one when there is no such label.
+    pub async fn image_label(
+        &self,
+        reference: &str,
+        key: &str,
+    ) -> Result<Option<(String, String)>, Error> {
+        let record = self.find_record(reference).await?;
+        Ok(record.map(|mut record| {
+            let digest = record.target.unwrap_or_default().digest;
+            (digest, record.labels.remove(key).unwrap_or_default())
+        }))
+    }
+
     /// The image of a manifest, unpacked, whatever its names point to by now; `None` when a part of it is gone.
     pub async fn image_by_manifest(
         &self,
