@@ -5,54 +5,13 @@ use std::path::Path;
 use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::image::{self, File, IMAGE};
 use crate::support::set::{STAY, Set};
+use crate::support::small_disk::SmallDisk;
 use crate::support::wait::{PATIENCE, patiently};
 use crate::support::{Host, on_host};
-
-/// A file system of its own for a containerd's data.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    /// One of so many MiB.
-    fn of(mebibytes: u32) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("podward-it-disk.").tempdir_in("/tmp")?;
-        let size = format!("size={mebibytes}m");
-        mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))?;
-        Ok(Self(dir))
-    }
-
-    /// Has a containerd keep its data here from its next start on.
-    fn serve(&self, host: &mut Host) -> Result<()> {
-        host.containerd.kill()?;
-        let config = host.path("containerd/config.toml");
-        let text = fs::read_to_string(&config)?;
-        let root = format!("root = \"{}\"", host.path("containerd/root").display());
-        ensure!(text.contains(&root), "{text}");
-        let here = format!("root = \"{}\"", self.0.path().join("root").display());
-        fs::write(config, text.replace(&root, &here))?;
-        host.containerd.start()
-    }
-
-    /// Takes room away, or gives it back.
-    fn fill(&self, mebibytes: usize) -> Result<()> {
-        let filler = self.0.path().join("filler");
-        if mebibytes == 0 {
-            return Ok(fs::remove_file(filler)?);
-        }
-        Ok(fs::write(filler, vec![1; mebibytes << 20])?)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
-    }
-}
 
 /// Runs a test on a host whose containerd has a small disk; then removes every manifest and demands that nothing is left.
 fn on_small_disk(

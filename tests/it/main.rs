@@ -1,9 +1,11 @@
 //! The whole binary against a real, private containerd: one module per promise, one test per behaviour.
 
+mod allowed;
 mod bad_input;
 mod cli;
 mod collecting;
 mod content;
+mod credentials;
 mod exec;
 mod fields;
 mod harness;
@@ -11,10 +13,15 @@ mod kill_loop;
 mod lifecycle;
 mod living;
 mod manifests;
+mod mishaps;
 mod objects;
+mod outages;
 mod outliving;
+mod peers;
 mod probes;
 mod process;
+mod pulling;
+mod registries;
 mod running;
 mod seeing;
 mod support;

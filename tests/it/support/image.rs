@@ -40,7 +40,7 @@ pub(crate) fn pack(
     files: &[File],
 ) -> Result<()> {
     let mut image = Builder::new(vec![]);
-    let layer = layer(files)?;
+    let layer = root_layer(files)?;
     let layer_digest = digest(&layer);
     let config = json!({
         "architecture": architecture(),
@@ -74,7 +74,7 @@ pub(crate) fn pack(
 }
 
 /// The root file system: busybox under all its names, the files in which users are looked up, and the others.
-fn layer(files: &[File]) -> Result<Vec<u8>> {
+pub(super) fn root_layer(files: &[File]) -> Result<Vec<u8>> {
     let mut layer = Builder::new(vec![]);
     for folder in ["bin/", "etc/", "srv/", "tmp/", "root/"] {
         let mut header =
@@ -96,12 +96,25 @@ fn layer(files: &[File]) -> Result<Vec<u8>> {
         b"root:x:0:0::/root:/bin/sh\nworker:x:1000:1000::/srv:/bin/sh\n",
     )?;
     add(&mut layer, "etc/group", b"root:x:0:\nworker:x:1000:\naudio:x:63:worker\n")?;
+    add_all(&mut layer, files)?;
+    Ok(layer.into_inner()?)
+}
+
+/// A layer of files alone.
+pub(super) fn files_layer(files: &[File]) -> Result<Vec<u8>> {
+    let mut layer = Builder::new(vec![]);
+    add_all(&mut layer, files)?;
+    Ok(layer.into_inner()?)
+}
+
+/// Adds files with their modes.
+fn add_all(layer: &mut Builder<Vec<u8>>, files: &[File]) -> Result<()> {
     for file in files {
         let mut entry = header(EntryType::Regular, file.bytes.len() as u64, file.mode);
         let path = file.path.trim_start_matches('/');
         layer.append_data(&mut entry, path, &file.bytes[..]).context(file.path.clone())?;
     }
-    Ok(layer.into_inner()?)
+    Ok(())
 }
 
 /// An entry's header with root as the owner and no time of its own.
@@ -130,7 +143,7 @@ fn blob(archive: &mut Builder<Vec<u8>>, media_type: &str, bytes: &[u8]) -> Resul
 }
 
 /// `sha256:` and the hexadecimal digits.
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut text = String::from("sha256:");
     for byte in Sha256::digest(bytes) {
@@ -140,7 +153,7 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// This machine's architecture in the words of OCI.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -2,17 +2,26 @@
 //!
 //! Everything goes when a [`Host`] goes, also when its test panics: agent, containers, daemon, mounts, cgroups, files.
 
+pub(crate) mod certs;
 pub(crate) mod containerd;
+pub(crate) mod http;
 pub(crate) mod image;
 pub(crate) mod leaks;
 pub(crate) mod manifest;
+pub(crate) mod oci;
 pub(crate) mod pod;
+pub(crate) mod proxy;
+pub(crate) mod registry;
 pub(crate) mod rich;
+pub(crate) mod scene;
 pub(crate) mod set;
+pub(crate) mod small_disk;
 pub(crate) mod stand_in;
+pub(crate) mod tokens;
 pub(crate) mod wait;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +40,9 @@ use wait::{Watch, patiently};
 
 /// Names hosts apart within one process; the process id names processes apart.
 static HOSTS: AtomicU32 = AtomicU32::new(0);
+
+/// An address at which nobody listens.
+pub(crate) const NOWHERE: &str = "127.0.0.1:1";
 
 /// A host to itself.
 #[derive(Debug)]
@@ -112,6 +124,7 @@ impl Host {
                 "cgroupDriver": "cgroupfs",
             },
             "cgroupParent": cgroup,
+            "images": {"hostsDir": at("certs.d"), "authFile": at("auth.json")},
             "paths": {
                 "state": at("state"),
                 "run": at("run"),
@@ -123,6 +136,8 @@ impl Host {
         let notify = UnixDatagram::bind(at("notify"))?;
         notify.set_read_timeout(Some(Duration::from_secs(20)))?;
         let host = Self { dir, containerd, cgroup, agent: None, notify, settings };
+        // No test asks a registry that is not of this machine.
+        host.hosts_toml("_default", &format!("server = \"http://{NOWHERE}\"\n"))?;
         host.write_settings()?;
         Ok(Some(host))
     }
@@ -256,8 +271,29 @@ impl Host {
         fs::remove_file(self.path("manifests").join(name)).context(name.to_owned())
     }
 
+    /// Writes a registry's `hosts.toml`.
+    pub(crate) fn hosts_toml(&self, registry: &str, text: &str) -> Result<()> {
+        let folder = self.path("certs.d").join(registry);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("hosts.toml"), text)?;
+        Ok(())
+    }
+
+    /// Says that a registry's name stands for a plain server at this address. containerd 1.6 insists on a table of hosts.
+    pub(crate) fn serves(&self, registry: &str, address: SocketAddr) -> Result<()> {
+        self.hosts_toml(registry, &format!("server = \"http://{address}\"\n[host]\n"))
+    }
+
     /// Changes a top-level part of the settings while the agent runs.
-    pub(crate) fn configure(&mut self, key: &str, value: Value) -> Result<()> {
+    pub(crate) fn configure(&mut self, key: &str, mut value: Value) -> Result<()> {
+        if key == "images" {
+            // Whatever a test is about, this machine's own registries and credentials are not.
+            for kept in ["hostsDir", "authFile"] {
+                if value[kept].is_null() {
+                    value[kept] = self.settings[key][kept].clone();
+                }
+            }
+        }
         self.settings[key] = value;
         self.write_settings()
     }

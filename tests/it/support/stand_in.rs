@@ -123,6 +123,8 @@ impl StandIn {
         let reference = reference.split('@').next().unwrap_or_default().to_owned();
         container["image"] = json!(reference);
         self.images.push(full_name(&reference));
+        // And no registry has what only this test packs.
+        container["imagePullPolicy"] = json!("IfNotPresent");
         if word == "end" || container["command"].is_array() {
             container["command"] = behind(&container["command"], word);
         }
