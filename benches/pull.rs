@@ -50,7 +50,7 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let quick = std::env::var_os("PODWARD_BENCH_QUICK").is_some();
-    let (rounds, layer) = if quick { (3, 5 << 20) } else { (7, 25 << 20) };
+    let (rounds, layer) = if quick { (3, 4 << 20) } else { (7, 20 << 20) };
     let dir = tempfile::Builder::new().prefix("podward-pull.").tempdir_in("/tmp")?;
     let registry = Registry::start(&dir.path().join("registry"))?;
     let image = registry.push("bench/pull", 8, layer)?;
@@ -83,7 +83,7 @@ fn main() -> Result<()> {
     let mut table = Table::new();
     let size = registry.size.get() / 1_000_000;
     table.time(
-        &format!("pull of {size} MB in 8 layers; beside: `ctr images pull`"),
+        &format!("pull of {size} MB in 8 layers; beside it: `ctr images pull`"),
         &ours,
         &peer,
         1.0,

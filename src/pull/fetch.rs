@@ -179,9 +179,8 @@ impl<'a> Layers<'a> {
                 return Err(error);
             };
             tries += 1;
-            let (image, digest) = (self.image(), &layer.descriptor.digest);
             let text = Chain(&error).to_string();
-            warn!(image, digest, error = text, "a layer broke off, and is asked for again");
+            warn!(image = self.image(), error = text, "a layer broke off, and is asked for again");
             tokio::time::sleep(*pause).await;
         }
     }
