@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use crate::support::Host;
 use crate::support::image::architecture;
 use crate::support::oci::{Image, Layer, Packing, Words};
 use crate::support::proxy::Fault;
@@ -187,16 +188,13 @@ fn a_digest_names_one_image_whatever_its_tag_has_become() -> Result<()> {
 }
 
 #[test]
-fn a_name_that_can_be_no_image_is_asked_of_nobody() -> Result<()> {
+fn a_name_that_can_be_no_image_is_refused_before_there_is_a_pod() -> Result<()> {
     with_registry(|scene| {
         scene.host.start_agent()?;
-        scene.start("odd", "registry.test/Not/An:Image:1")?;
-        let pod = scene
-            .host
-            .until_pod("odd", "refused", |pod| pod.waits_for("main") == "InvalidImageName")?;
-        let message = crate::support::scene::why(&pod);
-        assert!(message.contains("Failed to apply default image tag"), "{message}");
-        assert!(scene.host.has_event("InspectFailed", "registry.test/Not/An:Image:1")?);
+        scene.start("odd", &format!("{NAME}/Not/An:Image:1"))?;
+        let said = Host::reads(&scene.host.path("agent.log"), "no image can have this name")?;
+        assert!(said.contains("containers[0].image"), "{said}");
+        assert!(scene.host.pods_of("odd")?.is_empty());
         assert!(scene.proxy.seen("").is_empty());
         Ok(())
     })
