@@ -41,11 +41,14 @@ pub mod testing {
     pub use crate::base::ids::{ContainerId, ExecId, PodUid};
     pub use crate::base::time;
     pub use crate::host::{fifos, logger, logs};
-    pub use crate::image::{credentials::Login, documents, progress, reference};
+    pub use crate::image::{
+        credentials::Login, documents, hosts::Endpoint, progress, reference, reference::Reference,
+    };
     pub use crate::node::{Node, eligibility};
     pub use crate::pod::image;
     pub use crate::pull::{
-        LoginSettings, PullError, Pulled, Puller, Request, Settings as PullSettings,
+        LoginSettings, PullError, Pulled, Puller, Request, Settings as PullSettings, Wanted,
+        transfer,
     };
     pub use crate::runtime::containerd;
     pub use crate::spec::{FieldValidation, Outcome, Set, read};

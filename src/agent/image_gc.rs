@@ -17,24 +17,20 @@ use k8s_openapi::{
     api::core::v1::{NodeCondition, PodSpec, Taint},
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use tokio::sync::OnceCell;
 use tracing::{info, warn};
 
-use crate::base::{errors::Chain, time};
+use crate::base::time;
 use crate::fleet::events::EventType;
-use crate::host::disk_space;
 use crate::image::{
     collect::{Disk, Marks, Need, Rules, Stored},
     progress::bytes,
 };
 use crate::node::Node;
 use crate::pod::{record::PodRecord, resources::all_containers};
-use crate::runtime::containerd::StoredImage;
 
 use super::{
-    effects::{Effects, blocking},
     image_orders::Prune,
-    images::archived_names,
+    image_store::{Listing, Places},
     objects::node_of,
     reconciler::{Done, Reconciler},
 };
@@ -48,14 +44,8 @@ const FIRST: Duration = Duration::from_secs(5);
 /// How often it is said that there is not enough to collect.
 const REPEAT: Duration = Duration::from_mins(5);
 
-/// Where containerd keeps its data when it does not tell.
-const USUAL_PLACE: &str = "/var/lib/containerd";
-
 /// The taint of a node whose disk is full.
 const PRESSURE: (&str, &str) = ("node.kubernetes.io/disk-pressure", "NoSchedule");
-
-/// The directories whose file systems images fill, asked for once.
-pub(super) type Places = Arc<OnceCell<Vec<PathBuf>>>;
 
 /// Where the collection of images stands.
 #[derive(Debug, Default)]
@@ -100,15 +90,6 @@ impl ImageGc {
     }
 }
 
-/// The images in containerd's store.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    /// The images.
-    pub images: Vec<Stored>,
-    /// Names that archives in the images' directory stand for.
-    pub archived: BTreeSet<String>,
-}
-
 /// What a look, or a removal, came to.
 #[derive(Debug)]
 pub(super) struct Sight {
@@ -131,6 +112,13 @@ pub(super) enum ImageWork {
     Imported(PathBuf, Vec<String>),
     /// A person's wish is fulfilled, or nobody has it any more.
     Over,
+}
+
+impl ImageWork {
+    /// As the reconciler takes it; boxed, because it is larger and rarer than most.
+    pub(super) fn done(self) -> Done {
+        Done::Images(Box::new(self))
+    }
 }
 
 impl Reconciler {
@@ -182,7 +170,7 @@ impl Reconciler {
                     Err(error) => sight.disk = Err(error),
                 }
             }
-            Done::Images(ImageWork::Seen(sight))
+            ImageWork::Seen(sight).done()
         });
     }
 
@@ -193,7 +181,8 @@ impl Reconciler {
             match outcome {
                 Ok(freed) => {
                     self.image_gc.round.freed += freed;
-                    self.image_gc.round.removed.extend(image.names);
+                    let names = image.titles().into_iter().map(str::to_owned);
+                    self.image_gc.round.removed.extend(names);
                 }
                 Err(error) => self.image_gc.round.errors.push(error),
             }
@@ -229,7 +218,7 @@ impl Reconciler {
             let freed = effects.free_image(&victim, &places, &state).await;
             let disk = effects.image_disk(&places, &state).await;
             let removed = Some((victim, freed));
-            Done::Images(ImageWork::Seen(Sight { disk, listing: Some(listing), removed }))
+            ImageWork::Seen(Sight { disk, listing: Some(listing), removed }).done()
         });
     }
 
@@ -407,68 +396,37 @@ fn add_needs(needs: &mut Vec<Need>, who: &str, spec: &PodSpec, record: Option<&P
     }
 }
 
-impl Effects {
-    /// How full the fullest of the file systems is that images fill.
-    pub(super) async fn image_disk(
-        &self,
-        places: &Places,
-        state: &Path,
-    ) -> Result<(PathBuf, Disk), String> {
-        let places = places.get_or_init(|| self.image_places(state)).await.clone();
-        let measured = blocking(move || {
-            let measure = |place: PathBuf| match disk_space::measure(&place) {
-                Ok(disk) => Ok((place, disk)),
-                Err(error) => Err(format!("ask how full {} is: {error}", place.display())),
-            };
-            places.into_iter().map(measure).collect::<Result<Vec<_>, _>>()
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_needs_the_very_images_that_it_began_with_and_a_set_what_its_template_says() {
+        let spec = json!({
+            "initContainers": [{"name": "first", "image": "r.io/first:1"}],
+            "containers": [{"name": "main", "image": "r.io/main:1"}],
+            "volumes": [{"name": "v", "image": {"reference": "r.io/data:1"}}, {"name": "e", "emptyDir": {}}],
         });
-        let disks = measured.await?;
-        let fullest = disks.into_iter().max_by_key(|(_, disk)| disk.percent());
-        fullest.ok_or_else(|| "containerd keeps its data nowhere".to_owned())
-    }
-
-    /// Where containerd keeps images; a guess where it does not tell.
-    async fn image_places(&self, state: &Path) -> Vec<PathBuf> {
-        let told = self.daemon.call(|| self.daemon.client.data_dirs()).await;
-        let why = match told {
-            Ok(places) if !places.is_empty() => return places,
-            Ok(_) => "it tells no directory".to_owned(),
-            Err(error) => Chain(&error).to_string(),
+        let record: PodRecord = serde_json::from_value(json!({
+            "version": 1, "uid": "u", "name": "web-x", "set": {"namespace": "x", "name": "web"},
+            "set_uid": "s", "hash": "h", "created": "2026-01-01T00:00:00Z", "template": {"spec": spec},
+            "containers": {"main": {"attempt": 0, "backoff": serde_json::to_value(crate::base::backoff::Backoff::default()).unwrap(),
+                "image": {"reference": "r.io/main:1", "digest": "sha256:1", "chain_id": "",
+                          "config": serde_json::to_value(crate::pod::image::ImageConfig::default()).unwrap()}}},
+        }))
+        .unwrap();
+        let needs = |record: Option<&PodRecord>, spec: &PodSpec| {
+            let mut needs = Vec::new();
+            add_needs(&mut needs, "w", spec, record);
+            let mut keys: Vec<String> = needs.iter().map(|need| need.key().to_owned()).collect();
+            keys.sort();
+            keys
         };
-        let usual = Path::new(USUAL_PLACE);
-        let guess = if usual.is_dir() { usual } else { state };
-        warn!(path = %guess.display(), error = why, "containerd does not tell where it keeps images; this is watched");
-        vec![guess.to_owned()]
+        let pod = needs(Some(&record), record.spec());
+        assert_eq!(pod, ["r.io/data:1", "r.io/first:1", "sha256:1"]);
+        let set = needs(None, record.spec());
+        assert_eq!(set, ["r.io/data:1", "r.io/first:1", "r.io/main:1"]);
     }
-
-    /// The images that are there.
-    pub(super) async fn image_listing(&self, state: &Path) -> Result<Listing, String> {
-        let images = self.daemon.call(|| self.daemon.client.stored_images()).await;
-        let images = images.map_err(|error| Chain(&error).to_string())?;
-        let state = state.to_owned();
-        let archived = blocking(move || archived_names(&state)).await;
-        Ok(Listing { images: images.into_iter().map(stored).collect(), archived })
-    }
-
-    /// Removes an image with all of its names and says how many bytes came free by it: its layers are gone when this
-    /// returns, unless others share them.
-    pub(super) async fn free_image(
-        &self,
-        image: &Stored,
-        places: &Places,
-        state: &Path,
-    ) -> Result<u64, String> {
-        let (_, before) = self.image_disk(places, state).await?;
-        let removed =
-            self.daemon.call(|| self.daemon.client.remove_image(&image.names, true)).await;
-        removed.map_err(|error| Chain(&error).to_string())?;
-        let (_, after) = self.image_disk(places, state).await?;
-        Ok(after.available.saturating_sub(before.available))
-    }
-}
-
-/// An image of containerd's as the decision sees it.
-fn stored(image: StoredImage) -> Stored {
-    let StoredImage { names, target, manifest, size, created, updated, pinned, .. } = image;
-    Stored { names, digest: target, manifest, size, created, updated, pinned }
 }

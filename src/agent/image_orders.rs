@@ -22,9 +22,10 @@ use crate::pod::machine::Input;
 use super::{
     effects::Effects,
     handle::{ImageOrder, ImageSaid, ImageTask},
-    image_gc::{ImageWork, Listing},
+    image_gc::ImageWork,
+    image_store::Listing,
     pulls::{PullPolicy, Waiter, Want},
-    reconciler::{Done, Reconciler},
+    reconciler::Reconciler,
 };
 
 /// How often a person sees how far a pull is.
@@ -72,6 +73,12 @@ impl Reconciler {
                 tell_all(&output, imported.map(|names| vec![json!({ "names": names })])).await;
                 ImageWork::Imported(archive, names)
             }),
+            // Nobody knows yet which pods are here.
+            ImageTask::Prune { .. } if !self.recovered => self.work_on_images(async move {
+                let why = "the agent still takes stock of what is here; try again in a moment";
+                tell_all(&output, Err(why.to_owned())).await;
+                ImageWork::Over
+            }),
             ImageTask::Prune { dry_run } => self.work_on_images(async move {
                 match effects.image_listing(&state).await {
                     Ok(listing) => ImageWork::Prune(Prune { listing, dry_run, output }),
@@ -87,7 +94,7 @@ impl Reconciler {
     /// Runs beside everything else.
     fn work_on_images(&mut self, work: impl Future<Output = ImageWork> + Send + 'static) {
         let work: Pin<Box<dyn Future<Output = ImageWork> + Send>> = Box::pin(work);
-        self.watches.spawn(async move { Done::Images(work.await) });
+        self.watches.spawn(async move { work.await.done() });
     }
 
     /// Removes the next image that nothing needs now, for as long as somebody listens.
@@ -110,7 +117,7 @@ impl Reconciler {
             let freed = if prune.dry_run {
                 Ok(0)
             } else {
-                info!(image = ?image.names, "removing an image for an operator");
+                info!(image = ?image.titles(), "removing an image for an operator");
                 effects.free_image(&image, &places, &state).await
             };
             let said = match freed {

@@ -17,6 +17,7 @@ mod health;
 mod holder;
 mod image_gc;
 mod image_orders;
+mod image_store;
 mod image_volumes;
 mod image_wants;
 mod images;

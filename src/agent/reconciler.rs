@@ -37,7 +37,7 @@ use super::{
     configs::OwnObjects,
     desire::Standing,
     disk_watch::{DiskWatch, Look},
-    effects::{Effects, blocking},
+    effects::Effects,
     handle::{Command, SyncReport},
     image_gc::{ImageGc, ImageWork},
     images::{ImageKeeper, Import},
@@ -80,7 +80,7 @@ pub(super) enum Done {
     /// The use of the disk was looked at.
     Looked(Look),
     /// Something with images is done.
-    Images(ImageWork),
+    Images(Box<ImageWork>),
     /// The configuration was read again.
     Configured(Box<Result<Settings, Vec<Fault>>>),
 }
@@ -301,7 +301,7 @@ impl Reconciler {
             Done::Imported(keeper, imports) => self.images_imported(keeper, imports),
             Done::Prefetched(key, prefetched) => self.prefetched(&key, *prefetched),
             Done::Looked(look) => self.disk_looked(look),
-            Done::Images(work) => self.image_work_done(work),
+            Done::Images(work) => self.image_work_done(*work),
             Done::Configured(settings) => self.configured(*settings),
         }
         Ok(())
@@ -375,17 +375,6 @@ impl Reconciler {
         }
         self.changed();
         true
-    }
-
-    /// With the last pod goes the group above all pods.
-    fn tidy_up(&mut self) {
-        if self.pods.is_empty() {
-            let effects = Arc::clone(&self.effects);
-            self.work.spawn(async move {
-                blocking(move || effects.cgroups.remove_parent()).await;
-                Done::TidiedUp
-            });
-        }
     }
 
     /// Wakes whatever's time has come; `false` when nothing came of it but that probes run.

@@ -12,10 +12,24 @@ use crate::pod::{holder::holder_id, machine::Input, record::PodRecord, resources
 use super::{
     effects::{Effects, blocking},
     image_volumes,
+    reconciler::{Done, Reconciler},
 };
 
 /// The label that says whose a container is.
 pub const POD_UID_LABEL: &str = "podward.dev/pod-uid";
+
+impl Reconciler {
+    /// With the last pod goes the group above all pods.
+    pub(super) fn tidy_up(&mut self) {
+        if self.pods.is_empty() {
+            let effects = Arc::clone(&self.effects);
+            self.work.spawn(async move {
+                blocking(move || effects.cgroups.remove_parent()).await;
+                Done::TidiedUp
+            });
+        }
+    }
+}
 
 impl Effects {
     /// Removes everything of a pod. The record goes last, so that a death on the way is made good by the next try.

@@ -16,7 +16,7 @@ use crate::agent::wire::{
     images_response::Part,
 };
 use crate::base::time;
-use crate::image::progress::bytes;
+use crate::image::{collect::titles, progress::bytes};
 
 use super::client::{self, refusal};
 use super::document::{self, Format};
@@ -150,8 +150,10 @@ fn list(
         Some(Format::Json) => return document::json(&document::list(&images), out),
         Some(Format::Yaml) => return document::yaml(&document::list(&images), out),
         Some(Format::Name) => {
-            for name in images.iter().flat_map(image_row::names) {
-                writeln!(out, "image/{name}")?;
+            for names in images.iter().map(image_row::names) {
+                for name in titles(&names) {
+                    writeln!(out, "image/{name}")?;
+                }
             }
             return Ok(());
         }
@@ -196,7 +198,8 @@ fn pull(args: &PullArgs, socket: &Path, out: &mut dyn Write) -> anyhow::Result<(
 fn import(file: &Path, socket: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
     // The agent works in another directory.
     let archive = path::absolute(file).with_context(|| file.display().to_string())?;
-    let archive = archive.to_str().with_context(|| format!("{file:?}: its path is no text"))?;
+    let archive =
+        archive.to_str().with_context(|| format!("{}: its path is no text", archive.display()))?;
     let task = Task::Import(ImportImages { archive: archive.to_owned() });
     items(socket, task, &mut |imported| {
         for name in image_row::names(&imported) {
@@ -214,7 +217,7 @@ fn prune(dry_run: bool, socket: &Path, out: &mut dyn Write) -> anyhow::Result<()
         let number = |field: &str| image[field].as_u64().unwrap_or_default();
         count += 1;
         freed += if dry_run { number("size") } else { number("freed") };
-        let names = image_row::names(&image).join(", ");
+        let names = titles(&image_row::names(&image)).join(", ");
         writeln!(out, "{verb} {names} ({})", bytes(number("size")))?;
         Ok(out.flush()?)
     })?;

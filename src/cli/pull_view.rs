@@ -152,10 +152,8 @@ fn total_line(progress: &PullProgress, rate: Option<u64>) -> String {
     let mut line =
         format!("{count}/{} layers, {} of {}", progress.layers.len(), bytes(here), bytes(size));
     if let Some(rate) = rate.filter(|rate| *rate > 0 && here < size) {
-        line.push_str(&format!(", {}/s", bytes(rate)));
-        if let Some(left) = time_left(size - here, rate) {
-            line.push_str(&format!(", {} left", go_duration(left)));
-        }
+        let left = time_left(size - here, rate).unwrap_or_default();
+        line = format!("{line}, {}/s, {} left", bytes(rate), go_duration(left));
     }
     line
 }

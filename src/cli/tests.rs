@@ -620,3 +620,13 @@ fn what_became_of_images_is_said_in_lines() {
     assert_eq!((out.as_str(), code), ("", ExitCode::FAILURE));
     assert_eq!(err, "error: no host of r.io serves it\n");
 }
+
+#[test]
+fn a_container_that_waits_tells_why() {
+    let message = "pulling r.io/b:2: 3/8 layers, 45.2MiB of 200.0MiB, 35.1MiB/s";
+    let state = json!({"waiting": {"reason": "ContainerCreating", "message": message}});
+    let page = prints(&[pod("a", &[status("m", false, 0, &state)])], "describe pod a");
+    let lines = ["    State:          Waiting", "      Reason:       ContainerCreating"];
+    let wanted = format!("{}\n{}\n      Message:      {message}\n", lines[0], lines[1]);
+    assert!(page.contains(&wanted), "{page}");
+}

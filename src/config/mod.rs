@@ -40,7 +40,7 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<
         Err(fault) => faults.push(*fault),
     }
     overrides.apply(&mut settings, &mut faults);
-    faults.extend(values_images::together(&origin.display().to_string(), &settings.images));
+    faults.extend(values_images::together(&origin.display().to_string(), &settings));
     if faults.is_empty() { Ok(settings) } else { Err(faults) }
 }
 

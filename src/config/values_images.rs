@@ -9,7 +9,7 @@ use crate::image::{pattern::Pattern, policy::SignatureRule};
 
 use super::file::{Branch, Tree};
 use super::read::Notes;
-use super::settings::ImageSettings;
+use super::settings::{PullBy, Settings};
 use super::values::{directories, duration, shown, text};
 
 /// Yes or no; as a text where it comes from the environment.
@@ -101,15 +101,27 @@ pub fn shown_rules(rules: &[SignatureRule]) -> String {
 }
 
 /// What is wrong with values that are good each by itself.
-pub fn together(origin: &str, images: &ImageSettings) -> Option<Fault> {
+pub fn together(origin: &str, settings: &Settings) -> Vec<Fault> {
+    let images = &settings.images;
+    let mut faults = Vec::new();
     let (low, high) = (images.gc_low_threshold_percent, images.gc_high_threshold_percent);
-    (low >= high).then(|| {
+    if low >= high {
         let fault = Fault::of_file(
             origin,
             format!("not less than images.gcHighThresholdPercent, which is {high}"),
             "write a lower number here, or a higher one there",
         );
         let path = "images.gcLowThresholdPercent".to_owned();
-        Fault { path, value: low.to_string(), ..fault }
-    })
+        faults.push(Fault { path, value: low.to_string(), ..fault });
+    }
+    // Whoever asks for signatures must not believe that they are checked where nobody does.
+    if settings.containerd.pull == PullBy::Transfer && !images.policy.signatures.is_empty() {
+        let fault = Fault::of_file(
+            origin,
+            "not checked with containerd.pull: transfer, where containerd's image verifier plugins decide",
+            "write containerd.pull: client, or leave signatures to the plugins",
+        );
+        faults.push(Fault { path: "images.policy.signatures".to_owned(), ..fault });
+    }
+    faults
 }

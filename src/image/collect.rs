@@ -33,6 +33,21 @@ pub struct Stored {
     pub pinned: bool,
 }
 
+impl Stored {
+    /// The names to show people.
+    pub fn titles(&self) -> Vec<&str> {
+        titles(&self.names)
+    }
+}
+
+/// The names of an image to show people: those by digest, which pulls make beside those by tag, only when there are no
+/// others.
+pub fn titles(names: &[String]) -> Vec<&str> {
+    let tagged: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| !name.contains('@')).collect();
+    if tagged.is_empty() { names.iter().map(String::as_str).collect() } else { tagged }
+}
+
 /// Something that needs an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Need {
@@ -242,6 +257,16 @@ mod tests {
         let order = rules.removable(at(NOW), &images);
         let order: Vec<&str> = order.iter().map(|image| image.names[0].as_str()).collect();
         assert_eq!(order, ["r.io/i2:1", "r.io/i1:1", "r.io/i4:1", "r.io/i3:1"]);
+    }
+
+    #[test]
+    fn a_name_by_digest_is_shown_only_where_there_is_no_other() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            titles(&names(&["r.io/a:1", "r.io/a@sha256:1", "r.io/b:1"])),
+            ["r.io/a:1", "r.io/b:1"]
+        );
+        assert_eq!(titles(&names(&["r.io/a@sha256:1"])), ["r.io/a@sha256:1"]);
     }
 
     #[test]

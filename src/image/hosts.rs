@@ -14,6 +14,7 @@ const DIAL: Duration = Duration::from_secs(30);
 
 /// One host that serves a registry's images. Its `Debug` hides what headers say.
 #[derive(Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own in the file")]
 pub struct Endpoint {
     /// Whether by TLS.
     pub tls: bool,
@@ -226,7 +227,7 @@ impl<'a> Section<'a> {
 
     /// A key's value.
     fn value(self, key: &str) -> Option<&'a DeValue<'a>> {
-        self.table.get(key).map(|value| value.get_ref())
+        self.table.get(key).map(toml::Spanned::get_ref)
     }
 
     /// A key that is true or false.

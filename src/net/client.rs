@@ -136,6 +136,13 @@ impl Client {
         })
     }
 
+    /// The client of one pull, with the proxies of this process.
+    pub fn of_process() -> Arc<Self> {
+        let agent = concat!("podward/", env!("CARGO_PKG_VERSION")).to_owned();
+        let proxies = Proxies::of(|name| std::env::var(name).ok());
+        Self::new(agent, proxies, Limits::default())
+    }
+
     /// Asks, and follows redirects. No status is an error.
     pub async fn send(self: &Arc<Self>, ask: Ask<'_>) -> Result<Reply, Error> {
         let mut place = ask.place.clone();

@@ -154,10 +154,10 @@ async fn whom_nobody_named_is_not_believed() {
     let client = client();
     let unknown = "tls: the certificate of 127.0.0.1 is signed by an unknown authority; \
                    name its CA certificate in `ca` of the host's hosts.toml";
-    for server in [&server, &alone] {
-        let error = got(&client, &at(server), &Trust::default()).await.unwrap_err();
-        assert!(error.ends_with(unknown), "{error}");
-    }
+    let error = got(&client, &at(&server), &Trust::default()).await.unwrap_err();
+    assert_eq!(error, unknown);
+    let itself = "tls: the certificate of 127.0.0.1 is an unknown authority's own; \
+                  name it in `ca` of the host's hosts.toml";
     assert_eq!(got(&client, &at(&server), &named("ca.crt")).await.unwrap(), "200 fine");
     let by_name = format!("https://localhost:{}/", server.port);
     assert_eq!(got(&client, &by_name, &named("ca.crt")).await.unwrap(), "200 fine");
@@ -165,12 +165,17 @@ async fn whom_nobody_named_is_not_believed() {
     assert_eq!(got(&client, &at(&alone), &named("alone.crt")).await.unwrap(), "200 fine");
     assert_eq!(got(&client, &at(&server), &named("server.crt")).await.unwrap(), "200 fine");
     // But the other's is not.
-    let error = got(&client, &at(&alone), &named("ca.crt")).await.unwrap_err();
-    assert!(error.ends_with(unknown), "{error}");
+    for trust in [Trust::default(), named("ca.crt")] {
+        let error = got(&client, &at(&alone), &trust).await.unwrap_err();
+        assert_eq!(error, itself);
+    }
     for trust in [named("ca.crt"), named("other.crt")] {
         let error = got(&client, &at(&other), &trust).await.unwrap_err();
-        let wrong = "tls: the certificate of 127.0.0.1 is not for that name: it is for DnsName(\"other.test\")";
-        assert!(error.starts_with(wrong), "{error}");
+        assert_eq!(
+            error,
+            "tls: the certificate of 127.0.0.1 is not for that name: it is for other.test; \
+             ask by a name that it has, or renew it"
+        );
     }
     let anybody = Trust { skip_verify: true, ..Trust::default() };
     for server in [&server, &other, &alone] {
@@ -197,12 +202,7 @@ async fn files_that_cannot_be_used_are_named() {
             pair("client.crt", "empty"),
             format!("{dir}/empty: holds no private key in PEM without a password"),
         ),
-        (
-            pair("client.crt", "ca.key"),
-            format!(
-                "{dir}/ca.key: keys may not be consistent: KeyMismatch; is it the key of {dir}/client.crt?"
-            ),
-        ),
+        (pair("client.crt", "ca.key"), format!("{dir}/ca.key: is not the key of {dir}/client.crt")),
     ] {
         assert_eq!(got(&client(), &url, &trust).await.unwrap_err(), problem);
     }
@@ -323,7 +323,10 @@ async fn nobody_is_waited_for_without_end() {
         serve(|_| "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nbegun".into());
     let url = format!("http://127.0.0.1:{}/", short.port);
     let error = got(&client, &url, &Trust::default()).await.unwrap_err();
-    assert_eq!(error, "connection closed before message completed");
+    assert_eq!(
+        error,
+        "error reading a body from connection: end of file before message length reached"
+    );
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = got(&client, &format!("http://127.0.0.1:{free}/"), &Trust::default()).await;
     assert_eq!(

@@ -160,9 +160,10 @@ impl Certificates {
              $new -subj /CN=server -addext {names} -keyout server.key -out server.csr; signed server
              $new -subj /CN=other -addext subjectAltName=DNS:other.test -keyout other.key -out other.csr
              signed other
-             $new -subj /CN=client -keyout client.key -out client.csr; signed client
+             $new -subj /CN=client -addext extendedKeyUsage=clientAuth -keyout client.key -out client.csr; signed client
              openssl ec -in client.key -out client2.key
-             openssl req -nodes -newkey rsa:2048 -subj /CN=client -keyout client1.tmp -out client1.csr
+             openssl req -nodes -newkey rsa:2048 -subj /CN=client -addext extendedKeyUsage=clientAuth \
+                 -keyout client1.tmp -out client1.csr
              signed client1
              openssl rsa -traditional -in client1.tmp -out client1.key
              cat client.crt client2.key > both.pem"

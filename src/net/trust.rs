@@ -7,7 +7,8 @@ use std::{
 };
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore,
+    SignatureScheme,
     client::{
         ResolvesClientCert, Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -72,9 +73,16 @@ fn pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, Error> {
     let bytes = fs::read(key).map_err(|error| wrong(key, error.to_string()))?;
     let secret = PrivateKeyDer::from_pem_slice(&bytes)
         .map_err(|_| wrong(key, "holds no private key in PEM without a password".into()))?;
-    CertifiedKey::from_der(chain, secret, &PROVIDER).map_err(|error| {
-        wrong(key, format!("{error}; is it the key of {}?", certificate.display()))
-    })
+    let signer = PROVIDER
+        .key_provider
+        .load_private_key(secret)
+        .map_err(|error| wrong(key, format!("holds a key that cannot be used: {error}")))?;
+    let pair = CertifiedKey::new(chain, signer);
+    // Whether a certificate of an older form fits its key is for the server to say.
+    if let Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) = pair.keys_match() {
+        return Err(wrong(key, format!("is not the key of {}", certificate.display())));
+    }
+    Ok(pair)
 }
 
 /// Reads the certificates of a file; none is an error.
@@ -96,10 +104,16 @@ pub(super) fn problem(why: &CertificateError) -> String {
                 .into()
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
-            let presented = if presented.is_empty() {
+            // They come as `DnsName("name")`.
+            let name = |text: &String| {
+                let inner = text.split_once('(').map_or(&**text, |(_, inner)| inner);
+                inner.trim_matches([')', '"']).to_owned()
+            };
+            let names: Vec<String> = presented.iter().map(name).collect();
+            let presented = if names.is_empty() {
                 "it has no subject alternative names".to_owned()
             } else {
-                format!("it is for {}", presented.join(", "))
+                format!("it is for {}", names.join(", "))
             };
             format!("is not for that name: {presented}; ask by a name that it has, or renew it")
         }
@@ -108,6 +122,9 @@ pub(super) fn problem(why: &CertificateError) -> String {
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "is not valid yet; is this host's clock right?".into()
+        }
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "is an unknown authority's own; name it in `ca` of the host's hosts.toml".into()
         }
         other => format!("cannot be believed: {other}"),
     }

@@ -43,7 +43,7 @@ pub(super) struct Layers<'a> {
     /// The image.
     reference: &'a Reference,
     /// All of its layers, the lowest first.
-    layers: &'a [Layer],
+    all: &'a [Layer],
     /// How far each is.
     progress: &'a watch::Sender<Progress>,
     /// The next one to fetch.
@@ -67,7 +67,7 @@ impl<'a> Layers<'a> {
             registry,
             lease,
             reference,
-            layers,
+            all: layers,
             progress,
             next: AtomicUsize::new(first),
             here: layers.iter().map(|_| Notify::new()).collect(),
@@ -77,7 +77,7 @@ impl<'a> Layers<'a> {
     /// Fetches up to `parallel` at once and unpacks them in order.
     pub(super) async fn bring(&self, parallel: usize) -> Result<(), PullError> {
         let first = self.next.load(Ordering::Relaxed);
-        let lanes = parallel.clamp(1, self.layers.len().saturating_sub(first).max(1));
+        let lanes = parallel.clamp(1, self.all.len().saturating_sub(first).max(1));
         let mut parts: Vec<Part<'_>> = vec![Box::pin(self.unpack(first))];
         parts.extend((0..lanes).map(|_| Box::pin(self.lane()) as Part<'_>));
         all(parts).await
@@ -87,7 +87,7 @@ impl<'a> Layers<'a> {
     async fn lane(&self) -> Result<(), PullError> {
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let (Some(layer), Some(here)) = (self.layers.get(number), self.here.get(number)) else {
+            let (Some(layer), Some(here)) = (self.all.get(number), self.here.get(number)) else {
                 return Ok(());
             };
             self.fetch(number, layer).await?;
@@ -97,8 +97,8 @@ impl<'a> Layers<'a> {
 
     /// Unpacks one layer after the other as they come.
     async fn unpack(&self, first: usize) -> Result<(), PullError> {
-        let mut below = first.checked_sub(1).and_then(|below| self.layers.get(below));
-        for (number, layer) in self.layers.iter().enumerate().skip(first) {
+        let mut below = first.checked_sub(1).and_then(|below| self.all.get(below));
+        for (number, layer) in self.all.iter().enumerate().skip(first) {
             if let Some(here) = self.here.get(number) {
                 here.notified().await;
             }

@@ -113,14 +113,12 @@ impl Logins {
     ) -> (Vec<Vec<Login>>, Vec<String>) {
         let (mut logins, mut problems) = (Vec::new(), Vec::new());
         for endpoint in endpoints {
-            let found = match endpoint {
-                Endpoint { own: true, .. } => self.logins(&reference.repository, secrets).await,
-                Endpoint { tls, host, port, .. } => {
-                    let usual = if *tls { 443 } else { 80 };
-                    let port = if *port == usual { String::new() } else { format!(":{port}") };
-                    self.logins(&format!("{host}{port}/{}", reference.path()), secrets).await
-                }
+            let place = if endpoint.own {
+                reference.repository.clone()
+            } else {
+                format!("{}/{}", endpoint.name(), reference.path())
             };
+            let found = self.logins(&place, secrets).await;
             logins.push(found.logins);
             problems.extend(found.problems);
         }
@@ -371,24 +369,11 @@ mod tests {
         let host = Host::new();
         host.write("auth.json", &auths("docker.io", "hub"));
         let mirrors = Keyring::of_config("s", auths("mirror.example:5000", "mirror").as_bytes()).0;
-        let endpoint = |own: bool, host: &str, port: u16| Endpoint {
-            tls: true,
-            host: host.to_owned(),
-            port,
-            path: "/v2".to_owned(),
-            resolves: true,
-            pulls: true,
-            own,
-            ca: Vec::new(),
-            client: Vec::new(),
-            skip_verify: false,
-            headers: Vec::new(),
-            dial: Duration::from_secs(30),
-        };
+        let endpoint = |own: bool, name: &str| Endpoint { own, ..Endpoint::of(name).unwrap() };
         let endpoints = [
-            endpoint(false, "mirror.example", 5000),
-            endpoint(false, "other.example", 443),
-            endpoint(true, "registry-1.docker.io", 443),
+            endpoint(false, "mirror.example:5000"),
+            endpoint(false, "other.example"),
+            endpoint(true, "registry-1.docker.io"),
         ];
         let reference = Reference::parse("busybox").unwrap();
         let (logins, problems) =

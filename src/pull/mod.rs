@@ -16,4 +16,6 @@ mod verify;
 pub use error::PullError;
 pub use logins::LoginSettings;
 pub use puller::{Pulled, Puller, Request, Settings};
+#[cfg(feature = "testing")]
+pub use transfer::{Wanted, transfer};
 pub use verify::{SIGNED, mark};

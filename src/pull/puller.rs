@@ -1,20 +1,18 @@
 //! A whole pull: resolve, fetch what is missing, unpack as layers arrive, name the image.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use tokio::sync::watch;
 
 use crate::image::{
-    credentials::Keyring,
+    credentials::{Keyring, Login},
     documents::{Configuration, Descriptor},
+    hosts::Endpoint,
     policy::SignatureRule,
     progress::{LayerProgress, LayerState, Progress},
     reference::Reference,
 };
-use crate::net::{
-    client::{Client, Limits},
-    proxy::Proxies,
-};
+use crate::net::client::Client;
 use crate::runtime::containerd::{Blob, Containerd, ContentLease, Image, Labels, Layer};
 
 use super::{
@@ -68,8 +66,6 @@ pub struct Puller {
     containerd: Containerd,
     /// How.
     settings: Settings,
-    /// Who asks the registries.
-    client: Arc<Client>,
     /// Who knows credentials.
     logins: Logins,
 }
@@ -77,14 +73,7 @@ pub struct Puller {
 impl Puller {
     /// Nothing is contacted yet.
     pub fn new(containerd: Containerd, settings: Settings) -> Self {
-        let agent = concat!("podward/", env!("CARGO_PKG_VERSION")).to_owned();
-        let proxies = Proxies::of(|name| std::env::var(name).ok());
-        Self {
-            containerd,
-            client: Client::new(agent, proxies, Limits::default()),
-            logins: Logins::new(settings.logins.clone()),
-            settings,
-        }
+        Self { containerd, logins: Logins::new(settings.logins.clone()), settings }
     }
 
     /// Pulls an image, going on where an earlier try left off. Dropping the future leaves it for a later try.
@@ -96,10 +85,11 @@ impl Puller {
         let Request { reference, secrets, signatures } = request;
         let endpoints = hosts_dir::endpoints(&self.settings.hosts_dir, reference.registry())?;
         let (logins, problems) = self.logins.of_endpoints(reference, &endpoints, secrets).await;
-        let hosts = endpoints.into_iter().zip(logins).collect();
-        let registry = Registry::new(&self.client, reference, hosts);
+        let hosts = endpoints.iter().cloned().zip(logins.iter().cloned()).collect();
+        let registry = Registry::new(&Client::of_process(), reference, hosts);
         let name = lasting_name(reference);
-        let pull = Pull { puller: self, registry, reference, secrets, name, progress };
+        let hosts = (endpoints.as_slice(), logins.as_slice());
+        let pull = Pull { puller: self, registry, hosts, reference, name, progress };
         let outcome = Box::pin(pull.run(signatures)).await;
         match outcome {
             Err(PullError::Unauthorized { host, what, status }) if !problems.is_empty() => {
@@ -127,10 +117,10 @@ struct Pull<'a> {
     puller: &'a Puller,
     /// From where.
     registry: Registry,
+    /// The registry's hosts, and the logins for each.
+    hosts: (&'a [Endpoint], &'a [Vec<Login>]),
     /// Of what.
     reference: &'a Reference,
-    /// With which credentials, beside the host's.
-    secrets: &'a [Keyring],
     /// The name that it gives the image.
     name: String,
     /// How far it is.
@@ -143,7 +133,7 @@ impl Pull<'_> {
         let Puller { containerd, settings, .. } = self.puller;
         let Some(rule) = signatures else {
             return if settings.transfer {
-                self.hand_over(self.reference).await
+                self.hand_over(None).await
             } else {
                 let resolved =
                     resolve(containerd, &self.registry, self.reference, &self.name).await?;
@@ -154,12 +144,7 @@ impl Pull<'_> {
         let (top, repository) = (resolved.top(), &self.reference.repository);
         verify(&self.registry, rule, repository, &top.digest).await?;
         let pulled = if settings.transfer {
-            // By the digest that was verified: the tag may mean something else by now.
-            let verified =
-                Reference { tag: None, digest: Some(top.digest.clone()), ..self.reference.clone() };
-            let pulled = self.hand_over(&verified).await?;
-            self.give_names(&top).await?;
-            Pulled { image: Image { reference: self.name.clone(), ..pulled.image }, ..pulled }
+            self.hand_over(Some(&top.digest)).await?
         } else {
             self.fetch(resolved).await?
         };
@@ -169,11 +154,12 @@ impl Pull<'_> {
         Ok(pulled)
     }
 
-    /// Has containerd pull the image.
-    async fn hand_over(&self, reference: &Reference) -> Result<Pulled, PullError> {
-        let Puller { containerd, settings, logins, .. } = self.puller;
-        let logins = logins.logins(&reference.repository, self.secrets).await.logins;
-        let wanted = Wanted { reference, hosts_dir: &settings.hosts_dir, logins };
+    /// Has containerd pull the image, the one of this digest if it was verified.
+    async fn hand_over(&self, digest: Option<&str>) -> Result<Pulled, PullError> {
+        let Puller { containerd, settings, .. } = self.puller;
+        let (reference, (endpoints, logins)) = (self.reference, self.hosts);
+        let wanted =
+            Wanted { reference, digest, hosts_dir: &settings.hosts_dir, endpoints, logins };
         transfer(containerd, wanted, self.progress).await
     }
 

@@ -4,53 +4,59 @@ use std::path::Path;
 
 use tokio::sync::watch;
 
-use crate::image::{credentials::Login, progress::Progress, reference::Reference};
+use crate::image::{credentials::Login, hosts::Endpoint, progress::Progress, reference::Reference};
 use crate::runtime::containerd::{self, Containerd, Transfer};
 
 use super::{PullError, Pulled};
 
 /// What the daemon is to pull.
 #[derive(Debug)]
-pub(super) struct Wanted<'a> {
+pub struct Wanted<'a> {
     /// The image.
     pub reference: &'a Reference,
-    /// The directory of `hosts.toml` files.
+    /// The digest that the reference was found to stand for, where somebody has looked: what was verified is what is pulled.
+    pub digest: Option<&'a str>,
+    /// The directory of `hosts.toml` files, which the daemon reads for itself.
     pub hosts_dir: &'a Path,
-    /// The logins, the best first.
-    pub logins: Vec<Login>,
+    /// The hosts that these files name.
+    pub endpoints: &'a [Endpoint],
+    /// Each endpoint's logins, in their order.
+    pub logins: &'a [Vec<Login>],
 }
 
-/// Has containerd pull an image, with each login until one is accepted, as the kubelet does.
-pub(super) async fn transfer(
+/// Has containerd pull an image. A host that has several logins is shown the next one when the pull was refused, as the
+/// kubelet does.
+pub async fn transfer(
     containerd: &Containerd,
     wanted: Wanted<'_>,
     progress: &watch::Sender<Progress>,
 ) -> Result<Pulled, PullError> {
-    let Wanted { reference, hosts_dir, logins } = wanted;
-    let mut logins = logins.into_iter();
-    let mut shown = logins.next();
+    let Wanted { reference, digest, hosts_dir, endpoints, logins } = wanted;
+    let rounds = logins.iter().map(Vec::len).max().unwrap_or(0);
+    let mut round = 0;
     loop {
-        let login = |host: &str| shown.clone().filter(|_| is_registry(reference, host));
-        let transfer = Transfer { reference, hosts_dir, login: &login };
-        match containerd.transfer(transfer, progress).await {
+        let login = |host: &str| {
+            let place = endpoints.iter().position(|endpoint| is_host(endpoint, host))?;
+            let known = logins.get(place)?;
+            known.get(round).or(known.last()).cloned()
+        };
+        let transfer = Transfer { reference, digest, hosts_dir, login: &login };
+        let outcome = containerd.transfer(transfer, progress).await;
+        round += 1;
+        match outcome {
             Ok(done) => return Ok(Pulled { image: done.image, size: done.size }),
-            Err(error) => {
-                let error = cause(reference, shown.is_some(), error);
-                shown = match (error, logins.next()) {
-                    (PullError::Unauthorized { .. }, Some(next)) => Some(next),
-                    (error, _) => return Err(error),
-                };
-            }
+            Err(error) => match cause(reference, rounds > 0, error) {
+                PullError::Unauthorized { .. } if round < rounds => {}
+                error => return Err(error),
+            },
         }
     }
 }
 
-/// Whether a host is the registry itself and not one of its mirrors: only there its logins are known.
-fn is_registry(reference: &Reference, host: &str) -> bool {
-    match reference.registry() {
-        "docker.io" => host == "registry-1.docker.io",
-        registry => host == registry,
-    }
+/// Whether the daemon's word for a host, such as `registry.example:5000`, means an endpoint.
+fn is_host(endpoint: &Endpoint, host: &str) -> bool {
+    let usual = if endpoint.tls { ":443" } else { ":80" };
+    host.strip_suffix(usual).unwrap_or(host).eq_ignore_ascii_case(&endpoint.name())
 }
 
 /// What a refusal means. containerd has texts for these, and no codes.
@@ -66,7 +72,7 @@ fn cause(reference: &Reference, shown: bool, error: containerd::Error) -> PullEr
     };
     if text.contains("image verifier") && says(&["blocked pull", "blocking pull"]) {
         let image = reference.names().into_iter().next().unwrap_or_default();
-        return PullError::Refused { image, why: text.to_owned() };
+        return PullError::Signature { image, why: text.to_owned() };
     }
     if says(&UNAUTHORIZED) {
         let credentials = if shown { "with credentials" } else { "without credentials" };
@@ -111,3 +117,26 @@ const HOSTS: [&str; 9] = [
     "tls: ",
     "x509: ",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_known_by_name_and_port() {
+        for (tls, registry, asked, is) in [
+            (true, "registry.example", "registry.example", true),
+            (true, "registry.example", "Registry.example:443", true),
+            (true, "registry.example", "registry.example:5000", false),
+            (false, "registry.example:80", "registry.example", true),
+            (false, "registry.example:443", "registry.example", false),
+            (true, "registry.example:5000", "registry.example:5000", true),
+            (true, "registry.example:5000", "mirror.example:5000", false),
+            (true, "[::1]:5000", "[::1]:5000", true),
+            (true, "docker.io", "registry-1.docker.io", true),
+        ] {
+            let endpoint = Endpoint { tls, ..Endpoint::of(registry).unwrap() };
+            assert_eq!(is_host(&endpoint, asked), is, "{registry} {asked}");
+        }
+    }
+}

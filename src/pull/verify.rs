@@ -171,20 +171,7 @@ mod tests {
                 let _ = (&stream).write_all(&[head.as_bytes(), &bytes].concat());
             }
         });
-        Endpoint {
-            tls: false,
-            host: "127.0.0.1".to_owned(),
-            port,
-            path: "/v2".to_owned(),
-            resolves: true,
-            pulls: true,
-            own: true,
-            ca: Vec::new(),
-            client: Vec::new(),
-            skip_verify: false,
-            headers: Vec::new(),
-            dial: std::time::Duration::from_secs(30),
-        }
+        Endpoint { tls: false, ..Endpoint::of(&format!("127.0.0.1:{port}")).unwrap() }
     }
 
     /// A manifest whose one layer is a blob, at a tag or its digest; the manifest's digest comes with it.

@@ -76,9 +76,9 @@ impl Registry {
             let (answer, body) = self.answer(&path, from);
             stream.write_all(answer.as_bytes()).await.ok()?;
             let end = {
-                let mut shelf = self.shelf.lock().unwrap();
-                let place = shelf.breaks.iter().position(|(of, _)| *of == path);
-                place.map(|place| shelf.breaks.remove(place).1)
+                let mut here = self.shelf.lock().unwrap();
+                let place = here.breaks.iter().position(|(of, _)| *of == path);
+                place.map(|place| here.breaks.remove(place).1)
             };
             stream.write_all(&body[..end.unwrap_or(body.len()).min(body.len())]).await.ok()?;
             if end.is_some() {
@@ -88,13 +88,13 @@ impl Registry {
     }
 
     fn answer(&self, path: &str, from: Option<usize>) -> (String, Vec<u8>) {
-        let mut shelf = self.shelf.lock().unwrap();
-        shelf.asked.push((path.to_owned(), from.unwrap_or(0)));
-        let Some((kind, body)) = shelf.bodies.get(path) else {
+        let mut here = self.shelf.lock().unwrap();
+        here.asked.push((path.to_owned(), from.unwrap_or(0)));
+        let Some((kind, body)) = here.bodies.get(path) else {
             return ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".into(), Vec::new());
         };
         let all = body.len();
-        let (status, from) = match from.filter(|_| shelf.parts) {
+        let (status, from) = match from.filter(|_| here.parts) {
             Some(from) => (
                 format!("206 Partial Content\r\ncontent-range: bytes {from}-{}/{all}", all - 1),
                 from,
@@ -116,18 +116,18 @@ impl Registry {
         });
         let index = index.to_string().into_bytes();
         let top = digest(&index);
-        let mut shelf = self.shelf.lock().unwrap();
+        let mut here = self.shelf.lock().unwrap();
         for (name, kind, body) in [
             (tag.to_owned(), INDEX, &index),
             (top.clone(), INDEX, &index),
             (digest(&image.manifest), MANIFEST, &image.manifest),
             (digest(&image.config), "application/octet-stream", &image.config),
         ] {
-            shelf.bodies.insert(name, (kind.to_owned(), body.clone()));
+            here.bodies.insert(name, (kind.to_owned(), body.clone()));
         }
         for layer in &image.layers {
             let body = ("application/octet-stream".to_owned(), layer.clone());
-            shelf.bodies.insert(digest(layer), body);
+            here.bodies.insert(digest(layer), body);
         }
         top
     }
@@ -170,9 +170,9 @@ async fn pull(
 ) -> Result<(String, String, Progress), PullError> {
     let progress = watch::Sender::new(Progress::default());
     let request = Request { reference, secrets: &[], signatures: None };
-    let pulled = puller.pull(request, &progress).await?;
+    let image = puller.pull(request, &progress).await?.image;
     let progress = progress.borrow().clone();
-    Ok((pulled.image.digest, pulled.image.chain_id, progress))
+    Ok((image.digest, image.chain_id, progress))
 }
 
 /// An image whose second layer is large.
@@ -288,10 +288,7 @@ async fn wrong_bytes_are_named_and_a_host_without_parts_begins_anew() {
         shelf.breaks = vec![(big.clone(), 2 << 20)];
         shelf.parts = false;
     });
-    tokio::time::timeout(Duration::from_secs(60), pull(&puller, &reference))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(Duration::from_mins(1), pull(&puller, &reference)).await.unwrap().unwrap();
     daemon.collect_garbage();
     daemon.assert_empty();
 

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -13,6 +13,8 @@ use tempfile::TempDir;
 /// Who may come in where a registry wants to know.
 pub const USER: &str = "someone";
 pub const PASSWORD: &str = "open-sesame-17";
+/// That password as `htpasswd -B` writes it.
+const HASH: &str = "$2y$05$JrTpsNZTcOiN/doj2wdzleqteAIVBk0mKmrt9b9eT04Y7/JeXcfrK";
 
 /// A registry on a port of its own, by plain HTTP. Dropping it ends it.
 pub struct Registry {
@@ -22,18 +24,23 @@ pub struct Registry {
     pub host: String,
 }
 
-/// Whether the tools are there; says loudly what is missing, which in CI is a failure.
-pub fn tools() -> bool {
+/// Debian's registry, from the search path or as `scripts/setup` unpacks it.
+fn binary() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = |tool: &&str| std::env::split_paths(&path).any(|place| place.join(tool).exists());
-    let tools = ["docker-registry", "skopeo", "htpasswd"];
-    let missing: Vec<&str> = tools.into_iter().filter(|tool| !there(tool)).collect();
-    if missing.is_empty() {
-        return true;
+    let target = Path::new(env!("CARGO_BIN_EXE_podward")).parent()?.parent()?;
+    let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    places.push(target.join("vendors/docker-registry/usr/bin"));
+    places.into_iter().map(|place| place.join("docker-registry")).find(|path| path.exists())
+}
+
+/// Whether there is a registry; says loudly when not, which in CI is a failure.
+pub fn is_there() -> bool {
+    let there = binary().is_some();
+    assert!(there || std::env::var_os("CI").is_none(), "CI must have docker-registry");
+    if !there {
+        eprintln!("\n*** SKIPPED: this test needs docker-registry ***\n");
     }
-    assert!(std::env::var_os("CI").is_none(), "this test needs {missing:?}, and CI must have it");
-    eprintln!("\n*** SKIPPED: this test needs {missing:?} ***\n");
-    false
+    there
 }
 
 impl Registry {
@@ -44,11 +51,10 @@ impl Registry {
 
     /// A registry for [`USER`] with [`PASSWORD`].
     pub fn closed() -> Self {
-        let output = Command::new("htpasswd").args(["-Bbn", USER, PASSWORD]).output().unwrap();
-        Self::start(Some(output.stdout))
+        Self::start(Some(format!("{USER}:{HASH}\n")))
     }
 
-    fn start(passwords: Option<Vec<u8>>) -> Self {
+    fn start(passwords: Option<String>) -> Self {
         let dir = tempfile::Builder::new().prefix("podward-registry-").tempdir().unwrap();
         let place = |name: &str| dir.path().join(name);
         let mut settings = json!({
@@ -65,7 +71,7 @@ impl Registry {
         // JSON is YAML.
         fs::write(place("settings.yml"), settings.to_string()).unwrap();
         let log = fs::File::create(place("log")).unwrap();
-        let child = Command::new("docker-registry")
+        let child = Command::new(binary().unwrap())
             .arg("serve")
             .arg(place("settings.yml"))
             .stdin(Stdio::null())
@@ -101,16 +107,32 @@ impl Registry {
         let _ = self.child.wait();
     }
 
-    /// Pushes all images of an OCI layout under a name such as `team/app:1`.
+    /// Puts all that an OCI layout holds where the registry keeps it, under a name such as `team/app:1`.
     pub fn push(&self, layout: &Path, name: &str) {
-        let output: Output = Command::new("skopeo")
-            .args(["--insecure-policy", "copy", "--all", "--preserve-digests", "--quiet"])
-            .args(["--dest-tls-verify=false", "--dest-creds", &format!("{USER}:{PASSWORD}")])
-            .arg(format!("oci:{}", layout.display()))
-            .arg(format!("docker://{}/{name}", self.host))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let root = self.dir.path().join("files/docker/registry/v2");
+        let (repository, tag) = name.split_once(':').unwrap();
+        let repository = root.join("repositories").join(repository);
+        let write = |path: PathBuf, bytes: &[u8]| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        for entry in fs::read_dir(layout.join("blobs/sha256")).unwrap() {
+            let entry = entry.unwrap();
+            let hex = entry.file_name().into_string().unwrap();
+            let bytes = fs::read(entry.path()).unwrap();
+            write(root.join("blobs/sha256").join(&hex[..2]).join(&hex).join("data"), &bytes);
+            // Whether it is a layer or a manifest is known to who asks for it.
+            for kind in ["_layers", "_manifests/revisions"] {
+                let link = repository.join(kind).join("sha256").join(&hex).join("link");
+                write(link, format!("sha256:{hex}").as_bytes());
+            }
+        }
+        let index = fs::read(layout.join("index.json")).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        let top = index["manifests"][0]["digest"].as_str().unwrap();
+        let tag = repository.join("_manifests/tags").join(tag);
+        write(tag.join("current/link"), top.as_bytes());
+        write(tag.join("index/sha256").join(&top[7..]).join("link"), top.as_bytes());
     }
 
     /// Says in a directory of `hosts.toml` files that it speaks plain HTTP.

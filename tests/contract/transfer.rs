@@ -3,23 +3,23 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 
 use podward::testing::{
-    Login, PullError, PullSettings, Pulled, Puller, Reference, Request,
+    Endpoint, Login, PullError, Pulled, Reference, Wanted,
     containerd::Containerd,
     progress::{LayerState, Progress},
+    transfer,
 };
 use tokio::sync::watch;
 
 use super::{
     daemon::{Daemon, daemon},
     images::architecture,
-    registry::{PASSWORD, Registry, USER, layout, tools},
+    registry::{PASSWORD, Registry, USER, is_there, layout},
 };
 
 /// A daemon whose Transfer service is used, and what it is told.
 struct Scene {
     daemon: Daemon,
     client: Containerd,
-    puller: Puller,
     progress: watch::Sender<Progress>,
 }
 
@@ -30,20 +30,13 @@ async fn scene() -> Option<Scene> {
         eprintln!("\n*** SKIPPED: this test needs containerd 2.x ***\n");
         return None;
     }
-    tools().then_some(scene)
+    is_there().then_some(scene)
 }
 
 async fn any_scene() -> Option<Scene> {
     let daemon = daemon().await?;
     let client = daemon.ready().await;
-    let settings = PullSettings {
-        transfer: true,
-        hosts_dir: daemon.path("certs.d"),
-        auth_file: daemon.path("auth.json"),
-        parallel_layers: 3,
-    };
-    let puller = Puller::new(client.clone(), settings);
-    Some(Scene { daemon, client, puller, progress: watch::Sender::default() })
+    Some(Scene { daemon, client, progress: watch::Sender::default() })
 }
 
 async fn is_old(client: &Containerd) -> bool {
@@ -52,8 +45,22 @@ async fn is_old(client: &Containerd) -> bool {
 
 impl Scene {
     async fn pull(&self, reference: &str, logins: Vec<Login>) -> Result<Pulled, PullError> {
+        self.pull_at(reference, None, logins).await
+    }
+
+    /// Pulls from a registry whose logins these are.
+    async fn pull_at(
+        &self,
+        reference: &str,
+        digest: Option<&str>,
+        logins: Vec<Login>,
+    ) -> Result<Pulled, PullError> {
         let reference = Reference::parse(reference).unwrap();
-        self.puller.pull(Request { reference: &reference, logins }, &self.progress).await
+        let (endpoints, logins) = ([endpoint(reference.registry())], [logins]);
+        let (hosts_dir, reference) = (&self.hosts_dir(), &reference);
+        let wanted =
+            Wanted { reference, digest, hosts_dir, endpoints: &endpoints, logins: &logins };
+        transfer(&self.client, wanted, &self.progress).await
     }
 
     /// Pushes an image for this host and another one, and says where the registry's own word is heard.
@@ -87,6 +94,11 @@ impl Scene {
 /// A processor that this host has not.
 fn foreign() -> &'static str {
     if architecture() == "s390x" { "arm64" } else { "s390x" }
+}
+
+/// The host of a registry on loopback.
+fn endpoint(registry: &str) -> Endpoint {
+    Endpoint { tls: false, ..Endpoint::of(registry).unwrap() }
 }
 
 fn password(password: &str) -> Login {
@@ -157,14 +169,15 @@ async fn a_verifier_that_says_no_is_quoted_and_nothing_is_fetched() {
     let name = format!("{}/app:1", registry.host);
     scene.verifier("echo 'not signed by the shipyard'; exit 1");
     let error = scene.pull(&name, vec![]).await.unwrap_err();
-    assert!(matches!(error, PullError::Refused { .. }), "{error:?}");
+    assert!(matches!(error, PullError::Signature { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("not signed by the shipyard") && text.contains(&name), "{text}");
     assert_eq!(scene.daemon.images(), []);
     scene.daemon.assert_empty();
     scene.daemon.collect_garbage();
     assert_eq!(scene.blobs(), 0);
-    scene.verifier("echo 'signed'; exit 0");
+    // A verifier is told the name, the digest, and by its input the kind.
+    scene.verifier(r#"test "$1 $3" = "-name -digest" && grep -q mediaType && echo "signed $4""#);
     scene.pull(&name, vec![]).await.unwrap();
 }
 
@@ -190,7 +203,13 @@ async fn logins_are_tried_in_their_order_and_shown_to_nobody_else() {
     let logins = vec![password("wrong"), password(PASSWORD)];
     let pulled = scene.pull(&format!("{host}/app@{digest}"), logins).await.unwrap();
     assert_ne!(pulled.image.chain_id, "");
-    assert!(!mirror.log().contains("authorized request"), "{}", mirror.log());
+    let let_in = |registry: &Registry| registry.log().contains("authorized request");
+    assert!(let_in(&registry) && !let_in(&mirror), "{}", mirror.log());
+    assert!(
+        mirror.log().contains("response.status=401") || mirror.log().contains("401"),
+        "{}",
+        mirror.log()
+    );
     let log = fs::read_to_string(scene.daemon.path("log")).unwrap();
     assert!(!log.contains(PASSWORD), "{log}");
 }
@@ -211,6 +230,11 @@ async fn what_is_missing_wrong_or_away_is_told_apart() {
     registry.push(&dir, "foreign:1");
     let error = scene.pull(&format!("{host}/foreign:1"), vec![]).await.unwrap_err();
     assert!(matches!(error, PullError::Broken { .. }), "{error:?}");
+    // A tag that has moved since somebody looked does not bring what nobody has seen.
+    let old = scene.push(&registry, "moving:1");
+    registry.push(&dir, "moving:1");
+    let pulled = scene.pull_at(&format!("{host}/moving:1"), Some(&old), vec![]).await.unwrap();
+    assert_eq!(pulled.image.reference, format!("{host}/moving:1"));
     registry.kill();
     let error = scene.pull(&format!("{host}/app:1"), vec![]).await.unwrap_err();
     assert!(matches!(error, PullError::Hosts { .. }), "{error:?}");

@@ -86,25 +86,24 @@ fn refused(host: &Host, arguments: &[&str]) -> Result<String> {
 
 /// A set that runs this image.
 fn set(name: &str, image: &str) -> String {
-    let set =
-        Set::named(name).container(&json!({"image": image, "imagePullPolicy": "IfNotPresent"}));
+    let set = Set::named(name).container(&json!({"image": image, "imagePullPolicy": "Never"}));
     set.script(STAY).text()
 }
 
 #[test]
 fn above_the_high_mark_the_images_unused_longest_go_until_the_low_mark() -> Result<()> {
     let marks =
-        json!({"gcHighThresholdPercent": 60, "gcLowThresholdPercent": 45, "minimumGCAge": "0s"});
+        json!({"gcHighThresholdPercent": 60, "gcLowThresholdPercent": 55, "minimumGCAge": "0s"});
     on_small_disk(128, &marks, |host, _disk| {
         // Each takes its bytes twice: as it came, and unpacked.
-        import(host, "r.io/used:1", 6)?;
+        import(host, "r.io/used:1", 8)?;
         host.write("web.yaml", &set("web", "r.io/used:1"))?;
         let pod = host.running("web")?;
         host.write("later.yaml", &set("later", "r.io/wanted:1"))?;
         host.until("the pod of later", || Ok(host.pods_of("later")?.first().cloned()))?;
-        import(host, "r.io/old:1", 8)?;
-        import(host, "r.io/new:1", 8)?;
-        import(host, "r.io/wanted:1", 8)?;
+        import(host, "r.io/old:1", 10)?;
+        import(host, "r.io/new:1", 10)?;
+        import(host, "r.io/wanted:1", 10)?;
         let freed = event(host, "ImageGCSucceeded")?;
         ensure!(freed.starts_with("Removed r.io/old:1: "), "{freed}");
         ensure!(freed.contains("% full and is "), "{freed}");
@@ -112,8 +111,6 @@ fn above_the_high_mark_the_images_unused_longest_go_until_the_low_mark() -> Resu
             let left = names(host)?;
             Ok((left == ["r.io/new:1", "r.io/used:1", "r.io/wanted:1"]).then_some(()))
         })?;
-        let blobs = host.containerd.ctr(&["content", "ls"])?;
-        ensure!(!blobs.contains("r.io/old"), "{blobs}");
         let (pressure, taints) = node(host)?;
         ensure!((pressure.as_str(), taints.len()) == ("False", 0), "{pressure} {taints:?}");
         let later = host.running("web")?;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use containerd_client::services::v1::{DeleteImageRequest, Image as Record, UpdateImageRequest};
+use containerd_client::{
+    services::v1::{DeleteImageRequest, Image as Record, UpdateImageRequest},
+    types,
+};
 use jiff::Timestamp;
 use prost_types::FieldMask;
 
@@ -83,8 +86,10 @@ impl Containerd {
     /// Notes something on one name of an image.
     pub async fn label_image(&self, name: &str, key: &str, value: &str) -> Result<(), Error> {
         let labels = [(key.to_owned(), value.to_owned())].into();
+        // containerd 1.7 and 2.x die, the whole daemon, of an image without target, also where the mask leaves it out.
+        let target = Some(types::Descriptor::default());
         let request = UpdateImageRequest {
-            image: Some(Record { name: name.to_owned(), labels, ..Record::default() }),
+            image: Some(Record { name: name.to_owned(), labels, target, ..Record::default() }),
             update_mask: Some(FieldMask { paths: vec![format!("labels.{key}")] }),
             ..UpdateImageRequest::default()
         };

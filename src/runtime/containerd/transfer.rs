@@ -3,7 +3,7 @@
 //! The daemon calls back on two streams that we open before: one tells how far it is, on the other it asks for
 //! credentials, which thus never stand in a request or on a disk.
 
-use std::{convert::Infallible, future::pending, path::Path};
+use std::{convert::Infallible, error::Error as _, fmt, future::pending, path::Path};
 
 use containerd_client::{
     services::v1::{StreamInit, TransferOptions, TransferRequest},
@@ -20,7 +20,7 @@ use prost::Message as _;
 use prost_types::Any;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Response, Streaming};
+use tonic::{Code, Response, Status, Streaming};
 
 use super::{
     Containerd, Image,
@@ -43,10 +43,18 @@ const FIRST: u32 = 2;
 pub struct Transfer<'a> {
     /// The image.
     pub reference: &'a Reference,
+    /// The digest that it must have, where that is known already.
+    pub digest: Option<&'a str>,
     /// The directory of `hosts.toml` files, which the daemon reads.
     pub hosts_dir: &'a Path,
     /// What is shown to a host that asks for it; it is asked with the host's name and port.
     pub login: &'a (dyn Fn(&str) -> Option<Login> + Sync),
+}
+
+impl fmt::Debug for Transfer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transfer({:?} by {})", self.reference, self.hosts_dir.display())
+    }
 }
 
 /// What the daemon pulled.
@@ -68,13 +76,21 @@ impl Containerd {
     ) -> Result<Transferred, Error> {
         self.must_transfer().await?;
         progress.send_replace(Progress::default());
-        let names = wanted.reference.names();
-        let name = names.first().map_or("", String::as_str);
+        let name = &name_of(wanted.reference);
         let news = self.open_stream("progress").await?;
         let questions = self.open_stream("credentials").await?;
-        let request = self.transfer_request(name, wanted.hosts_dir, &questions.id, &news.id);
+        let source = match wanted.digest {
+            Some(digest) => format!("{}@{digest}", wanted.reference.repository),
+            None => name.clone(),
+        };
+        let streams = (questions.id.as_str(), news.id.as_str());
+        let request = self.transfer_request(source, name, wanted.hosts_dir, streams);
         let mut service = self.client().transfers();
-        let transfer = long_call("pull", name, service.transfer(self.client().request(request)));
+        let transfer = async {
+            let answer = service.transfer(self.client().request(request)).await;
+            answer.map_err(of_registry)
+        };
+        let transfer = long_call("pull", name, transfer);
         let mut course = Course { progress, touched: Vec::new() };
         tokio::select! {
             ended = transfer => ended?,
@@ -97,14 +113,14 @@ impl Containerd {
     /// The request, with the names of the streams on which the daemon calls back.
     fn transfer_request(
         &self,
+        reference: String,
         name: &str,
         hosts_dir: &Path,
-        credentials: &str,
-        progress: &str,
+        (credentials, progress): (&str, &str),
     ) -> TransferRequest {
         let host = Platform::of_host();
         let source = OciRegistry {
-            reference: name.to_owned(),
+            reference,
             resolver: Some(RegistryResolver {
                 auth_stream: credentials.to_owned(),
                 host_dir: hosts_dir.display().to_string(),
@@ -198,6 +214,26 @@ impl Containerd {
         let parts = manifest.layers.iter().chain([&manifest.config]);
         let size = parts.map(|part| u64::try_from(part.size).unwrap_or(0)).sum();
         Ok(Transferred { image, size })
+    }
+}
+
+/// The name that an image is given: by tag what is asked for by tag, by digest what is asked for by digest.
+fn name_of(reference: &Reference) -> String {
+    let Reference { repository, tag, digest } = reference;
+    match digest {
+        Some(digest) => format!("{repository}@{digest}"),
+        None => format!("{repository}:{}", tag.as_deref().unwrap_or("latest")),
+    }
+}
+
+/// A status of the daemon's in which a registry's silence does not look like the daemon's own.
+fn of_registry(status: Status) -> Status {
+    match status.code() {
+        // With a cause it was made on this side of the socket.
+        Code::Unavailable | Code::DeadlineExceeded if status.source().is_none() => {
+            Status::unknown(status.message())
+        }
+        _ => status,
     }
 }
 
