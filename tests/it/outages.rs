@@ -25,7 +25,12 @@ fn a_crashed_container_starts_again_from_what_is_here_while_the_registry_is_away
             .host
             .until_pod("app", "running again", |pod| pod.running() && pod.restarts("main") == 1)?;
         assert_eq!(again.uid(), pod.uid());
-        scene.says("app", "here\nhere").map(drop)
+        scene.says("app", "here\nhere")?;
+        // A new pod that must ask what its tag means waits for the registry.
+        scene.try_again("app")?;
+        scene.refused("app", &["connection refused"])?;
+        scene.back()?;
+        scene.says("app", "here\nhere\nhere").map(drop)
     })
 }
 

@@ -213,3 +213,24 @@ fn a_name_that_can_be_no_image_is_refused_before_there_is_a_pod() -> Result<()> 
         Ok(())
     })
 }
+
+#[test]
+fn an_operator_pulls_by_hand_what_pods_then_find_here() -> Result<()> {
+    with_registry(|scene| {
+        let image = Image::busybox("by hand")?;
+        let name = scene.push("app", "1", &image)?;
+        scene.host.start_agent()?;
+        let said = scene.host.podward(&["image", "pull", &name])?;
+        assert!(said.contains(&format!("Successfully pulled image \"{name}\" in ")), "{said}");
+        assert!(said.ends_with(&format!("Digest: {}\n", image.digest)), "{said}");
+        let missing = scene.host.run(&["image", "pull", &format!("{NAME}/app:2")])?;
+        let said = String::from_utf8_lossy(&missing.stderr).into_owned();
+        assert_eq!(missing.status.code(), Some(1), "{said}");
+        assert!(said.contains("manifest 2 of app: not found"), "{said}");
+        let asked = scene.proxy.seen("").len();
+        scene.start("app", &name)?;
+        scene.says("app", "by hand")?;
+        assert_eq!(scene.proxy.seen("").len(), asked);
+        Ok(())
+    })
+}
