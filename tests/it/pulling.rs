@@ -26,7 +26,7 @@ fn an_image_that_is_not_here_is_pulled_once_and_told_of() -> Result<()> {
         let end = format!(" including waiting). Image size: {} bytes.", image.size());
         assert!(message.starts_with(&start) && message.ends_with(&end), "{message}");
         let status = host.running("one")?.container("main").clone();
-        assert_eq!(status["imageID"], format!("{NAME}/team/app@{}", image.digest));
+        assert_eq!(status["imageID"], image.digest);
 
         let asked = scene.proxy.seen("").len();
         scene.start("two", &name)?;
@@ -130,18 +130,27 @@ fn one_pull_serves_all_pods_that_wait_for_the_image() -> Result<()> {
 fn no_more_images_are_pulled_at_once_than_the_operator_says() -> Result<()> {
     with_registry(|scene| {
         scene.host.configure("images", json!({"maxParallelPulls": 2}))?;
-        scene.proxy.always("/blobs/", Fault::Slow(4_000_000));
-        scene.host.start_agent()?;
         let sets = ["a", "b", "c", "d"];
+        let mut all = String::new();
         for set in sets {
-            let filler = Layer::filler(set, 1_000_000, Packing::Plain)?;
+            let filler = Layer::filler(set, 100_000, Packing::Plain)?;
+            scene.proxy.always(&filler.digest, Fault::Hold(50_000));
             let name = scene.push(set, "1", &Image::with(set, &[filler])?)?;
-            scene.start(set, &name)?;
+            all += &format!("---\n{}", scene.set(set, &name).text());
         }
+        scene.host.start_agent()?;
+        scene.host.write("all.yaml", &all)?;
+        scene.proxy.until_held(2)?;
+        for set in sets {
+            scene.host.until_pod(set, "waiting", |pod| !pod.waits_for("main").is_empty())?;
+        }
+        let events = scene.host.objects("events")?;
+        assert_eq!(events.iter().filter(|event| event["reason"] == "Pulling").count(), 2);
+        scene.proxy.heal();
         for set in sets {
             scene.says(set, set)?;
         }
-        assert_eq!(scene.proxy.peak(), 2);
+        assert_eq!(scene.proxy.peak(), 2, "{}", scene.proxy.story());
         Ok(())
     })
 }
@@ -187,17 +196,41 @@ fn a_digest_names_one_image_whatever_its_tag_has_become() -> Result<()> {
 }
 
 #[test]
-fn a_name_that_can_be_no_image_is_asked_of_nobody() -> Result<()> {
+fn a_name_that_can_be_no_image_is_refused_before_there_is_a_pod() -> Result<()> {
     with_registry(|scene| {
         scene.host.start_agent()?;
-        scene.start("odd", "registry.test/Not/An:Image:1")?;
-        let pod = scene
-            .host
-            .until_pod("odd", "refused", |pod| pod.waits_for("main") == "InvalidImageName")?;
-        let message = crate::support::scene::why(&pod);
-        assert!(message.contains("Failed to apply default image tag"), "{message}");
-        assert!(scene.host.has_event("InspectFailed", "registry.test/Not/An:Image:1")?);
+        scene.start("odd", &format!("{NAME}/Not/An:Image:1"))?;
+        scene.host.until("the refusal", || {
+            let events = scene.host.objects("events")?;
+            let mut said = events.iter().filter_map(|event| event["message"].as_str());
+            let told = said.any(|said| {
+                said.contains("no image can have this name") && said.contains("containers[0].image")
+            });
+            Ok(told.then_some(()))
+        })?;
+        assert!(scene.host.pods_of("odd")?.is_empty());
         assert!(scene.proxy.seen("").is_empty());
+        Ok(())
+    })
+}
+
+#[test]
+fn an_operator_pulls_by_hand_what_pods_then_find_here() -> Result<()> {
+    with_registry(|scene| {
+        let image = Image::busybox("by hand")?;
+        let name = scene.push("app", "1", &image)?;
+        scene.host.start_agent()?;
+        let said = scene.host.podward(&["image", "pull", &name])?;
+        assert!(said.contains(&format!("Successfully pulled image \"{name}\" in ")), "{said}");
+        assert!(said.ends_with(&format!("Digest: {}\n", image.digest)), "{said}");
+        let missing = scene.host.run(&["image", "pull", &format!("{NAME}/app:2")])?;
+        let said = String::from_utf8_lossy(&missing.stderr).into_owned();
+        assert_eq!(missing.status.code(), Some(1), "{said}");
+        assert!(said.contains("manifest 2 of app: not found"), "{said}");
+        let asked = scene.proxy.seen("").len();
+        scene.start("app", &name)?;
+        scene.says("app", "by hand")?;
+        assert_eq!(scene.proxy.seen("").len(), asked);
         Ok(())
     })
 }
