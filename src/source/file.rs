@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::base::fault::Fault;
-use crate::spec::{self, FieldValidation, ObjectDocument, Outcome};
+use crate::spec::{self, Document, FieldUse, FieldValidation, ObjectDocument, Outcome, Support};
 
 use super::merge::{FileReading, SourceReading};
 
@@ -134,6 +134,20 @@ fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// The fields for which a document is refused, as faults: whoever wrote it is told as of any other.
+fn refusals(path: &Path, document: &Document) -> Vec<Fault> {
+    let refused = document.fields.iter().filter(|field| field.support == Support::Refused);
+    let fault = |field: &FieldUse| Fault {
+        document: Some(document.index),
+        line: Some(document.line),
+        path: field.path.clone(),
+        // What stands in a Secret is told to nobody.
+        value: if document.key.is_some() { field.value.clone() } else { String::new() },
+        ..Fault::of_file(path.display().to_string(), field.reason.clone(), "")
+    };
+    refused.map(fault).collect()
+}
+
 /// What a file's bytes say.
 fn understand(path: &Path, bytes: &[u8], validation: FieldValidation) -> FileReading {
     if bytes.trim_ascii().is_empty() {
@@ -146,6 +160,9 @@ fn understand(path: &Path, bytes: &[u8], validation: FieldValidation) -> FileRea
         ..FileReading::default()
     };
     for document in read.documents {
+        if matches!(document.outcome, Outcome::Rejected) {
+            file.faults.extend(refusals(path, &document));
+        }
         file.warnings.extend(document.warnings);
         match document.outcome {
             Outcome::Set(set) => file.sets.push(set),

@@ -105,6 +105,20 @@ fn a_bad_document_keeps_its_set_and_hides_no_other() {
 }
 
 #[test]
+fn a_set_that_is_refused_for_what_a_field_asks_is_told_with_the_field() {
+    let mut node = Node::new();
+    node.write("a.yaml", &set("a", "No/Image"));
+    let merged = node.read();
+    assert!(names(&merged).is_empty());
+    assert_eq!(merged.faults.len(), 1);
+    let fault = &merged.faults[0];
+    assert_eq!(fault.path, "spec.template.spec.containers[0].image");
+    assert_eq!(fault.value, "No/Image");
+    assert!(fault.problem.starts_with("no image can have this name"), "{}", fault.problem);
+    assert_eq!((fault.document, fault.line), (Some(1), Some(1)));
+}
+
+#[test]
 fn a_file_that_is_no_yaml_any_more_keeps_all_that_it_brought() {
     let mut node = Node::new();
     node.write("a.yaml", &set("a", "x:1"));
