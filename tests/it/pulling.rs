@@ -131,15 +131,15 @@ fn no_more_images_are_pulled_at_once_than_the_operator_says() -> Result<()> {
     with_registry(|scene| {
         scene.host.configure("images", json!({"maxParallelPulls": 2}))?;
         let sets = ["a", "b", "c", "d"];
-        let mut all = String::new();
+        let mut all = vec![];
         for set in sets {
             let filler = Layer::filler(set, 100_000, Packing::Plain)?;
             scene.proxy.always(&filler.digest, Fault::Hold(50_000));
             let name = scene.push(set, "1", &Image::with(set, &[filler])?)?;
-            all += &format!("---\n{}", scene.set(set, &name).text());
+            all.push(scene.set(set, &name).text());
         }
         scene.host.start_agent()?;
-        scene.host.write("all.yaml", &all)?;
+        scene.host.write("all.yaml", &all.join("---\n"))?;
         scene.proxy.until_held(2)?;
         for set in sets {
             scene.host.until_pod(set, "waiting", |pod| !pod.waits_for("main").is_empty())?;
