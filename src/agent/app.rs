@@ -192,13 +192,13 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     let lock = lock(&settings.paths.state)?;
     let (news, pulls) = mpsc::unbounded_channel();
     let effects = Arc::new(effects(&settings, news)?);
-    let prepare = |path: &Path, source| AppError::Prepare { path: path.to_owned(), source };
-    let images = ImageKeeper::open(&settings.paths.state)
-        .map_err(|source| prepare(&settings.paths.state, source))?;
+    let state = &settings.paths.state;
+    let images = ImageKeeper::open(state)
+        .map_err(|source| AppError::Prepare { path: state.clone(), source })?;
     let (settled, touched) = mpsc::unbounded_channel();
     let own = [images.dir(), &launch.config, &settings.objects_dir];
     let watcher = watch_all(&settings, &own, settled)?;
-    let (sets, trouble) = Sets::load(settings.paths.state.join("snapshot.json"));
+    let (sets, trouble) = Sets::load(state.join("snapshot.json"));
     if let Some(trouble) = trouble {
         warn!("{trouble}");
     }

@@ -379,7 +379,7 @@ impl Effects {
         let waited = ended.saturating_duration_since(asked);
         let ready = outcome.map_err(|error| fault_of(want, &error)).map(|pulled| {
             info!(image = want.reference, digest = pulled.image.digest, bytes = pulled.size,
-                took = ?took, "pulled an image");
+                elapsed_ms = took.as_millis(), "pulled an image");
             let message = format!(
                 "Successfully pulled image {:?} in {} ({} including waiting). Image size: {} bytes.",
                 want.reference,

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::image::reference::ReferenceError;
-use crate::{net, runtime::containerd};
+use crate::net;
+use crate::runtime::containerd;
 
 /// Why an image could not be pulled.
 #[derive(Debug, thiserror::Error)]

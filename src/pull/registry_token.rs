@@ -56,7 +56,7 @@ impl Host {
         Ok(Entry::Unsuitable)
     }
 
-    /// Asks a token server.
+    /// Puts together what a token server is asked.
     async fn token(
         &self,
         what: &str,
@@ -97,24 +97,38 @@ impl Host {
         } else {
             shown.map(|shown| ("authorization".to_owned(), shown)).into_iter().collect()
         };
-        let failed = |source| PullError::Network {
-            host: self.name(),
-            what: format!("token of {server} for {what}"),
-            source,
-        };
-        let reply = self.client.send(Ask {
+        let ask = Ask {
             place: &place,
             trust: &self.trust,
             dial: self.endpoint.dial,
             headers: &[],
             secrets: &secrets,
             form: form.as_deref(),
-        });
-        let reply = reply.await.map_err(failed)?;
+        };
+        self.ask_token_server(what, &server, ask, login.is_some()).await
+    }
+
+    /// Asks a token server what was put together for it.
+    async fn ask_token_server(
+        &self,
+        what: &str,
+        server: &str,
+        ask: Ask<'_>,
+        known: bool,
+    ) -> Result<Entry, PullError> {
+        let odd =
+            |problem| Err(PullError::Answer { host: self.name(), what: what.to_owned(), problem });
+        let failed = |source| PullError::Network {
+            host: self.name(),
+            what: format!("token of {server} for {what}"),
+            source,
+        };
+        let identity = ask.form.is_some();
+        let reply = self.client.send(ask).await.map_err(failed)?;
         match reply.status {
             200..=299 => {}
-            400..=499 if reply.status != 429 && login.is_some() || reply.status == 401 => {
-                let hint = if form.is_some() && matches!(reply.status, 404 | 405) {
+            400..=499 if reply.status != 429 && known || reply.status == 401 => {
+                let hint = if identity && matches!(reply.status, 404 | 405) {
                     "; it takes no identity tokens"
                 } else {
                     ""

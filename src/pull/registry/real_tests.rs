@@ -174,10 +174,14 @@ async fn a_real_registry_is_understood() {
         let error = Chain(&error).to_string();
         assert_eq!(error, format!("127.0.0.1:{}: {problem}", guarded.port));
     }
-    // TLS to who has none, and none to who has it.
-    let text = format!("server = \"https://127.0.0.1:{}\"\nca = \"ca.crt\"", plain.port);
-    let error = registry(&text, made.path(), &[]).manifest("1").await.unwrap_err();
-    let place = format!("127.0.0.1:{}", plain.port);
+    tls_is_told_from_plain(made.path(), plain.port, guarded.port).await;
+}
+
+/// TLS to who has none, and none to who has it.
+async fn tls_is_told_from_plain(made: &Path, plain: u16, guarded: u16) {
+    let text = format!("server = \"https://127.0.0.1:{}\"\nca = \"ca.crt\"", plain);
+    let error = registry(&text, made, &[]).manifest("1").await.unwrap_err();
+    let place = format!("127.0.0.1:{}", plain);
     assert_eq!(
         Chain(&error).to_string(),
         format!(
@@ -185,11 +189,8 @@ async fn a_real_registry_is_understood() {
              write \"http://{place}\" in its hosts.toml"
         )
     );
-    let text = format!("server = \"http://127.0.0.1:{}\"", guarded.port);
-    let error = registry(&text, made.path(), &[]).manifest("1").await.unwrap_err();
+    let text = format!("server = \"http://127.0.0.1:{}\"", guarded);
+    let error = registry(&text, made, &[]).manifest("1").await.unwrap_err();
     let problem = "it answers 400 Bad Request (Client sent an HTTP request to an HTTPS server.)";
-    assert_eq!(
-        error.to_string(),
-        format!("127.0.0.1:{}: manifest 1 of a/b: {problem}", guarded.port)
-    );
+    assert_eq!(error.to_string(), format!("127.0.0.1:{}: manifest 1 of a/b: {problem}", guarded));
 }

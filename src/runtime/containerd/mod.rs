@@ -19,6 +19,7 @@ mod introspection;
 mod layout;
 mod leases;
 mod namespaces;
+mod platform;
 mod remove;
 mod snapshots;
 mod stored;
@@ -39,7 +40,7 @@ pub use leases::ContentLease;
 pub use snapshots::VolumeSnapshot;
 pub use stored::StoredImage;
 pub use tasks::{Exit, Stdio, Task, TaskStatus};
-pub use transfer::{Transfer, Transferred};
+pub use transfer::Transfer;
 pub use unpack::{Failure, Layer};
 
 use crate::base::ids::ContainerId;
