@@ -192,13 +192,11 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     let lock = lock(&settings.paths.state)?;
     let (news, pulls) = mpsc::unbounded_channel();
     let effects = Arc::new(effects(&settings, news)?);
-    let state = &settings.paths.state;
-    let images = ImageKeeper::open(state)
-        .map_err(|source| AppError::Prepare { path: state.clone(), source })?;
+    let images = image_keeper(&settings.paths.state)?;
     let (settled, touched) = mpsc::unbounded_channel();
     let own = [images.dir(), &launch.config, &settings.objects_dir];
     let watcher = watch_all(&settings, &own, settled)?;
-    let (sets, trouble) = Sets::load(state.join("snapshot.json"));
+    let (sets, trouble) = Sets::load(settings.paths.state.join("snapshot.json"));
     if let Some(trouble) = trouble {
         warn!("{trouble}");
     }
@@ -258,6 +256,11 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     let (sender, execs) = mpsc::channel(16);
     let handle = Handle { commands, changes: seen, execs: sender };
     Ok(Parts { reconciler, inputs, handle, execs, lock })
+}
+
+/// Opens the directory of archives.
+fn image_keeper(state: &Path) -> Result<ImageKeeper, AppError> {
+    ImageKeeper::open(state).map_err(|source| AppError::Prepare { path: state.to_owned(), source })
 }
 
 /// Watches the sources, and these.

@@ -135,8 +135,7 @@ pub(super) static IMAGE_KEYS: [Key; 12] = [
         otherwise: "none",
         about: "Whose signatures images must bear: `match` is a pattern as in `images.policy.allowed`, `keys` are files \
                 with public keys (`cosign.pub`), one of which must have signed with cosign. The first item that \
-                matches counts; an image that none matches needs no signature. A fault with `containerd.pull: transfer`, \
-                where containerd's image verifier plugins decide.",
+                matches counts; an image that none matches needs no signature.",
         read: |tree, to, notes| set(&mut to.images.policy.signatures, signatures(tree, notes)),
         show: |of| shown_rules(&of.images.policy.signatures),
         ..PLAIN

@@ -150,26 +150,6 @@ fn the_low_mark_must_lie_below_the_high_one() {
 }
 
 #[test]
-fn signatures_are_not_asked_for_where_nobody_checks_them() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("c.yaml");
-    let policy = "images: {policy: {signatures: [{match: r.example, keys: [/k.pub]}]}}\n";
-    fs::write(&file, policy).unwrap();
-    assert!(load(Some(&file), &Overrides::default()).is_ok());
-    fs::write(&file, format!("{policy}containerd: {{pull: transfer}}\n")).unwrap();
-    let faults = load(Some(&file), &Overrides::default()).unwrap_err();
-    assert_eq!(faults.len(), 1);
-    assert!(
-        faults[0].to_string().ends_with(
-            "c.yaml: images.policy.signatures: not checked with containerd.pull: transfer, where containerd's \
-             image verifier plugins decide; write containerd.pull: client, or leave signatures to the plugins"
-        ),
-        "{}",
-        faults[0]
-    );
-}
-
-#[test]
 fn broken_yaml_is_one_clear_fault() {
     for (text, fault) in [
         ("a: [1\nb: 2\n", "c.yaml:2: illegal placement of ':' indicator; "),

@@ -9,7 +9,7 @@ use crate::image::{pattern::Pattern, policy::SignatureRule};
 
 use super::file::{Branch, Tree};
 use super::read::Notes;
-use super::settings::{PullBy, Settings};
+use super::settings::{Settings};
 use super::values::{directories, duration, shown, text};
 
 /// Yes or no; as a text where it comes from the environment.
@@ -113,15 +113,6 @@ pub fn together(origin: &str, settings: &Settings) -> Vec<Fault> {
         );
         let path = "images.gcLowThresholdPercent".to_owned();
         faults.push(Fault { path, value: low.to_string(), ..fault });
-    }
-    // Whoever asks for signatures must not believe that they are checked where nobody does.
-    if settings.containerd.pull == PullBy::Transfer && !images.policy.signatures.is_empty() {
-        let fault = Fault::of_file(
-            origin,
-            "not checked with containerd.pull: transfer, where containerd's image verifier plugins decide",
-            "write containerd.pull: client, or leave signatures to the plugins",
-        );
-        faults.push(Fault { path: "images.policy.signatures".to_owned(), ..fault });
     }
     faults
 }

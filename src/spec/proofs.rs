@@ -103,7 +103,8 @@ const POD: &[Line] = &[
     (
         "imagePullSecrets[]**",
         &[
-            "image::credentials::tests::secrets_of_both_types_give_their_logins_and_the_others_their_problem",
+            "it::credentials::a_guarded_registry_opens_for_the_pods_own_secret_alone",
+            "it::credentials::the_older_form_of_a_secret_and_the_hosts_own_file_open_a_registry_too",
             "pull::logins::tests::the_pods_credentials_come_first_and_none_comes_twice",
         ],
     ),
@@ -226,7 +227,8 @@ const CONTAINER: &[Line] = &[
     (
         "imagePullPolicy",
         &[
-            "it::running::a_missing_image_is_named_and_its_arrival_is_noticed",
+            "it::pulling::an_image_that_is_not_here_is_pulled_once_and_told_of",
+            "it::pulling::the_policy_always_asks_what_a_tag_means_for_each_new_pod",
             "spec::tests::reading::the_pull_policy_follows_the_tag",
         ],
     ),
