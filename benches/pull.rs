@@ -3,6 +3,7 @@
 //! 200 MB in 8 layers that compress as binaries do. The two take turns, each in a process of its own, and each begins
 //! with nothing of the image in containerd. The memory of podward's process is watched while it pulls.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 #[path = "pull/registry.rs"]
 mod registry;

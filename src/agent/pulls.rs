@@ -195,7 +195,7 @@ impl Pulls {
         let Waiter::Pod(pod) = waiter else { return std::future::pending().await };
         let mut leaving = self.leaving.subscribe();
         if leaving.wait_for(|leaving| leaving.contains(pod)).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -376,7 +376,7 @@ impl Effects {
         let ended = time::now().mono;
         self.pulls.tell(PullNews::Ended);
         let took = ended.saturating_duration_since(begun);
-        let waited = ended.saturating_duration_since(asked);
+        let in_all = ended.saturating_duration_since(asked);
         let ready = outcome.map_err(|error| fault_of(want, &error)).map(|pulled| {
             info!(image = want.reference, digest = pulled.image.digest, bytes = pulled.size,
                 elapsed_ms = took.as_millis(), "pulled an image");
@@ -384,7 +384,7 @@ impl Effects {
                 "Successfully pulled image {:?} in {} ({} including waiting). Image size: {} bytes.",
                 want.reference,
                 go_millis(took),
-                go_millis(waited),
+                go_millis(in_all),
                 pulled.size
             );
             Ready { image: pin(pulled.image), message }

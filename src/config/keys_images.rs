@@ -136,7 +136,7 @@ pub(super) static IMAGE_KEYS: [Key; 12] = [
         about: "Whose signatures images must bear: `match` is a pattern as in `images.policy.allowed`, `keys` are files \
                 with public keys (`cosign.pub`), one of which must have signed with cosign. The first item that \
                 matches counts; an image that none matches needs no signature.",
-        read: |tree, to, notes| set(&mut to.images.policy.signatures, signatures(tree, notes)),
+        read: |tree, to, notes| to.images.policy.signatures = signatures(tree, notes),
         show: |of| shown_rules(&of.images.policy.signatures),
         ..PLAIN
     },

@@ -9,7 +9,7 @@ use crate::image::{pattern::Pattern, policy::SignatureRule};
 
 use super::file::{Branch, Tree};
 use super::read::Notes;
-use super::settings::{Settings};
+use super::settings::Settings;
 use super::values::{directories, duration, shown, text};
 
 /// Yes or no; as a text where it comes from the environment.
@@ -59,10 +59,10 @@ fn pattern(tree: &Tree, notes: &mut Notes<'_>) -> Option<Pattern> {
 }
 
 /// The rules about signatures.
-pub fn signatures(tree: &Tree, notes: &mut Notes<'_>) -> Option<Vec<SignatureRule>> {
+pub fn signatures(tree: &Tree, notes: &mut Notes<'_>) -> Vec<SignatureRule> {
     let items = notes.items(tree).iter().enumerate();
     let read = |(index, item)| rule(item, &mut notes.inside(&format!("[{index}]")));
-    Some(items.filter_map(read).collect())
+    items.filter_map(read).collect()
 }
 
 /// One rule about signatures.

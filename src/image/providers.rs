@@ -189,6 +189,7 @@ mod tests {
     use crate::image::credentials::Login;
 
     /// A configuration with one plugin, some of whose fields are laid over.
+    #[expect(clippy::needless_pass_by_value, reason = "tests read better so")]
     fn config(over: Value) -> Value {
         let mut provider = json!({
             "name": "ecr", "matchImages": ["*.dkr.example", "r.example/team"], "defaultCacheDuration": "12h",

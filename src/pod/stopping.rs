@@ -98,7 +98,7 @@ impl Pod {
                     }
                 }
                 Some(state @ (State::Waiting { .. } | State::Pulling { .. })) => {
-                    *state = State::Ended
+                    *state = State::Ended;
                 }
                 Some(State::Starting { .. } | State::Ended) | None => {}
             }

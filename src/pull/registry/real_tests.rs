@@ -179,9 +179,9 @@ async fn a_real_registry_is_understood() {
 
 /// TLS to who has none, and none to who has it.
 async fn tls_is_told_from_plain(made: &Path, plain: u16, guarded: u16) {
-    let text = format!("server = \"https://127.0.0.1:{}\"\nca = \"ca.crt\"", plain);
+    let text = format!("server = \"https://127.0.0.1:{plain}\"\nca = \"ca.crt\"");
     let error = registry(&text, made, &[]).manifest("1").await.unwrap_err();
-    let place = format!("127.0.0.1:{}", plain);
+    let place = format!("127.0.0.1:{plain}");
     assert_eq!(
         Chain(&error).to_string(),
         format!(
@@ -189,8 +189,8 @@ async fn tls_is_told_from_plain(made: &Path, plain: u16, guarded: u16) {
              write \"http://{place}\" in its hosts.toml"
         )
     );
-    let text = format!("server = \"http://127.0.0.1:{}\"", guarded);
+    let text = format!("server = \"http://127.0.0.1:{guarded}\"");
     let error = registry(&text, made, &[]).manifest("1").await.unwrap_err();
     let problem = "it answers 400 Bad Request (Client sent an HTTP request to an HTTPS server.)";
-    assert_eq!(error.to_string(), format!("127.0.0.1:{}: manifest 1 of a/b: {problem}", guarded));
+    assert_eq!(error.to_string(), format!("127.0.0.1:{guarded}: manifest 1 of a/b: {problem}"));
 }

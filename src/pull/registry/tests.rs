@@ -310,9 +310,10 @@ async fn a_token_that_ran_out_is_replaced() {
     let server = serve(move |request| {
         let token =
             if asked.fetch_add(1, Ordering::Relaxed) < 3 { "Bearer t0" } else { "Bearer t1" };
-        match request.contains(token) {
-            true => answer("200 OK", MANIFEST, "{}"),
-            false => answer("401 Unauthorized", &challenge, ""),
+        if request.contains(token) {
+            answer("200 OK", MANIFEST, "{}")
+        } else {
+            answer("401 Unauthorized", &challenge, "")
         }
     });
     let registry = only(&server, &[]);
@@ -399,9 +400,12 @@ async fn a_login_that_is_let_in_but_not_to_this_is_told_so() {
             format!("WWW-Authenticate: Bearer realm=\"http://127.0.0.1:{}\"\r\n", tokens.port);
         let denied =
             "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"requested access is denied\"}]}";
-        let server = serve(move |asked| match asked.contains("Bearer t") {
-            true => answer("403 Forbidden", "", denied),
-            false => answer("401 Unauthorized", &realm, ""),
+        let server = serve(move |asked| {
+            if asked.contains("Bearer t") {
+                answer("403 Forbidden", "", denied)
+            } else {
+                answer("401 Unauthorized", &realm, "")
+            }
         });
         (server, tokens)
     };
