@@ -110,6 +110,8 @@ pub(super) enum ImageWork {
     Prune(Prune),
     /// A person's archive was imported.
     Imported(PathBuf, Vec<String>),
+    /// A person has pulled an image, which pods may wait for.
+    Pulled,
     /// A person's wish is fulfilled, or nobody has it any more.
     Over,
 }
@@ -128,6 +130,7 @@ impl Reconciler {
             ImageWork::Seen(sight) => self.images_seen(sight),
             ImageWork::Prune(prune) => self.prune_next(prune),
             ImageWork::Imported(archive, names) => self.images_arrived(&archive, &names),
+            ImageWork::Pulled => self.images_came(),
             ImageWork::Over => {}
         }
     }

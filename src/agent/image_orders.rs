@@ -60,11 +60,13 @@ impl Reconciler {
             }
             ImageTask::Pull(reference) => self.work_on_images(async move {
                 // cancel-safe: a pull that nobody waits for ends, and is gone on with by whoever wants it next.
-                tokio::select! {
-                    outcome = effects.pull_for_person(reference, &output) => tell_all(&output, outcome).await,
-                    () = output.closed() => {}
-                }
-                ImageWork::Over
+                let outcome = tokio::select! {
+                    outcome = effects.pull_for_person(reference, &output) => outcome,
+                    () = output.closed() => return ImageWork::Over,
+                };
+                let came = outcome.is_ok();
+                tell_all(&output, outcome).await;
+                if came { ImageWork::Pulled } else { ImageWork::Over }
             }),
             ImageTask::Import(archive) => self.work_on_images(async move {
                 let imported = effects.daemon.call(|| effects.daemon.client.import(&archive)).await;

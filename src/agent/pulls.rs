@@ -305,8 +305,14 @@ impl Effects {
         let client = &self.daemon.client;
         if let Some(pinned) = &want.pinned {
             let there = self.daemon.call(|| client.has_layers(&pinned.chain_id)).await;
-            let there = there.map_err(|error| unreadable(want, &error))?;
-            return Ok(there.then(|| here(pinned.clone())));
+            if there.map_err(|error| unreadable(want, &error))? {
+                return Ok(Some(here(pinned.clone())));
+            }
+            // Its blobs may still be here to be unpacked once more.
+            let (reference, digest) = (&pinned.reference, &pinned.digest);
+            let image = self.daemon.call(|| client.image_by_manifest(reference, digest)).await;
+            let image = image.map_err(|error| unreadable(want, &error))?;
+            return Ok(image.map(|image| here(pin(image))));
         }
         if want.policy == PullPolicy::Always || !self.vouched_for(want).await? {
             return Ok(None);
