@@ -186,6 +186,7 @@ impl Reconciler {
             stopping: pod.stopping(),
             ready_for: pod.ready_since().map(|since| elapsed(since, now.wall)),
             resizable: self.resizable(pod),
+            idle: !pod.has_run(),
             time_over: self.evictions.over(now.mono, uid),
             ended: pod.over().map(|over| Ended {
                 failed: over == Over::Failed,

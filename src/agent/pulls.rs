@@ -407,7 +407,9 @@ impl Effects {
         progress: &watch::Sender<Progress>,
     ) -> Result<Pulled, PullError> {
         let policy = self.pulls.policy();
-        let signatures = policy.signatures_of(&reference.repository);
+        // What a pod is bound to was verified before it was bound, under the digest of its index.
+        let signatures =
+            policy.signatures_of(&reference.repository).filter(|_| want.pinned.is_none());
         let pull = || async {
             let request = Request { reference, secrets: &want.secrets, signatures };
             match self.pulls.puller.pull(request, progress).await {

@@ -50,6 +50,7 @@ pub enum Images {
 
 /// A pod that is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is the answer to a question of its own")]
 pub struct ObservedPod {
     /// Which one.
     pub uid: PodUid,
@@ -65,6 +66,8 @@ pub struct ObservedPod {
     pub ready_for: Option<Duration>,
     /// Whether it can take its set's present template as it runs.
     pub resizable: bool,
+    /// Whether no container of it ever ran: nothing is lost with it.
+    pub idle: bool,
     /// Whether its NoExecute countdown is over.
     pub time_over: bool,
     /// Whether and how it is over: no container of it will do any more work.
@@ -317,7 +320,7 @@ impl Plan {
             // A pod that runs is not given up for one that cannot.
             self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
         } else if set.should_run {
-            if self.pull(key, set) {
+            if pod.idle || self.pull(key, set) {
                 self.delete(&[pod], &Cause::Outdated);
             }
         } else {

@@ -37,6 +37,7 @@ fn pod(uid: &str, hash: &str, age: i64) -> ObservedPod {
         stopping: false,
         ready_for: Some(Duration::from_mins(1)),
         resizable: false,
+        idle: false,
         time_over: false,
         ended: None,
     }
@@ -68,6 +69,13 @@ fn a_pod_that_runs_is_stopped_only_when_its_successors_images_are_here() {
     assert_eq!(pending.steps, []);
     assert!(pending.holds[&key()].to_string().contains("no route"));
     assert_eq!(with(Images::Ready).steps, [deletion("1", Cause::Outdated)]);
+}
+
+#[test]
+fn a_pod_that_never_ran_makes_way_at_once() {
+    let set = DesiredSet { images: Images::Unknown, ..wanted("b") };
+    let pods = [ObservedPod { idle: true, ..pod("1", "a", 9) }];
+    assert_eq!(planned(Some(set), &pods).steps, [deletion("1", Cause::Outdated)]);
 }
 
 #[test]

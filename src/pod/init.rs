@@ -148,6 +148,11 @@ impl Pod {
         }
     }
 
+    /// Whether any of its containers ever had a process.
+    pub fn has_run(&self) -> bool {
+        self.record.containers.values().any(|record| record.attempt.is_some())
+    }
+
     /// Whether all its containers are up and ready.
     pub fn ready(&self) -> bool {
         self.stage == Stage::Up && self.unready().is_empty() && self.over().is_none()
