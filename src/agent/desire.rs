@@ -234,6 +234,7 @@ impl Reconciler {
         for step in plan.steps {
             self.carry_out(step);
         }
+        self.prefetches.drop_due();
         // Only now: a pod that was just made is work that the disk must not hold up.
         self.save_if_due();
         self.settle_syncs(settled);

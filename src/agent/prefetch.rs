@@ -107,6 +107,15 @@ impl Prefetches {
         }
     }
 
+    /// Forgets those whose next try is due and that the plan just made did not ask for: they would wake the agent for nothing,
+    /// again and again.
+    pub(super) fn drop_due(&mut self) {
+        let now = time::now().mono;
+        self.0.retain(
+            |_, prefetch| !matches!(prefetch.stage, Stage::Failed(_, retry_at) if retry_at <= now),
+        );
+    }
+
     /// Gives up those that nobody wants any more.
     pub(super) fn retain(&mut self, wanted: impl Fn(&SetKey, &TemplateHash) -> bool) {
         self.0.retain(|key, prefetch| {
@@ -252,5 +261,22 @@ impl Reconciler {
             Some((image.clone(), format!("pulling {image}: {progress}{pace}")))
         });
         images.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_try_that_is_due_and_that_nobody_asks_for_wakes_the_agent_once() {
+        let key = SetKey::new("default", "web");
+        let stage = Stage::Failed("no route".into(), time::now().mono);
+        let failed = Prefetch { hash: TemplateHash::new("h"), stage, backoff: Backoff::default() };
+        let mut prefetches = Prefetches([(key.clone(), failed)].into());
+        assert!(prefetches.due().is_some_and(|at| at <= time::now().mono));
+        prefetches.drop_due();
+        assert_eq!(prefetches.due(), None);
+        assert_eq!(prefetches.images(&key, &TemplateHash::new("h")), Images::Unknown);
     }
 }
