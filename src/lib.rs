@@ -20,6 +20,7 @@ mod runtime;
 mod serve;
 mod source;
 mod spec;
+mod store;
 
 use std::{process::ExitCode, sync::Arc};
 

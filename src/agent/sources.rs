@@ -38,7 +38,11 @@ const IMPORT_RETRY: Bounds =
 
 /// The paths of the file sources.
 pub(super) fn source_paths(settings: &Settings) -> Vec<PathBuf> {
-    settings.sources.iter().map(|SourceSettings::File { path }| path.clone()).collect()
+    let file = |source: &SourceSettings| match source {
+        SourceSettings::File { path } => Some(path.clone()),
+        SourceSettings::Http(_) | SourceSettings::Etcd => None,
+    };
+    settings.sources.iter().filter_map(file).collect()
 }
 
 impl Reconciler {

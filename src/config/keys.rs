@@ -147,10 +147,11 @@ static KEYS: [Key; 23] = [
                 The first source that names a set keeps it.",
         read: sources,
         show: |of| {
-            let shown = of
-                .sources
-                .iter()
-                .map(|SourceSettings::File { path }| format!("file: {}", path.display()));
+            let shown = of.sources.iter().map(|source| match source {
+                SourceSettings::File { path } => format!("file: {}", path.display()),
+                SourceSettings::Http(http) => format!("http: {}", http.url),
+                SourceSettings::Etcd => "etcd".to_owned(),
+            });
             shown.collect::<Vec<_>>().join(", ")
         },
         ..PLAIN

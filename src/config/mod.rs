@@ -15,7 +15,7 @@ mod values_images;
 
 pub use keys::keys;
 pub use overrides::Overrides;
-pub use settings::{CgroupDriver, PullBy, Settings, SourceSettings};
+pub use settings::{CgroupDriver, EtcdSettings, HttpSettings, PullBy, Settings, SourceSettings};
 
 use std::{collections::BTreeSet, path::Path};
 

@@ -1,6 +1,6 @@
 //! The settings as the agent uses them, and their defaults.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use k8s_openapi::api::core::v1::Taint;
 
@@ -36,6 +36,14 @@ pub struct Settings {
     pub max_container_restart_period: Duration,
     /// The control socket, when it is not in `paths.run`.
     pub socket: Option<PathBuf>,
+    /// The shared store.
+    pub etcd: EtcdSettings,
+    /// Where metrics are served; `None` for nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// The public keys of those whose specs are believed; empty for anybody's.
+    pub trusted_keys: Vec<PathBuf>,
+    /// The private key that operators' verbs sign with.
+    pub sign_key: Option<PathBuf>,
 }
 
 /// What this host says of itself.
@@ -47,6 +55,8 @@ pub struct NodeSettings {
     pub labels: BTreeMap<String, String>,
     /// Taints.
     pub taints: Vec<Taint>,
+    /// The keys of labels and taints that nobody changes from afar.
+    pub protected: Vec<String>,
 }
 
 /// One source of sets.
@@ -57,6 +67,92 @@ pub enum SourceSettings {
         /// Its path.
         path: PathBuf,
     },
+    /// A page by HTTP.
+    Http(HttpSettings),
+    /// The shared store.
+    Etcd,
+}
+
+/// How to read a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Its address.
+    pub url: String,
+    /// How often it is asked for.
+    pub interval: Duration,
+    /// How long it may take as a whole.
+    pub timeout: Duration,
+    /// How long it may be in bytes, unpacked.
+    pub max_size: u64,
+    /// The authority of the server's certificate, beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+    /// The file with the bearer token.
+    pub token_file: Option<PathBuf>,
+    /// The user's name.
+    pub username: Option<String>,
+    /// The file with the user's password.
+    pub password_file: Option<PathBuf>,
+}
+
+impl HttpSettings {
+    /// The settings of an address that says nothing else.
+    pub fn of(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(30),
+            max_size: 4 << 20,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            token_file: None,
+            username: None,
+            password_file: None,
+        }
+    }
+}
+
+/// How to reach the shared store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EtcdSettings {
+    /// The members; none for no store.
+    pub endpoints: Vec<String>,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// The authority of the members' certificates, beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+    /// Who we are, where that is not by certificate.
+    pub username: Option<String>,
+    /// The file with the password.
+    pub password_file: Option<PathBuf>,
+    /// How long this host counts as alive without a sign of life.
+    pub lease_ttl: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+impl Default for EtcdSettings {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            prefix: "/podward".into(),
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            username: None,
+            password_file: None,
+            lease_ttl: Duration::from_secs(40),
+            timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 /// How to reach containerd and what to ask of it.
@@ -200,6 +296,10 @@ impl Default for Settings {
             field_validation: FieldValidation::Strict,
             max_container_restart_period: Duration::from_mins(5),
             socket: None,
+            etcd: EtcdSettings::default(),
+            metrics: None,
+            trusted_keys: Vec::new(),
+            sign_key: None,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Floor 6: what the operator sees of the sets: events and status. Quiet.
+//! Floor 6: what the operator sees of the sets: events and status; what hosts and operators write for each other. Quiet.
 
 pub mod events;
+pub mod records;
 pub mod status;
