@@ -23,17 +23,17 @@ use crate::base::{
     ids::NodeName,
     time,
 };
-use crate::source::merge::{FileReading, SourceReading};
+use crate::source::merge::FileReading;
 use crate::store::{self, Change, Error, Header, Keys, Kv, Range, Store, Watch};
 
 use super::{
     effects::blocking,
     feeds::{News, stale},
     handle::{Handle, StoreHealth, StoreState},
+    sets,
     store_guard::{Guard, Verdict},
     store_publish::{Publisher, Registered},
     store_view::View,
-    sets,
 };
 
 /// How long the next session waits: half of it for certain, the rest at random, so that a fleet does not come at once.
@@ -315,9 +315,10 @@ impl Link {
                     pending = true;
                 }
                 () = until(publish_at) => {
-                    pending = false;
                     changes.mark_unchanged();
-                    self.publisher.publish(store, &self.handle).await?.then_some(()).ok_or(Over::Again)?;
+                    if !self.publisher.publish(store, &self.handle).await? {
+                        return Err(Over::Again);
+                    }
                     pending = self.publisher.owes();
                 }
             }
@@ -382,7 +383,8 @@ impl Link {
 
     /// Waits beside a store that is not to be followed until something changes there that may make it so.
     async fn wait_for_a_word(&mut self, store: &Store, watch: &mut Watch) -> Result<(), Over> {
-        let interesting = [self.settings.keys.accept(), self.settings.keys.node(&self.settings.node)];
+        let interesting =
+            [self.settings.keys.accept(), self.settings.keys.node(&self.settings.node)];
         loop {
             match timeout(self.settings.lease_ttl / 3, watch.next()).await {
                 Ok(news) => {

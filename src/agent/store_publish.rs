@@ -12,10 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::base::{
-    ids::{NodeName, SetKey},
-    time,
-};
+use crate::base::ids::{NodeName, SetKey};
 use crate::fleet::records::INSTALL_ID;
 use crate::store::{Compare, Error, Keys, Kv, Op, Range, Store, Txn};
 
@@ -230,9 +227,10 @@ impl Publisher {
             let (_, kvs) = store.list_all(&keys.collect::<Vec<_>>()).await?;
             // One that is named but missing is deleted once more.
             members.extend(some.iter().map(|set| (set.clone(), Value::Null)));
-            members.extend(kvs.into_iter().filter_map(|kv| {
-                Some((self.keys.parse_member(&kv.key)?.0, parsed(&kv.value)))
-            }));
+            members
+                .extend(kvs.into_iter().filter_map(|kv| {
+                    Some((self.keys.parse_member(&kv.key)?.0, parsed(&kv.value)))
+                }));
         }
         Ok(members)
     }
