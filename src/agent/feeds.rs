@@ -193,10 +193,8 @@ impl Reconciler {
             .collect();
         for uid in here {
             let pod = &self.pods[&uid];
-            let grace = pods[uid.as_str()].map_or_else(
-                || pod.record.grace(),
-                std::time::Duration::from_secs,
-            );
+            let grace = pods[uid.as_str()]
+                .map_or_else(|| pod.record.grace(), std::time::Duration::from_secs);
             let (name, set) = (pod.record.name.clone(), pod.record.set.clone());
             let message = format!("Deleted pod: {name} (by an operator)");
             self.note_set(&set, EventType::Normal, "SuccessfulDelete", message);

@@ -44,7 +44,9 @@ impl Reconciler {
             PROTECTED: self.settings.node.protected.join(","),
         });
         node["metadata"]["annotations"] = annotations;
-        if let Some(conditions) = node.pointer_mut("/status/conditions").and_then(Value::as_array_mut) {
+        if let Some(conditions) =
+            node.pointer_mut("/status/conditions").and_then(Value::as_array_mut)
+        {
             // How the store is goes without saying for whoever reads this there.
             conditions.retain(|condition| condition["type"] != super::objects::STORE_READY);
             for condition in conditions {
@@ -89,7 +91,8 @@ impl Reconciler {
 fn trimmed(mut pod: Value) -> Value {
     let containers = |kind: &str| -> Value {
         let listed = pod.pointer(kind).and_then(Value::as_array);
-        let short = |container: &Value| json!({ "name": container["name"], "image": container["image"] });
+        let short =
+            |container: &Value| json!({ "name": container["name"], "image": container["image"] });
         listed.map(|listed| listed.iter().map(short).collect()).unwrap_or_default()
     };
     let mut spec = Map::new();

@@ -71,7 +71,12 @@ impl Reconciler {
             },
             spec: Some(NodeSpec {
                 taints: Some(self.node.taints.clone()).filter(|taints| !taints.is_empty()),
-                unschedulable: self.feeds.overlay.as_ref().map(|overlay| overlay.unschedulable).filter(|on| *on),
+                unschedulable: self
+                    .feeds
+                    .overlay
+                    .as_ref()
+                    .map(|overlay| overlay.unschedulable)
+                    .filter(|on| *on),
                 ..NodeSpec::default()
             }),
             status: Some(NodeStatus {
@@ -80,17 +85,22 @@ impl Reconciler {
                 capacity: Some(capacity),
                 conditions: Some(
                     [
-                    self.store_condition(),
-                    Some(self.disk_pressure()),
-                    Some(NodeCondition {
-                        type_: "Ready".into(),
-                        status: if ready { "True" } else { "False" }.into(),
-                        reason: Some(
-                            if ready { "PodwardReady" } else { "ContainerdNotReady" }.into(),
-                        ),
-                        message: Some(message.into()),
-                        ..NodeCondition::default()
-                    })].into_iter().flatten().collect()),
+                        self.store_condition(),
+                        Some(self.disk_pressure()),
+                        Some(NodeCondition {
+                            type_: "Ready".into(),
+                            status: if ready { "True" } else { "False" }.into(),
+                            reason: Some(
+                                if ready { "PodwardReady" } else { "ContainerdNotReady" }.into(),
+                            ),
+                            message: Some(message.into()),
+                            ..NodeCondition::default()
+                        }),
+                    ]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+                ),
                 node_info: Some(self.system_info()),
                 ..NodeStatus::default()
             }),

@@ -157,11 +157,7 @@ mod tests {
     }
 
     fn word(id: &str, cluster_id: u64) -> Accept {
-        Accept {
-            id: id.into(),
-            cluster_id: format!("{cluster_id:x}"),
-            at: Timestamp::UNIX_EPOCH,
-        }
+        Accept { id: id.into(), cluster_id: format!("{cluster_id:x}"), at: Timestamp::UNIX_EPOCH }
     }
 
     #[test]

@@ -30,10 +30,10 @@ use super::{
     effects::blocking,
     feeds::{News, stale},
     handle::{Handle, StoreHealth, StoreState},
+    sets,
     store_guard::{Guard, Verdict},
     store_publish::{Publisher, Registered},
     store_view::View,
-    sets,
 };
 
 /// How long the next session waits: half of it for certain, the rest at random, so that a fleet does not come at once.
@@ -382,7 +382,8 @@ impl Link {
 
     /// Waits beside a store that is not to be followed until something changes there that may make it so.
     async fn wait_for_a_word(&mut self, store: &Store, watch: &mut Watch) -> Result<(), Over> {
-        let interesting = [self.settings.keys.accept(), self.settings.keys.node(&self.settings.node)];
+        let interesting =
+            [self.settings.keys.accept(), self.settings.keys.node(&self.settings.node)];
         loop {
             match timeout(self.settings.lease_ttl / 3, watch.next()).await {
                 Ok(news) => {

@@ -230,9 +230,10 @@ impl Publisher {
             let (_, kvs) = store.list_all(&keys.collect::<Vec<_>>()).await?;
             // One that is named but missing is deleted once more.
             members.extend(some.iter().map(|set| (set.clone(), Value::Null)));
-            members.extend(kvs.into_iter().filter_map(|kv| {
-                Some((self.keys.parse_member(&kv.key)?.0, parsed(&kv.value)))
-            }));
+            members
+                .extend(kvs.into_iter().filter_map(|kv| {
+                    Some((self.keys.parse_member(&kv.key)?.0, parsed(&kv.value)))
+                }));
         }
         Ok(members)
     }

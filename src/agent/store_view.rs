@@ -3,11 +3,7 @@
 //! A key that is gone is not a deletion; its tombstone is. So the view knows which keys there were, from the last good
 //! snapshot on, and what it misses without a tombstone it calls lost: that goes on as it is.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde_json::Value;
 
@@ -259,7 +255,11 @@ impl View {
                 "StoreRegressed: generation {} is older than {}, which was seen already; what runs goes on",
                 new.generation, known.generation
             );
-            return refused(Fault::of_file(name, problem, "apply it again, or `podward store accept`"));
+            return refused(Fault::of_file(
+                name,
+                problem,
+                "apply it again, or `podward store accept`",
+            ));
         }
         let file = understand(&name, value, self.validation);
         if let Some(fault) = self.misplaced(key, &file) {
@@ -299,7 +299,8 @@ impl View {
     fn names(&mut self, key: &str, tombstone: &Tombstone) -> bool {
         let right = key.strip_prefix(&self.keys.tombstones()) == Some(&tombstone.name);
         if !right {
-            let problem = format!("the tombstone is that of {:?}; it deletes nothing", tombstone.name);
+            let problem =
+                format!("the tombstone is that of {:?}; it deletes nothing", tombstone.name);
             let fault = Fault::of_file(origin(key), problem, "delete by `podward delete`");
             self.faults.insert(key.to_owned(), fault);
         }
@@ -343,4 +344,3 @@ fn identity(value: &[u8]) -> Known {
         generation: metadata["generation"].as_i64().unwrap_or_default(),
     }
 }
-
