@@ -5,7 +5,7 @@ use std::{fs, io::ErrorKind, path::Path, pin::Pin, sync::Arc};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use crate::config::{EtcdSettings, Settings, SourceSettings};
+use crate::config::{EtcdSettings, SourceSettings};
 use crate::store::{self, Keys};
 
 use super::{

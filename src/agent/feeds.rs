@@ -11,12 +11,15 @@ use tracing::{info, warn};
 use crate::base::{fault::Fault, ids::PodUid, time};
 use crate::config::{Settings, SourceSettings};
 use crate::fleet::events::EventType;
+use crate::fleet::overlay::lay_over;
 use crate::fleet::records::NodeOverlay;
+use crate::node::Node;
 use crate::pod::machine::Input;
 use crate::source::merge::{FileReading, SourceReading};
 
 use super::{
     handle::{SourceHealth, StoreHealth, StoreState},
+    objects::node_of,
     reconciler::Reconciler,
     store_view::Known,
 };
@@ -48,8 +51,6 @@ pub(super) struct Feeds {
     last_good: BTreeMap<usize, Timestamp>,
     /// What is laid over this node.
     pub overlay: Option<NodeOverlay>,
-    /// Keys that the overlay would change and may not.
-    pub refused: Vec<String>,
     /// How the store is; `None` without one.
     pub store: Option<StoreHealth>,
     /// What is wrong with records of the store.
@@ -155,7 +156,8 @@ impl Reconciler {
             self.node = node;
             self.judge();
         }
-        let refused = self.feeds.refused.join(", ");
+        let own = node_of(&self.settings, &self.effects.facts);
+        let refused = self.overlaid(own).1.join(", ");
         if !refused.is_empty() {
             let message = format!(
                 "operators would change {refused}, which this node's configuration protects (node.protected)"
@@ -163,6 +165,14 @@ impl Reconciler {
             self.note_node(EventType::Warning, "OverlayRefused", message);
         }
         self.changed();
+    }
+
+    /// A node with what operators laid over it, and the keys that they may not change.
+    pub(super) fn overlaid(&self, node: Node) -> (Node, Vec<String>) {
+        match &self.feeds.overlay {
+            Some(overlay) => lay_over(&node, overlay, &self.settings.node.protected),
+            None => (node, Vec::new()),
+        }
     }
 
     /// The store's state is told once when it changes.

@@ -294,10 +294,7 @@ impl Reconciler {
     pub(super) fn node_now(&self) -> Node {
         let node = node_of(&self.settings, &self.effects.facts);
         let node = Node { name: self.node.name.clone(), ..node };
-        let mut node = match &self.feeds.overlay {
-            Some(overlay) => lay_over(&node, overlay, &self.settings.node.protected).0,
-            None => node,
-        };
+        let mut node = self.overlaid(node).0;
         let (key, effect) = PRESSURE;
         let there = |taint: &Taint| taint.key == key && taint.effect == effect;
         if !self.image_gc.pressure.is_empty() && !node.taints.iter().any(there) {

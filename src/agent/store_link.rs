@@ -23,7 +23,7 @@ use crate::base::{
     ids::NodeName,
     time,
 };
-use crate::source::merge::{FileReading, SourceReading};
+use crate::source::merge::FileReading;
 use crate::store::{self, Change, Error, Header, Keys, Kv, Range, Store, Watch};
 
 use super::{
@@ -315,9 +315,10 @@ impl Link {
                     pending = true;
                 }
                 () = until(publish_at) => {
-                    pending = false;
                     changes.mark_unchanged();
-                    self.publisher.publish(store, &self.handle).await?.then_some(()).ok_or(Over::Again)?;
+                    if !self.publisher.publish(store, &self.handle).await? {
+                        return Err(Over::Again);
+                    }
                     pending = self.publisher.owes();
                 }
             }

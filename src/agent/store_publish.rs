@@ -12,10 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::base::{
-    ids::{NodeName, SetKey},
-    time,
-};
+use crate::base::ids::{NodeName, SetKey};
 use crate::fleet::records::INSTALL_ID;
 use crate::store::{Compare, Error, Keys, Kv, Op, Range, Store, Txn};
 
