@@ -25,6 +25,7 @@ mod image_volumes;
 mod image_wants;
 mod images;
 mod messages;
+mod metrics;
 mod objects;
 mod prefetch;
 mod pulls;
