@@ -52,6 +52,11 @@ pub mod testing {
         transfer,
     };
     pub use crate::runtime::containerd;
+
+    /// The shared store.
+    pub mod store {
+        pub use crate::store::*;
+    }
     pub use crate::spec::{FieldValidation, Outcome, Set, read};
 }
 

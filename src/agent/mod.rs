@@ -44,3 +44,5 @@ mod store_link;
 mod store_publish;
 mod store_view;
 pub mod wire;
+#[cfg(test)]
+mod store_view_tests;

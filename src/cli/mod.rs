@@ -32,6 +32,7 @@ mod pull_view;
 mod resource;
 mod rows;
 mod selector;
+mod store_client;
 mod sync;
 mod table;
 mod terminal;
@@ -79,6 +80,9 @@ pub struct Globals {
     /// This host's name [default: its hostname]
     #[arg(long, global = true, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// The shared store's members [default: etcd.endpoints of the settings]
+    #[arg(long, global = true, value_delimiter = ',', value_name = "URL,URL")]
+    pub etcd: Option<Vec<String>>,
 }
 
 /// The verbs.
