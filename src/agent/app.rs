@@ -38,6 +38,8 @@ use super::{
     daemon::Daemon,
     disk_watch::DiskWatch,
     effects::{Effects, Logging, Paths},
+    feeding::{self, Feeder},
+    feeds::Feeds,
     handle::{Command, ExecOrder, Handle, SyncReport},
     image_gc::ImageGc,
     images::ImageKeeper,
@@ -51,6 +53,7 @@ use super::{
     sessions,
     sets::Sets,
     sources::source_paths,
+    store_guard::Guard,
 };
 
 /// Reads the configuration again.
@@ -128,8 +131,15 @@ pub enum AppError {
 /// Runs the agent until it gets SIGTERM or SIGINT. Pods outlive it.
 pub async fn run(launch: Launch, serve: Serve) -> Result<(), AppError> {
     let (stop, stopped) = watch::channel(false);
-    let Parts { reconciler, inputs, handle, execs, lock: _lock } = build(&launch, stopped.clone())?;
+    let Parts { reconciler, inputs, handle, execs, feeders, lock: _lock } =
+        build(&launch, stopped.clone())?;
     let mut tasks = JoinSet::new();
+    for feeder in feeders {
+        tasks.spawn(async move {
+            feeder.await;
+            Ok(())
+        });
+    }
     let sessions = sessions::run(Arc::clone(&reconciler.effects), execs, stopped.clone());
     tasks.spawn(async move {
         sessions.await;
@@ -156,10 +166,12 @@ pub async fn run(launch: Launch, serve: Serve) -> Result<(), AppError> {
 /// One pass without an agent: brings the node to what the sources say, then leaves the pods alone.
 pub async fn sync(launch: Launch, dry_run: bool) -> Result<SyncReport, AppError> {
     let (stop, stopped) = watch::channel(false);
-    let Parts { mut reconciler, inputs, handle, lock: _lock, .. } = build(&launch, stopped)?;
+    let Parts { mut reconciler, inputs, handle, feeders, lock: _lock, .. } =
+        build(&launch, stopped)?;
     if dry_run {
         return Ok(reconciler.dry_run_alone()?);
     }
+    let feeders: Vec<_> = feeders.into_iter().map(tokio::spawn).collect();
     let running = tokio::spawn(reconciler.run(inputs));
     let (reply, answer) = oneshot::channel();
     let asked = handle.commands.send(Command::Sync { dry_run: false, reply }).await;
@@ -169,6 +181,9 @@ pub async fn sync(launch: Launch, dry_run: bool) -> Result<SyncReport, AppError>
     };
     stop.send_replace(true);
     flatten(running.await.map(|ended| ended.map_err(AppError::from)))?;
+    for feeder in feeders {
+        flatten(feeder.await.map(Ok))?;
+    }
     Ok(report)
 }
 
@@ -182,6 +197,8 @@ struct Parts {
     handle: Handle,
     /// Commands that people want to run in containers.
     execs: mpsc::Receiver<ExecOrder>,
+    /// What brings news from afar.
+    feeders: Vec<Feeder>,
     /// Held for as long as this process works with the state.
     lock: Flock<File>,
 }
@@ -197,7 +214,8 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     let own = [images.dir(), &launch.config, &settings.objects_dir];
     let watcher = watch_all(&settings, &own, settled)?;
     let (sets, trouble) = Sets::load(settings.paths.state.join("snapshot.json"));
-    if let Some(trouble) = trouble {
+    let (guard, more_trouble) = Guard::load(&settings.paths.state);
+    for trouble in [trouble, more_trouble].into_iter().flatten() {
         warn!("{trouble}");
     }
     let node = node_of(&settings, &effects.facts);
@@ -213,6 +231,8 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         own_objects: OwnObjects::new(settings.objects_dir.clone()),
         lagging: BTreeSet::new(),
         refreshing: BTreeSet::new(),
+        feeds: Feeds::new(&settings, guard.memory.overlay.clone()),
+        install_id: feeding::install_id(&settings.paths.state)?,
         settings,
         effects,
         node,
@@ -246,16 +266,21 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         pulling: JoinSet::new(),
         prefetches: Prefetches::default(),
         wake: None,
+        past_restarts: 0,
         syncs: Vec::new(),
         started: time::now().wall,
         containerd_version: String::new(),
         watchdog: watchdog(),
     };
+    // Labels that were laid over this node hold from the start, whether the store answers or not.
+    reconciler.node = reconciler.node_now();
     reconciler.judge();
-    let inputs = Inputs { commands: orders, touched, pulls, stop };
+    let (news, feeds) = mpsc::unbounded_channel();
     let (sender, execs) = mpsc::channel(16);
     let handle = Handle { commands, changes: seen, execs: sender };
-    Ok(Parts { reconciler, inputs, handle, execs, lock })
+    let feeders = feeding::feeders(&reconciler, guard, &handle, &news, &stop);
+    let inputs = Inputs { commands: orders, touched, pulls, feeds, stop };
+    Ok(Parts { reconciler, inputs, handle, execs, feeders, lock })
 }
 
 /// Opens the directory of archives.

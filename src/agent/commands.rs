@@ -26,7 +26,7 @@ use super::{
 };
 
 /// An object as JSON with its kind, which Kubernetes' types carry beside their fields.
-fn value<T: Serialize>(object: &T) -> Value {
+pub(super) fn value<T: Serialize>(object: &T) -> Value {
     serde_json::to_value(object).unwrap_or(Value::Null)
 }
 
@@ -61,6 +61,12 @@ impl Reconciler {
                 self.import_images();
             }
             Command::Images(order) => self.order_images(order),
+            Command::Report { reply } => {
+                let _ = reply.send(self.fleet_report());
+            }
+            Command::Metrics { reply } => {
+                let _ = reply.send(self.metrics());
+            }
             Command::Version { reply } => {
                 let _ = reply.send(VersionReport {
                     version: env!("CARGO_PKG_VERSION").into(),
@@ -76,7 +82,7 @@ impl Reconciler {
     }
 
     /// Every object of a kind.
-    fn list(&self, kind: Kind) -> Vec<Value> {
+    pub(super) fn list(&self, kind: Kind) -> Vec<Value> {
         let now = time::now();
         match kind {
             Kind::DaemonSet => {
@@ -168,7 +174,9 @@ impl Reconciler {
             let (pod, _) = Pod::adopt(now, record, &here, self.policy());
             self.pods.insert(uid, pod);
         }
-        let merged = merge(&self.read_now(), &self.sets.wanted(), self.sets.documents());
+        let files = self.read_now();
+        let all = self.feeds.beside(&self.settings, &files);
+        let merged = merge(&all, &self.sets.wanted(), self.sets.documents());
         self.source_faults = merged.faults;
         self.sets.update(now.wall, merged.sets);
         self.sets.update_documents(merged.objects);

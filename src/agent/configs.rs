@@ -96,7 +96,8 @@ impl Reconciler {
         if !changed.is_empty() {
             self.objects = Arc::new(objects);
         }
-        let faults = self.source_faults.iter().chain(&self.own_objects.reading.faults);
+        let faults = self.source_faults.iter().chain(&self.feeds.faults);
+        let faults = faults.chain(&self.own_objects.reading.faults);
         let lines: Vec<String> =
             faults.chain(&self.held_twice()).map(ToString::to_string).collect();
         self.tell_faults(lines);

@@ -1,7 +1,8 @@
 //! What the control socket may ask of the agent.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -141,6 +142,16 @@ pub enum Command {
     },
     /// Works on images.
     Images(ImageOrder),
+    /// Everything that the rest of the fleet is told of this node.
+    Report {
+        /// The answer.
+        reply: oneshot::Sender<FleetReport>,
+    },
+    /// Counts what there is.
+    Metrics {
+        /// The answer.
+        reply: oneshot::Sender<MetricsReport>,
+    },
     /// Names the builds at work.
     Version {
         /// The answer.
@@ -179,6 +190,103 @@ impl Kind {
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
+}
+
+/// What the rest of the fleet is told of a node, as JSON that is ready to be written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FleetReport {
+    /// The node.
+    pub node: Value,
+    /// What it says of each set that it should run.
+    pub members: BTreeMap<SetKey, Value>,
+    /// Its pods, without what only this host needs.
+    pub pods: Vec<Value>,
+    /// Its events.
+    pub events: Vec<Value>,
+}
+
+/// How the store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// In a word.
+    pub state: StoreState,
+    /// Since when.
+    pub since: Timestamp,
+    /// In a sentence.
+    pub message: String,
+    /// The member that answers.
+    pub endpoint: String,
+}
+
+/// How the store is, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreState {
+    /// Nobody was asked yet.
+    Connecting,
+    /// It answers and is the right one.
+    Ready,
+    /// It cannot be reached.
+    Unreachable,
+    /// It does not let this node in.
+    Denied,
+    /// It is older than what was seen.
+    Regressed,
+    /// It is another cluster.
+    Foreign,
+    /// It has nothing any more.
+    Empty,
+    /// Another host has this node's name.
+    NameTaken,
+}
+
+impl StoreState {
+    /// The word in conditions and events.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Connecting => "StoreConnecting",
+            Self::Ready => "StoreReady",
+            Self::Unreachable => "StoreUnreachable",
+            Self::Denied => "StoreDenied",
+            Self::Regressed => "StoreRegressed",
+            Self::Foreign => "StoreForeign",
+            Self::Empty => "SourceEmpty",
+            Self::NameTaken => "NodeNameTaken",
+        }
+    }
+}
+
+/// How a source that is not a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceHealth {
+    /// Its address.
+    pub name: String,
+    /// When it last answered well.
+    pub last_good: Option<Timestamp>,
+    /// What is wrong with it; empty for nothing.
+    pub fault: String,
+}
+
+/// What is counted on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsReport {
+    /// Its name.
+    pub node: String,
+    /// When the agent started.
+    pub started: Timestamp,
+    /// Whether containerd answers.
+    pub containerd: bool,
+    /// Faults of sources and objects.
+    pub faults: u64,
+    /// Pods by phase.
+    pub pods: BTreeMap<&'static str, u64>,
+    /// Sets by how they stand here.
+    pub sets: BTreeMap<&'static str, u64>,
+    /// How often containers were started again since the agent started, and before that of pods that are still here.
+    pub restarts: u64,
+    /// How each source is.
+    pub sources: Vec<SourceHealth>,
+    /// How the store is; `None` without one.
+    pub store: Option<StoreHealth>,
 }
 
 /// What one pass over the node did, or would do.

@@ -293,7 +293,8 @@ impl Reconciler {
     /// The node by configuration and host, with the taint that the disk gives it.
     pub(super) fn node_now(&self) -> Node {
         let node = node_of(&self.settings, &self.effects.facts);
-        let mut node = Node { name: self.node.name.clone(), ..node };
+        let node = Node { name: self.node.name.clone(), ..node };
+        let mut node = self.overlaid(node).0;
         let (key, effect) = PRESSURE;
         let there = |taint: &Taint| taint.key == key && taint.effect == effect;
         if !self.image_gc.pressure.is_empty() && !node.taints.iter().any(there) {

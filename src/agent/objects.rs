@@ -25,7 +25,10 @@ use crate::fleet::status::{PodReport, daemon_set_status};
 use crate::host::facts::NodeFacts;
 use crate::node::{HostIdentity, Node};
 
-use super::{desire::Standing, reconciler::Reconciler, sets::Entry};
+use super::{desire::Standing, handle::StoreState, reconciler::Reconciler, sets::Entry};
+
+/// The node's condition that tells how the store is.
+pub(super) const STORE_READY: &str = "StoreReady";
 
 /// This node by its configuration and its host.
 pub(super) fn node_of(settings: &Settings, facts: &NodeFacts) -> Node {
@@ -68,28 +71,58 @@ impl Reconciler {
             },
             spec: Some(NodeSpec {
                 taints: Some(self.node.taints.clone()).filter(|taints| !taints.is_empty()),
+                unschedulable: self
+                    .feeds
+                    .overlay
+                    .as_ref()
+                    .map(|overlay| overlay.unschedulable)
+                    .filter(|on| *on),
                 ..NodeSpec::default()
             }),
             status: Some(NodeStatus {
                 addresses: Some(addresses),
                 allocatable: Some(capacity.clone()),
                 capacity: Some(capacity),
-                conditions: Some(vec![
-                    self.disk_pressure(),
-                    NodeCondition {
-                        type_: "Ready".into(),
-                        status: if ready { "True" } else { "False" }.into(),
-                        reason: Some(
-                            if ready { "PodwardReady" } else { "ContainerdNotReady" }.into(),
-                        ),
-                        message: Some(message.into()),
-                        ..NodeCondition::default()
-                    },
-                ]),
+                conditions: Some(
+                    [
+                        self.store_condition(),
+                        Some(self.disk_pressure()),
+                        Some(NodeCondition {
+                            type_: "Ready".into(),
+                            status: if ready { "True" } else { "False" }.into(),
+                            reason: Some(
+                                if ready { "PodwardReady" } else { "ContainerdNotReady" }.into(),
+                            ),
+                            message: Some(message.into()),
+                            ..NodeCondition::default()
+                        }),
+                    ]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+                ),
                 node_info: Some(self.system_info()),
                 ..NodeStatus::default()
             }),
         }
+    }
+
+    /// How the store is; nothing where there is none.
+    fn store_condition(&self) -> Option<NodeCondition> {
+        let store = self.feeds.store.as_ref()?;
+        let status = match store.state {
+            StoreState::Ready => "True",
+            StoreState::Connecting => "Unknown",
+            _ => "False",
+        };
+        Some(NodeCondition {
+            type_: STORE_READY.into(),
+            status: status.into(),
+            reason: Some(store.state.reason().into()),
+            message: Some(store.message.clone()),
+            last_transition_time: Some(Time(store.since)),
+            ..NodeCondition::default()
+        })
     }
 
     /// What runs this node.

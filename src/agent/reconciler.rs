@@ -38,6 +38,7 @@ use super::{
     desire::Standing,
     disk_watch::{DiskWatch, Look},
     effects::Effects,
+    feeds::{Feeds, NewsOf},
     handle::{Command, SyncReport},
     image_gc::{ImageGc, ImageWork},
     images::{ImageKeeper, Import},
@@ -92,6 +93,8 @@ pub(super) struct Inputs {
     pub commands: mpsc::Receiver<Command>,
     /// Paths that changed.
     pub touched: mpsc::UnboundedReceiver<PathBuf>,
+    /// News from afar.
+    pub feeds: NewsOf,
     /// News of pulls.
     pub pulls: mpsc::UnboundedReceiver<PullNews>,
     /// Turns true when the agent is to stop.
@@ -119,6 +122,8 @@ pub(super) struct Reconciler {
     pub effects: Arc<Effects>,
     /// The node by its labels and taints.
     pub node: Node,
+    /// The identity of this installation: one state directory, one id.
+    pub install_id: String,
     /// The sets that are wanted.
     pub sets: Sets,
     /// The ConfigMaps and Secrets that pods may take from.
@@ -149,11 +154,13 @@ pub(super) struct Reconciler {
     pub renewals: Renewals,
     /// What operators see of the past.
     pub events: EventLog,
+    /// What came in from afar.
+    pub feeds: Feeds,
     /// What is wrong with the sources.
     pub source_faults: Vec<Fault>,
     /// Everything wrong with sources and objects, one line each.
     pub faults: Vec<String>,
-    /// The sources as read; `None` while they are being read.
+    /// The file sources as read; `None` while they are being read.
     pub readings: Option<Vec<SourceReading>>,
     /// Sets that the sources no longer name, and since when: see [`Reconciler::spare`].
     pub missing: BTreeMap<SetKey, Instant>,
@@ -189,6 +196,8 @@ pub(super) struct Reconciler {
     pub prefetches: Prefetches,
     /// When to plan again although nothing happens.
     pub wake: Option<Instant>,
+    /// How often containers of pods that are gone were started again.
+    pub past_restarts: u64,
     /// Syncs that wait.
     pub syncs: Vec<WaitingSync>,
     /// Counts what operators could see.
@@ -224,6 +233,7 @@ impl Reconciler {
                 Some(done) = self.watches.join_next() => self.take(done)?,
                 Some(done) = self.pulling.join_next() => self.take(done)?,
                 Some(news) = inputs.pulls.recv() => self.pull_news(news),
+                Some(news) = inputs.feeds.recv() => self.feed_news(news),
                 Some(done) = self.actions.join_next() => {
                     if !self.take_answer(done) {
                         continue;
@@ -369,6 +379,7 @@ impl Reconciler {
         }
         if gone && let Some(pod) = self.pods.remove(uid) {
             self.effects.pulls.forget(uid);
+            self.past_restarts += super::metrics::restarts(&pod);
             info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
             self.tidy_up();
             self.look_at_images_soon();
@@ -567,7 +578,7 @@ impl Reconciler {
     pub(super) fn settle_syncs(&mut self, settled: bool) {
         let reading = self.readings.is_none() || self.missing_until().is_some();
         let saving = self.saving || self.unsaved.is_some();
-        let fetching = self.prefetches.busy();
+        let fetching = self.prefetches.busy() || self.feeds.awaited();
         let busy = !self.work.is_empty() || reading || saving || fetching || !self.recovered;
         if self.syncs.is_empty()
             || busy

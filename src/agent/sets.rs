@@ -174,17 +174,24 @@ impl Sets {
             stays
         });
         for (key, set) in wanted {
+            let shared = set.origin.starts_with("etcd:").then(|| set.object.metadata.clone());
             if let Some(entry) = self.entries.get_mut(&key) {
                 if entry.set.object.spec != set.object.spec {
                     entry.generation += 1;
-                    changes.push(Change::Changed(key));
+                    changes.push(Change::Changed(key.clone()));
                 }
                 entry.set = set;
             } else {
                 changes.push(Change::Added(key.clone()));
                 let uid = Uuid::new_v4().to_string();
                 let entry = Entry { set, uid, created: now, generation: 1, evicted: false };
-                self.entries.insert(key, entry);
+                self.entries.insert(key.clone(), entry);
+            }
+            // A set of the whole fleet is the same set on every host.
+            if let (Some(shared), Some(entry)) = (shared, self.entries.get_mut(&key)) {
+                entry.uid = shared.uid.unwrap_or_else(|| entry.uid.clone());
+                entry.created = shared.creation_timestamp.map_or(entry.created, |time| time.0);
+                entry.generation = shared.generation.unwrap_or(entry.generation);
             }
         }
         changes

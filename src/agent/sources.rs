@@ -102,7 +102,8 @@ impl Reconciler {
 
     /// The sources were read: what do they want?
     pub(super) fn sources_read(&mut self, readings: Vec<SourceReading>) {
-        let mut merged = merge(&readings, &self.sets.wanted(), self.sets.documents());
+        let all = self.feeds.beside(&self.settings, &readings);
+        let mut merged = merge(&all, &self.sets.wanted(), self.sets.documents());
         self.spare(&mut merged);
         self.readings = Some(readings);
         self.source_faults = merged.faults;
@@ -202,6 +203,7 @@ impl Reconciler {
         self.effects.pulls.set_policy(self.settings.images.policy.clone());
         self.prefetches.retry();
         let validation = mem::replace(&mut self.settings.field_validation, new.field_validation);
+        self.settings.node.protected = new.node.protected;
         self.node = self.node_now();
         self.judge();
         if validation != self.settings.field_validation {

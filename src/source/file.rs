@@ -100,7 +100,7 @@ fn wanted(path: &Path) -> bool {
 /// Reads one file; `None` when there is none, or when it is a directory.
 fn read_file(path: &Path, validation: FieldValidation) -> Option<FileReading> {
     match contents(path) {
-        Ok(Some(bytes)) => Some(understand(path, &bytes, validation)),
+        Ok(Some(bytes)) => Some(understand(&path.display().to_string(), &bytes, validation)),
         Ok(None) => None,
         Err(error) => Some(FileReading {
             unreadable: true,
@@ -135,7 +135,7 @@ fn contents(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The fields for which a document is refused, as faults: whoever wrote it is told as of any other.
-fn refusals(path: &Path, document: &Document) -> Vec<Fault> {
+fn refusals(origin: &str, document: &Document) -> Vec<Fault> {
     let refused = document.fields.iter().filter(|field| field.support == Support::Refused);
     let fault = |field: &FieldUse| Fault {
         document: Some(document.index),
@@ -143,17 +143,17 @@ fn refusals(path: &Path, document: &Document) -> Vec<Fault> {
         path: field.path.clone(),
         // What stands in a Secret is told to nobody.
         value: if document.key.is_some() { field.value.clone() } else { String::new() },
-        ..Fault::of_file(path.display().to_string(), field.reason.clone(), "")
+        ..Fault::of_file(origin, field.reason.clone(), "")
     };
     refused.map(fault).collect()
 }
 
-/// What a file's bytes say.
-fn understand(path: &Path, bytes: &[u8], validation: FieldValidation) -> FileReading {
+/// What the bytes of a file, a page or a key say.
+pub fn understand(origin: &str, bytes: &[u8], validation: FieldValidation) -> FileReading {
     if bytes.trim_ascii().is_empty() {
         return FileReading { empty: true, ..FileReading::default() };
     }
-    let read = spec::read(&path.display().to_string(), bytes, validation);
+    let read = spec::read(origin, bytes, validation);
     let mut file = FileReading {
         unreadable: !read.faults.is_empty(),
         faults: read.faults,
@@ -161,13 +161,13 @@ fn understand(path: &Path, bytes: &[u8], validation: FieldValidation) -> FileRea
     };
     for document in read.documents {
         if matches!(document.outcome, Outcome::Rejected) {
-            file.faults.extend(refusals(path, &document));
+            file.faults.extend(refusals(origin, &document));
         }
         file.warnings.extend(document.warnings);
         match document.outcome {
             Outcome::Set(set) => file.sets.push(set),
             Outcome::Object { key, value: object } => {
-                let (origin, document) = (path.display().to_string(), document.index);
+                let (origin, document) = (origin.to_owned(), document.index);
                 file.objects.push(Arc::new(ObjectDocument { key, origin, document, object }));
             }
             Outcome::Ignored { .. } => {}

@@ -16,8 +16,8 @@ pub type Sets = BTreeMap<SetKey, Arc<Set>>;
 /// The ConfigMaps and Secrets by their keys.
 pub type Documents = BTreeMap<ObjectKey, Arc<ObjectDocument>>;
 
-/// What one file said the last time it was read.
-#[derive(Debug, Default)]
+/// What one file, page or key said the last time it was read.
+#[derive(Debug, Clone, Default)]
 pub struct FileReading {
     /// Its valid sets, in the file's order.
     pub sets: Vec<Arc<Set>>,
@@ -38,12 +38,14 @@ pub struct FileReading {
 }
 
 /// What one source said the last time it was read.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct SourceReading {
-    /// The path that the operator configured.
+    /// The path or address that the operator configured; what comes from there has an origin below it.
     pub path: PathBuf,
-    /// Its files by name.
+    /// Its files, pages or keys by name.
     pub files: BTreeMap<PathBuf, FileReading>,
+    /// Whether it has not answered since this agent started: what it brought before goes on.
+    pub awaited: bool,
     /// Why it could not be read as a whole.
     pub fault: Option<Fault>,
 }
@@ -131,7 +133,7 @@ impl Brought for ObjectDocument {
 }
 
 /// Merges the sources, the first one first, with what was wanted before.
-pub fn merge(sources: &[SourceReading], sets: &Sets, objects: &Documents) -> Merged {
+pub fn merge(sources: &[&SourceReading], sets: &Sets, objects: &Documents) -> Merged {
     let mut merged = Merged::default();
     for source in sources {
         merged.faults.extend(source.fault.clone());
@@ -176,7 +178,7 @@ type Wanted<T> = (BTreeMap<<T as Brought>::Key, Arc<T>>, BTreeMap<<T as Brought>
 
 /// Merges what the sources say of one kind.
 fn merge_kind<T: Brought>(
-    sources: &[SourceReading],
+    sources: &[&SourceReading],
     previous: &BTreeMap<T::Key, Arc<T>>,
     faults: &mut Vec<Fault>,
 ) -> Wanted<T> {
@@ -231,10 +233,13 @@ fn twice<T: Brought>(one: &T, holder: &T) -> Fault {
 }
 
 /// Why what was not read now must not be taken for deleted; `None` when it was deleted.
-fn reason_to_keep<T: Brought>(sources: &[SourceReading], one: &T) -> Option<String> {
+fn reason_to_keep<T: Brought>(sources: &[&SourceReading], one: &T) -> Option<String> {
     let name = one.place().0;
     let origin = Path::new(name);
     for source in sources {
+        if source.awaited && origin.starts_with(&source.path) {
+            return Some(format!("{} has not answered yet", source.path.display()));
+        }
         if let Some(fault) = &source.fault
             && origin.starts_with(&source.path)
         {

@@ -40,8 +40,8 @@ impl Node {
     }
 
     fn read_at(&mut self, path: &Path) -> Merged {
-        let read = [read_source(path, FieldValidation::Strict)];
-        let merged = merge(&read, &self.wanted, &self.objects);
+        let read = read_source(path, FieldValidation::Strict);
+        let merged = merge(&[&read], &self.wanted, &self.objects);
         self.wanted.clone_from(&merged.sets);
         self.objects.clone_from(&merged.objects);
         merged

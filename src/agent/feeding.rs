@@ -1,0 +1,95 @@
+//! Starts what brings news from afar: one task for each page, one for the store.
+
+use std::{fs, io::ErrorKind, path::Path, pin::Pin, sync::Arc};
+
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use crate::config::{EtcdSettings, SourceSettings};
+use crate::store::{self, Keys};
+
+use super::{
+    app::AppError,
+    feeds::News,
+    handle::Handle,
+    reconciler::Reconciler,
+    sets,
+    store_guard::Guard,
+    store_link::{self, Link},
+    store_view::{Open, View},
+};
+
+/// A task that brings news until the agent stops.
+pub(super) type Feeder = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What brings news to this reconciler.
+pub(super) fn feeders(
+    reconciler: &Reconciler,
+    guard: Guard,
+    handle: &Handle,
+    news: &mpsc::UnboundedSender<News>,
+    stop: &watch::Receiver<bool>,
+) -> Vec<Feeder> {
+    let mut feeders = Vec::new();
+    let settings = &reconciler.settings;
+    if !settings.etcd.endpoints.is_empty() {
+        let link = link(reconciler, guard, handle.clone(), news.clone());
+        feeders.push(Box::pin(link.run(stop.clone())) as Feeder);
+    }
+    feeders
+}
+
+/// The link to the store.
+fn link(
+    reconciler: &Reconciler,
+    guard: Guard,
+    handle: Handle,
+    news: mpsc::UnboundedSender<News>,
+) -> Link {
+    let settings = &reconciler.settings;
+    let keys = Keys::new(&settings.etcd.prefix, &settings.cluster);
+    let open: Open = Arc::new(|_, value| Ok(value.to_vec()));
+    let view = View::new(
+        keys.clone(),
+        reconciler.node.name.clone(),
+        settings.field_validation,
+        open,
+        reconciler.known_of_store(),
+    );
+    let link = store_link::Settings {
+        store: store_settings(&settings.etcd),
+        keys,
+        node: reconciler.node.name.clone(),
+        install_id: reconciler.install_id.clone(),
+        source: settings.sources.iter().position(|source| *source == SourceSettings::Etcd),
+        lease_ttl: settings.etcd.lease_ttl,
+    };
+    Link::new(link, handle, news, view, guard)
+}
+
+/// The store's settings by the configuration.
+fn store_settings(etcd: &EtcdSettings) -> store::Settings {
+    store::Settings {
+        endpoints: etcd.endpoints.clone(),
+        ca_file: etcd.ca_file.clone(),
+        cert_file: etcd.cert_file.clone(),
+        key_file: etcd.key_file.clone(),
+        username: etcd.username.clone(),
+        password_file: etcd.password_file.clone(),
+        timeout: etcd.timeout,
+    }
+}
+
+/// The identity of this installation, made at the first start.
+pub(super) fn install_id(state: &Path) -> Result<String, AppError> {
+    let path = state.join("install-id");
+    let prepare = |source| AppError::Prepare { path: path.clone(), source };
+    match fs::read_to_string(&path) {
+        Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(prepare(error)),
+        _ => {}
+    }
+    let id = Uuid::new_v4().to_string();
+    sets::write(&path, format!("{id}\n").as_bytes()).map_err(prepare)?;
+    Ok(id)
+}

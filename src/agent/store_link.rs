@@ -1,0 +1,456 @@
+//! The agent's one connection to the store: it follows what operators write and publishes what this node is.
+//!
+//! A session is connect, list, register, watch. Whatever breaks ends the session, and another begins after a wait with
+//! jitter; until then everything goes on as it was last said. Nothing here stops a pod: it only says what it read.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep_until, timeout, timeout_at},
+};
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use crate::base::{
+    backoff::{Backoff, Bounds},
+    errors::Chain,
+    fault::Fault,
+    ids::NodeName,
+    time,
+};
+use crate::source::merge::FileReading;
+use crate::store::{self, Change, Error, Header, Keys, Kv, Range, Store, Watch};
+
+use super::{
+    effects::blocking,
+    feeds::{News, stale},
+    handle::{Handle, StoreHealth, StoreState},
+    sets,
+    store_guard::{Guard, Verdict},
+    store_publish::{Publisher, Registered},
+    store_view::View,
+};
+
+/// How long the next session waits: half of it for certain, the rest at random, so that a fleet does not come at once.
+const RETRY: Bounds = Bounds { initial: Duration::from_millis(500), cap: Duration::from_secs(15) };
+
+/// How long a change waits for others of the same transaction, which come by other watches.
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// How long a key that is gone waits for its tombstone, which comes by another watch.
+const TOMBSTONE: Duration = Duration::from_millis(250);
+
+/// What the link is made with.
+#[derive(Debug)]
+pub struct Settings {
+    /// How to reach the store.
+    pub store: store::Settings,
+    /// The keys' names.
+    pub keys: Keys,
+    /// This node.
+    pub node: NodeName,
+    /// The identity of this installation.
+    pub install_id: String,
+    /// The number of the etcd source among the sources, if it is one.
+    pub source: Option<usize>,
+    /// How long this node counts as alive without a sign of life.
+    pub lease_ttl: Duration,
+}
+
+/// The link.
+pub(super) struct Link {
+    /// Its settings.
+    settings: Settings,
+    /// The way to the reconciler.
+    handle: Handle,
+    /// Where news go.
+    news: mpsc::UnboundedSender<News>,
+    /// What the keys mean.
+    view: View,
+    /// What is remembered of the store.
+    guard: Guard,
+    /// What this node publishes.
+    publisher: Publisher,
+    /// The endpoint that is asked first.
+    first: usize,
+    /// How the store was when that was told last.
+    told: Option<StoreHealth>,
+    /// What was read last, for when the store is away.
+    files: BTreeMap<std::path::PathBuf, FileReading>,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum Over {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// What is known is to be read again, at once.
+    #[error("read again")]
+    Again,
+}
+
+/// What a session may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Follow and publish.
+    Full,
+    /// Neither: this is not the store that this host knows, or another host has its name.
+    Frozen(StoreState),
+}
+
+impl Link {
+    /// A link that has not asked anybody.
+    pub(super) fn new(
+        settings: Settings,
+        handle: Handle,
+        news: mpsc::UnboundedSender<News>,
+        view: View,
+        guard: Guard,
+    ) -> Self {
+        let publisher = Publisher::new(
+            settings.keys.clone(),
+            settings.node.clone(),
+            settings.install_id.clone(),
+            settings.lease_ttl,
+        );
+        let first = usize::try_from(random() % 1024).unwrap_or(0);
+        Self {
+            settings,
+            handle,
+            news,
+            view,
+            guard,
+            publisher,
+            first,
+            told: None,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Runs until the agent stops.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        tokio::select! {
+            // cancel-safe: what is cut off here is begun anew by the next agent.
+            () = Box::pin(self.sessions()) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    /// One session after the other.
+    async fn sessions(&mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let began = time::now().mono;
+            match Box::pin(self.session()).await {
+                Ok(()) | Err(Over::Again) => {}
+                Err(Over::Store(Error::Compacted(revision))) => {
+                    debug!(revision, "the store forgot what this node missed; reading all of it");
+                }
+                Err(Over::Store(error)) => {
+                    self.first += 1;
+                    self.failed(&error);
+                    if time::now().mono.duration_since(began) > RETRY.cap {
+                        backoff.reset();
+                    }
+                }
+            }
+            tokio::time::sleep(jittered(backoff.next(RETRY))).await;
+        }
+    }
+
+    /// One session; it ends with what ended it.
+    async fn session(&mut self) -> Result<(), Over> {
+        let store = Store::connect(&self.settings.store, self.first).await?;
+        let (header, mode) = self.read(&store).await?;
+        let followed = self.followed();
+        let mut watch = store.watch(&followed, header.revision + 1).await?;
+        match mode {
+            Mode::Full => self.follow(&store, &mut watch).await,
+            Mode::Frozen(_) => self.wait_for_a_word(&store, &mut watch).await,
+        }
+    }
+
+    /// What is watched: what operators write, and this node's own record, which may be deleted.
+    fn followed(&self) -> Vec<Range> {
+        let mut followed = self.settings.keys.followed(&self.settings.node);
+        followed.push(Range::key(self.settings.keys.node(&self.settings.node)));
+        followed
+    }
+
+    /// Reads everything at one revision and finds out where this node stands with this store.
+    async fn read(&mut self, store: &Store) -> Result<(Header, Mode), Over> {
+        let (header, kvs) = store.list_all(&self.followed()).await?;
+        let own = self.settings.keys.node(&self.settings.node);
+        let (own, spec): (Vec<Kv>, Vec<Kv>) = kvs.into_iter().partition(|kv| kv.key == own);
+        let mut seen = self.view.peek_accept(&spec);
+        let accepted = self.guard.accepts(seen.as_ref(), header);
+        let verdict = if accepted { Verdict::Right } else { self.guard.judge(header) };
+        let state = match verdict {
+            Verdict::Right => None,
+            Verdict::Foreign => Some(StoreState::Foreign),
+            Verdict::Regressed => Some(StoreState::Regressed),
+        };
+        if let Some(state) = state {
+            self.freeze(store, state, &self.unlike(state, header));
+            return Ok((header, Mode::Frozen(state)));
+        }
+        match self.publisher.register(store, &self.handle, own.first()).await? {
+            Registered::Yes => {}
+            Registered::Taken(by) => {
+                self.freeze(store, StoreState::NameTaken, &by);
+                return Ok((header, Mode::Frozen(StoreState::NameTaken)));
+            }
+            Registered::Changed => return Err(Over::Again),
+        }
+        if accepted {
+            self.view.accept();
+        }
+        self.view.list(&spec);
+        self.learn(header, seen.take()).await;
+        self.publish_view(store, header);
+        Ok((header, Mode::Full))
+    }
+
+    /// In what way a store is not the one that this host knows.
+    fn unlike(&self, state: StoreState, header: Header) -> String {
+        let known = &self.guard.memory;
+        let difference = if state == StoreState::Foreign {
+            format!(
+                "it is cluster {:x}, and this host knows {:x}",
+                header.cluster_id, known.cluster_id
+            )
+        } else {
+            format!(
+                "it is at revision {}, and this host has seen {}: an older copy was restored",
+                header.revision, known.revision
+            )
+        };
+        format!("{difference}; what runs goes on; when it is the right one: `podward store accept`")
+    }
+
+    /// Tells that nothing is taken from this store.
+    fn freeze(&mut self, store: &Store, state: StoreState, message: &str) {
+        self.tell(state, message.to_owned(), store.endpoint());
+        self.send_stale(&format!("{}: {message}", state.reason()));
+    }
+
+    /// Says that what was read last goes on, and why.
+    fn send_stale(&self, problem: &str) {
+        let Some(index) = self.settings.source else { return };
+        let root = self.view.root();
+        let fault = Fault::of_file(root.display().to_string(), problem, "");
+        self.send(News::Source(index, stale(root, self.files.clone(), fault)));
+    }
+
+    /// Remembers the store as it is now. A disk that refuses stops nothing; the next change tries again.
+    async fn learn(&mut self, header: Header, accept: Option<crate::fleet::records::Accept>) {
+        let news = self.guard.learn(header, accept.as_ref());
+        self.guard.memory.last_good = Some(time::now().wall);
+        self.guard.memory.overlay.clone_from(&self.view.overlay);
+        if !news {
+            return;
+        }
+        let snapshot = self.guard.snapshot();
+        let write = move || {
+            let (path, text) = snapshot?;
+            sets::write(Path::new(&path), &text)
+        };
+        if let Err(error) = blocking(write).await {
+            warn!(error = %error, "failed to remember the state of the store");
+        }
+    }
+
+    /// Tells the reconciler what the keys say now.
+    fn publish_view(&mut self, store: &Store, header: Header) {
+        let mut reading = self.view.reading();
+        let state = if self.view.is_empty() { StoreState::Empty } else { StoreState::Ready };
+        let message = match &reading.fault {
+            Some(fault) => fault.to_string(),
+            None => format!("follows {} at {}", self.settings.keys.root(), store.endpoint()),
+        };
+        self.tell(state, message, store.endpoint());
+        self.send(News::Overlay(self.view.overlay.clone()));
+        self.send(News::Faults(self.view.faults().cloned().collect()));
+        if !self.view.pods.is_empty() {
+            self.send(News::Pods(self.view.pods.clone()));
+        }
+        debug!(revision = header.revision, "the store's keys were read");
+        if let Some(index) = self.settings.source {
+            self.files.clone_from(&reading.files);
+            reading.awaited = false;
+            self.send(News::Source(index, reading));
+        }
+    }
+
+    /// Follows changes, keeps this node alive and publishes what it is, until something breaks.
+    async fn follow(&mut self, store: &Store, watch: &mut Watch) -> Result<(), Over> {
+        let mut alive = store.keep_alive(self.publisher.lease()).await?;
+        let every = self.settings.lease_ttl / 3;
+        let mut renew_at = Instant::now() + every;
+        let mut changes = self.handle.changes.clone();
+        changes.mark_changed();
+        let mut pending = false;
+        loop {
+            let publish_at = if pending { Some(self.publisher.due()) } else { None };
+            tokio::select! {
+                // cancel-safe: a watch, a channel of counts and sleeps lose nothing.
+                news = watch.next() => {
+                    let (header, changes) = news?;
+                    self.changed(store, watch, header, changes).await?;
+                }
+                () = sleep_until(renew_at.into()) => {
+                    alive.renew().await?;
+                    renew_at = Instant::now() + every;
+                }
+                seen = changes.changed(), if !pending => {
+                    if seen.is_err() {
+                        return std::future::pending().await;
+                    }
+                    pending = true;
+                }
+                () = until(publish_at) => {
+                    changes.mark_unchanged();
+                    if !self.publisher.publish(store, &self.handle).await? {
+                        return Err(Over::Again);
+                    }
+                    pending = self.publisher.owes();
+                }
+            }
+        }
+    }
+
+    /// Takes changes, with those that belong to them.
+    async fn changed(
+        &mut self,
+        store: &Store,
+        watch: &mut Watch,
+        header: Header,
+        changes: Vec<Change>,
+    ) -> Result<(), Over> {
+        let mut header = header;
+        let mut changes = self.own(changes)?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        loop {
+            self.view.change(&changes);
+            let settle = if self.view.has_lost() { TOMBSTONE } else { SETTLE };
+            let more = timeout_at((began + settle).into(), watch.next());
+            match more.await {
+                Ok(more) => {
+                    let (later, more) = more?;
+                    header.revision = header.revision.max(later.revision);
+                    changes = self.own(more)?;
+                }
+                Err(_) => break,
+            }
+        }
+        let accept = self.view.accept.clone();
+        if self.guard.accepts(accept.as_ref(), header) {
+            // What the store has is believed as a whole, which takes a whole list.
+            return Err(Over::Again);
+        }
+        self.publish_view(store, header);
+        self.learn(header, accept).await;
+        Ok(())
+    }
+
+    /// The changes without those of this node's own record. One that others made ends the session: it was deleted, or
+    /// another host took the name.
+    fn own(&self, changes: Vec<Change>) -> Result<Vec<Change>, Over> {
+        let own = self.settings.keys.node(&self.settings.node);
+        let mut others = Vec::new();
+        for change in changes {
+            let (key, revision) = match &change {
+                Change::Put(kv) => (&kv.key, kv.mod_revision),
+                Change::Delete(key, revision) => (key, *revision),
+            };
+            if *key != own {
+                others.push(change);
+            } else if revision > self.publisher.revision() {
+                return Err(Over::Again);
+            }
+        }
+        Ok(others)
+    }
+
+    /// Waits beside a store that is not to be followed until something changes there that may make it so.
+    async fn wait_for_a_word(&mut self, store: &Store, watch: &mut Watch) -> Result<(), Over> {
+        let interesting =
+            [self.settings.keys.accept(), self.settings.keys.node(&self.settings.node)];
+        loop {
+            match timeout(self.settings.lease_ttl / 3, watch.next()).await {
+                Ok(news) => {
+                    let (_, changes) = news?;
+                    let key = |change: &Change| match change {
+                        Change::Put(kv) => kv.key.clone(),
+                        Change::Delete(key, _) => key.clone(),
+                    };
+                    if changes.iter().any(|change| interesting.contains(&key(change))) {
+                        return Err(Over::Again);
+                    }
+                }
+                // Nobody keeps a lease here that would tell whether the connection lives.
+                Err(_) => {
+                    store.get(&interesting[0]).await?;
+                }
+            }
+        }
+    }
+
+    /// The store failed: what it said last goes on.
+    fn failed(&mut self, error: &Error) {
+        let state = match error {
+            Error::Denied(_) | Error::Settings(_) => StoreState::Denied,
+            _ => StoreState::Unreachable,
+        };
+        self.tell(state, format!("{}; what runs goes on", Chain(error)), "");
+        let since = self.told.as_ref().map(|told| told.since).unwrap_or_default();
+        let last = self.guard.memory.last_good;
+        let last = last.map_or_else(|| "never".to_owned(), |last| format!("{last:.0}"));
+        self.send_stale(&format!("{} since {since:.0}; it last answered: {last}", state.reason()));
+    }
+
+    /// Tells how the store is, when that is news.
+    fn tell(&mut self, state: StoreState, message: String, endpoint: &str) {
+        let same = self.told.as_ref().filter(|told| told.state == state);
+        let since = same.map_or_else(|| time::now().wall, |told| told.since);
+        let health = StoreHealth { state, since, message, endpoint: endpoint.to_owned() };
+        if self.told.as_ref() != Some(&health) {
+            self.told = Some(health.clone());
+            self.send(News::Store(health));
+        }
+    }
+
+    /// Sends news; without a reconciler the agent is stopping.
+    fn send(&self, news: News) {
+        let _ = self.news.send(news);
+    }
+}
+
+/// A random number.
+fn random() -> u128 {
+    Uuid::new_v4().as_u128() >> 64
+}
+
+/// A wait of which the second half is random.
+fn jittered(wait: Duration) -> Duration {
+    let half = wait / 2;
+    let millis = half.as_millis().max(1);
+    half + Duration::from_millis(u64::try_from(random() % millis).unwrap_or(0))
+}
+
+/// Sleeps until a moment, for ever when there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
