@@ -10,7 +10,7 @@ use std::{
 use clap::Args as ClapArgs;
 use serde_json::Value;
 
-use crate::base::{fault::Fault, ids::TemplateHash};
+use crate::base::fault::Fault;
 use crate::fleet::merge3::{metadata, strip};
 use crate::spec::{self, Document, FieldValidation, Outcome, Support};
 
@@ -42,8 +42,6 @@ pub struct Manifest {
     pub value: Value,
     /// Where it belongs.
     pub place: Place,
-    /// The identity of a set's template.
-    pub hash: Option<TemplateHash>,
 }
 
 /// Reads the files; ConfigMaps and Secrets come first, since sets take from them. `namespace` is what `-n` says.
@@ -188,9 +186,9 @@ fn manifest(
     mut value: Value,
     namespace: Option<&str>,
 ) -> Result<Option<Manifest>, String> {
-    let (mut place, hash) = match &document.outcome {
-        Outcome::Set(set) => (Place::Set(set.key.clone()), Some(set.hash.clone())),
-        Outcome::Object { key, .. } => (Place::Object(key.clone()), None),
+    let mut place = match &document.outcome {
+        Outcome::Set(set) => Place::Set(set.key.clone()),
+        Outcome::Object { key, .. } => Place::Object(key.clone()),
         Outcome::Ignored { .. } | Outcome::Rejected => return Ok(None),
     };
     let size = value.to_string().len();
@@ -225,7 +223,7 @@ fn manifest(
     if let (Place::Object(_), Outcome::Object { value: object, .. }) = (&place, &document.outcome) {
         fold_string_data(&mut value, object);
     }
-    Ok(Some(Manifest { origin: origin.to_owned(), value, place, hash }))
+    Ok(Some(Manifest { origin: origin.to_owned(), value, place }))
 }
 
 /// A Secret's plain texts become part of its data, as in a cluster.

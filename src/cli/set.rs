@@ -1,6 +1,6 @@
 //! `podward set image`: another image for containers of sets.
 
-use std::{io::Write, process::ExitCode};
+use std::io::Write;
 
 use clap::{Args as ClapArgs, Subcommand};
 use serde_json::Value;
