@@ -110,10 +110,10 @@ fn partly(error: anyhow::Error, manifests: &[Manifest], done: usize) -> anyhow::
 
 /// Writes one object against whoever writes beside us; says what became of it.
 async fn write(desk: &Desk, manifest: &Manifest, args: &Args) -> anyhow::Result<String> {
-    let cause = "podward apply";
+    let cause = format!("podward apply -f {}", manifest.origin);
     for attempt in 0.. {
         let standing = desk.standing(&manifest.place).await?;
-        let plan = plan(desk, &standing, manifest, args.validation, cause)?;
+        let plan = plan(desk, &standing, manifest, args.validation, &cause)?;
         let suffix = match args.dry_run {
             DryRun::None => "",
             DryRun::Client => " (dry run)",

@@ -17,7 +17,7 @@ use super::{
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// node NAME... KEY=VALUE... KEY-...; `KEY-` takes a label away
-    #[arg(required = true, allow_hyphen_values = true, value_name = "node NAME KEY=VALUE")]
+    #[arg(required = true, value_name = "node NAME KEY=VALUE")]
     pub words: Vec<String>,
     #[command(flatten)]
     pub chosen: Chosen,

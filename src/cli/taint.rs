@@ -18,7 +18,7 @@ use super::{
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// node NAME... KEY[=VALUE]:EFFECT... KEY[:EFFECT]-...; a `-` at the end takes a taint away
-    #[arg(required = true, allow_hyphen_values = true, value_name = "node NAME KEY=VALUE:EFFECT")]
+    #[arg(required = true, value_name = "node NAME KEY=VALUE:EFFECT")]
     pub words: Vec<String>,
     #[command(flatten)]
     pub chosen: Chosen,

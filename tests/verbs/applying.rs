@@ -112,8 +112,8 @@ fn nothing_is_written_while_one_document_is_at_fault() {
         (format!("{good}---\n{}", good.replace("r.io/a:1", "\"\"")), "image"),
         (format!("{good}---\nkind: [\n"), "web.yaml"),
         (
-            good.replace("namespace: x", "namespace: y"),
-            "the namespace \"y\" of daemonset.apps/good is not \"x\"",
+            good.replace("namespace: x", "namespace: other"),
+            "the namespace \"other\" of daemonset.apps/good is not \"x\"",
         ),
         (
             format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{k: {big}}}\n"),

@@ -133,11 +133,13 @@ impl Fleet {
 
     /// A host's pod of a set in the namespace x, and that it should run the set.
     pub fn pod(&self, node: &str, set: &str, pod: &str) {
+        let uid = self.value(&format!("spec/daemonsets/x/{set}"))["metadata"]["uid"].clone();
+        let uid = uid.as_str().unwrap_or("u");
         let object = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": pod, "namespace": "x", "uid": format!("uid-of-{pod}"),
                 "creationTimestamp": "2026-01-01T00:00:00Z",
-                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": set, "uid": "u",
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": set, "uid": uid,
                     "controller": true}]},
             "spec": {"nodeName": node, "containers": [{"name": "main", "image": "r.io/a:1"}]},
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
@@ -145,8 +147,7 @@ impl Fleet {
                     "imageID": "", "state": {"running": {}}}]},
         });
         self.put(&format!("fleet/pods/{node}/x/{pod}"), &object);
-        let uid = self.value(&format!("spec/daemonsets/x/{set}"))["metadata"]["uid"].clone();
-        let member = json!({"uid": uid.as_str().unwrap_or("u"), "hash": "h", "wanted": "h", "status": {
+        let member = json!({"uid": uid, "hash": "h", "wanted": "h", "status": {
             "desiredNumberScheduled": 1, "currentNumberScheduled": 1, "numberReady": 1, "numberAvailable": 1,
             "numberUnavailable": 0, "updatedNumberScheduled": 1, "numberMisscheduled": 0, "observedGeneration": 1}});
         self.put(&format!("fleet/sets/x/{set}/member/{node}"), &member);
