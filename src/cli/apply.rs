@@ -173,6 +173,7 @@ pub fn write_over(
     if live == Some(&object) && standing.tombstone.is_none() {
         return Ok(Plan { txn: None, object, word: "unchanged" });
     }
+    desk.may_replace(standing.signed, &place.shown())?;
     let mut then = vec![desk.put(place.key(keys), &object, 0)?];
     if standing.tombstone.is_some() {
         then.push(Op::Delete(Range::key(place.tombstone(keys))));

@@ -154,10 +154,10 @@ async fn what_is_known(control: &mut Control, now: Timestamp) -> String {
     }
 }
 
-/// Since when a node follows the store no longer, by its condition `StoreReachable`.
+/// Since when a node follows the store no longer, by its condition `StoreReady`.
 fn specs_from(node: &Value) -> Option<Timestamp> {
     let conditions = node["status"]["conditions"].as_array()?;
-    let reach = conditions.iter().find(|one| one["type"] == "StoreReachable")?;
+    let reach = conditions.iter().find(|one| one["type"] == "StoreReady")?;
     if reach["status"] == "True" {
         return None;
     }
@@ -176,10 +176,10 @@ mod tests {
         let node = |condition: Value| json!({"status": {"conditions": [condition]}});
         let at = "2026-01-01T12:04:00Z";
         for (condition, known) in [
-            (json!({"type": "StoreReachable", "status": "False", "lastTransitionTime": at}), true),
-            (json!({"type": "StoreReachable", "status": "True", "lastTransitionTime": at}), false),
+            (json!({"type": "StoreReady", "status": "False", "lastTransitionTime": at}), true),
+            (json!({"type": "StoreReady", "status": "True", "lastTransitionTime": at}), false),
             (json!({"type": "Ready", "status": "False", "lastTransitionTime": at}), false),
-            (json!({"type": "StoreReachable", "status": "False"}), false),
+            (json!({"type": "StoreReady", "status": "False"}), false),
         ] {
             assert_eq!(specs_from(&node(condition.clone())).is_some(), known, "{condition}");
         }

@@ -109,6 +109,8 @@ pub struct Standing {
     pub live: Option<Value>,
     /// The revision that wrote it; 0 for none.
     pub revision: i64,
+    /// Whether it is signed.
+    pub signed: bool,
     /// The deletion's record.
     pub tombstone: Option<Value>,
     /// The revision that wrote that; 0 for none.
@@ -162,6 +164,7 @@ impl Desk {
             place: place.clone(),
             live: None,
             revision: 0,
+            signed: false,
             tombstone: None,
             tombstone_revision: 0,
             history: Vec::new(),
@@ -173,6 +176,7 @@ impl Desk {
                 let faulty = || Failure::hinted(format!("{}: no JSON object", kv.key), remedy);
                 standing.live = Some(value.ok_or_else(faulty)?);
                 standing.revision = kv.mod_revision;
+                standing.signed = is_signed(&kv.value);
             } else if kv.key == tombstone {
                 standing.tombstone = value;
                 standing.tombstone_revision = kv.mod_revision;
@@ -197,6 +201,17 @@ impl Desk {
         }
         let value = signing::seal(&self.settings, plain.into_bytes())?;
         Ok(Op::Put { key, value, lease })
+    }
+
+    /// Refuses to write an unsigned value over a signed one: nodes that trust keys would not follow it.
+    pub fn may_replace(&self, signed: bool, what: &str) -> anyhow::Result<()> {
+        if !signed || self.settings.sign_key.is_some() {
+            return Ok(());
+        }
+        Err(Failure::hinted(
+            format!("{what} is signed, and there is no key to sign the new one with"),
+            "name it by --sign-key FILE or signKey in the settings; where nothing is signed any more, delete it first",
+        ))
     }
 
     /// Runs a transaction; false when somebody else was faster.
@@ -249,6 +264,11 @@ fn size(op: &Op) -> usize {
 pub fn opened(bytes: &[u8]) -> Option<Value> {
     let plain = signing::open(bytes)?;
     serde_json::from_slice(&plain).ok().filter(Value::is_object)
+}
+
+/// Whether a value is in an envelope.
+pub fn is_signed(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(bytes).is_ok_and(|value| value["payloadType"].is_string())
 }
 
 /// The identity of a set's template; otherwise why it is no set that can run.

@@ -142,8 +142,14 @@ impl FleetView {
         let below =
             |prefix: String| self.cache.values().filter(move |kv| kv.key.starts_with(&prefix));
         let alive = alive(keys, &self.cache);
+        let runners = match self.wish.kind {
+            Kind::DaemonSet => runners(keys, below(keys.pods())),
+            _ => BTreeMap::new(),
+        };
         let objects: Vec<Value> = match self.wish.kind {
-            Kind::DaemonSet => below(keys.sets()).filter_map(|kv| self.set(kv, &alive)).collect(),
+            Kind::DaemonSet => {
+                below(keys.sets()).filter_map(|kv| self.set(kv, &alive, &runners)).collect()
+            }
             Kind::Pod => below(keys.pods()).filter_map(|kv| pod(keys, kv, &alive)).collect(),
             Kind::Node => below(keys.nodes()).filter_map(|kv| node(keys, kv, &alive)).collect(),
             Kind::Event => below(keys.events()).filter_map(record).collect(),
@@ -159,7 +165,7 @@ impl FleetView {
     }
 
     /// A set with every default and its status over the fleet.
-    fn set(&self, kv: &Kv, alive: &BTreeSet<NodeName>) -> Option<Value> {
+    fn set(&self, kv: &Kv, alive: &BTreeSet<NodeName>, runners: &Runners) -> Option<Value> {
         let keys = &self.fleet.keys;
         let written = spec_value(kv)?;
         let (mut object, hash) = shown_set(&written, &kv.key);
@@ -174,13 +180,16 @@ impl FleetView {
                 Some((node, serde_json::from_slice(&kv.value).ok()?))
             })
             .collect();
+        let runs = runners.get(&set).into_iter().flatten();
+        let strays = runs.filter(|node| !members.iter().any(|(member, _)| member == *node)).count();
         let uid = text("uid");
         let wanted = WantedSet {
             uid: &uid,
             generation: metadata["generation"].as_i64().unwrap_or(0),
             hash: hash.as_ref(),
         };
-        object["status"] = serde_json::to_value(set_status(wanted, &members, alive)).ok()?;
+        object["status"] =
+            serde_json::to_value(set_status(wanted, &members, alive, strays)).ok()?;
         Some(object)
     }
 }
@@ -204,10 +213,12 @@ fn ranges(keys: &Keys, wish: &Wish) -> Vec<Range> {
     let alive = Range::prefix(keys.alive_all());
     match (wish.kind, set) {
         (Kind::DaemonSet, Some(set)) => {
-            vec![Range::key(keys.set(&set)), Range::prefix(keys.members(&set)), alive]
+            let pods = Range::prefix(keys.pods());
+            vec![Range::key(keys.set(&set)), Range::prefix(keys.members(&set)), pods, alive]
         }
         (Kind::DaemonSet, None) => {
-            vec![Range::prefix(keys.sets()), Range::prefix(keys.fleet_sets()), alive]
+            let pods = Range::prefix(keys.pods());
+            vec![Range::prefix(keys.sets()), Range::prefix(keys.fleet_sets()), pods, alive]
         }
         (Kind::Pod, _) => vec![Range::prefix(keys.pods()), alive],
         (Kind::Node, _) => vec![Range::prefix(keys.nodes()), alive],
@@ -222,6 +233,29 @@ fn ranges(keys: &Keys, wish: &Wish) -> Vec<Range> {
 fn alive(keys: &Keys, cache: &BTreeMap<String, Kv>) -> BTreeSet<NodeName> {
     let prefix = keys.alive_all();
     cache.keys().filter_map(|key| key.strip_prefix(&prefix)).map(NodeName::new).collect()
+}
+
+/// Which nodes have a pod of each set.
+type Runners = BTreeMap<SetKey, BTreeSet<NodeName>>;
+
+/// Which nodes have a pod of each set that has not ended.
+fn runners<'k>(keys: &Keys, pods: impl Iterator<Item = &'k Kv>) -> Runners {
+    let mut runners = Runners::new();
+    for kv in pods {
+        let (Some(pod), Some(rest)) = (record(kv), kv.key.strip_prefix(&keys.pods())) else {
+            continue;
+        };
+        let owner = pod["metadata"]["ownerReferences"][0]["name"].as_str();
+        let namespace = pod["metadata"]["namespace"].as_str();
+        let over = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        if let (Some(namespace), Some(owner), Some(node), false) =
+            (namespace, owner, rest.split('/').next(), over)
+        {
+            let nodes = runners.entry(SetKey::new(namespace, owner)).or_default();
+            nodes.insert(NodeName::new(node));
+        }
+    }
+    runners
 }
 
 /// An object that a host wrote; what is none is left out.

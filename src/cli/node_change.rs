@@ -17,7 +17,7 @@ use crate::node::Node;
 use crate::store::{Compare, Range, Txn};
 
 use super::{
-    desk::{Desk, opened},
+    desk::{Desk, is_signed, opened},
     failure::Failure,
     selector::Selector,
     view,
@@ -116,13 +116,14 @@ pub async fn change(
     let (record_key, overlay_key) = (desk.keys().node(name), desk.keys().node_overlay(name));
     for attempt in 0.. {
         let ranges = [Range::key(&record_key), Range::key(&overlay_key)];
-        let (mut record, mut overlay, mut revision) = (None, NodeOverlay::default(), 0);
+        let (mut record, mut overlay) = (None, NodeOverlay::default());
+        let (mut revision, mut signed) = (0, false);
         for kv in desk.read(&ranges).await? {
             if kv.key == record_key {
                 record = serde_json::from_slice::<Value>(&kv.value).ok();
             } else if let Some(value) = opened(&kv.value) {
                 overlay = serde_json::from_value(value)?;
-                revision = kv.mod_revision;
+                (revision, signed) = (kv.mod_revision, is_signed(&kv.value));
             }
         }
         let Some(record) = record else {
@@ -141,6 +142,7 @@ pub async fn change(
         let word = change(&mut changing)?;
         let mut overlay = changing.overlay;
         if overlay != before {
+            desk.may_replace(signed, &format!("what is laid over node {name}"))?;
             overlay.generation += 1;
             let put = desk.put(overlay_key.clone(), &serde_json::to_value(&overlay)?, 0)?;
             let when = vec![Compare::ModRevision(overlay_key.clone(), revision)];

@@ -10,4 +10,5 @@ mod editing;
 mod fleet;
 mod nodes;
 mod seeing;
+mod signing;
 mod writers;

@@ -37,6 +37,12 @@ fn the_fleet_is_shown_as_a_cluster_would_be() {
     assert_eq!(one["status"]["observedGeneration"], 1);
     assert_eq!(one["spec"]["revisionHistoryLimit"], 10, "defaults are shown");
     assert!(one["metadata"]["resourceVersion"].is_string());
+    // A node that should not run it any more, and still does.
+    fleet.remove("fleet/sets/x/web/member/n1");
+    let one: Value = serde_json::from_str(&fleet.run("get ds web -n x -o json").fine()).unwrap();
+    assert_eq!(one["status"]["numberMisscheduled"], 1);
+    assert_eq!(one["status"]["desiredNumberScheduled"], 1);
+    fleet.pod("n1", "web", "web-n1");
     let names = fleet.run("get ds,pods -n x -o name").fine();
     assert_eq!(names, "daemonset.apps/web\npod/web-n1\npod/web-n2\n");
     let described = fleet.run("describe ds web -n x").fine();
