@@ -26,7 +26,7 @@ pub enum Backend {
     /// The agent on this host.
     Agent(Control),
     /// The shared store.
-    Fleet(Fleet),
+    Fleet(Fleet, store::Settings),
 }
 
 /// Lists that go on.
@@ -48,7 +48,7 @@ impl Backend {
             return Ok(Self::Agent(client::connect(&socket).await?));
         }
         let outage = match reach(&settings).await {
-            Ok(fleet) => return Ok(Self::Fleet(fleet)),
+            Ok((fleet, connection)) => return Ok(Self::Fleet(fleet, connection)),
             Err(store::Error::Unreachable(why)) => why,
             Err(error) => return Err(store_client::refusal(error)),
         };
@@ -67,7 +67,9 @@ impl Backend {
                 shared(wanted.kind)?;
                 client::list(control, wanted).await
             }
-            Self::Fleet(fleet) => FleetView::new(fleet, wish(wanted)).list().await,
+            Self::Fleet(fleet, connection) => {
+                FleetView::new(fleet, connection, wish(wanted)).list().await
+            }
         }
     }
 
@@ -78,7 +80,9 @@ impl Backend {
                 shared(wanted.kind)?;
                 Lists::Agent(client::lists(control, wanted, true).await?)
             }
-            Self::Fleet(fleet) => Lists::Fleet(Box::new(FleetView::new(fleet, wish(wanted)))),
+            Self::Fleet(fleet, connection) => {
+                Lists::Fleet(Box::new(FleetView::new(fleet, connection, wish(wanted))))
+            }
         })
     }
 }
@@ -105,7 +109,7 @@ impl Globals {
 }
 
 /// Connects to the store and sees whether it answers: members without a majority take connections, too.
-async fn reach(settings: &Settings) -> Result<Fleet, store::Error> {
+async fn reach(settings: &Settings) -> Result<(Fleet, store::Settings), store::Error> {
     let Some(connection) = store_client::connection(settings) else {
         return Err(store::Error::Settings("no shared store is configured".into()));
     };
@@ -114,7 +118,7 @@ async fn reach(settings: &Settings) -> Result<Fleet, store::Error> {
     let store = Store::connect(&connection, first).await?;
     let keys = Keys::new(&settings.etcd.prefix, &settings.cluster);
     store.get(&keys.accept()).await?;
-    Ok(Fleet { store, keys, cluster: settings.cluster.clone() })
+    Ok((Fleet { store, keys, cluster: settings.cluster.clone() }, connection))
 }
 
 /// What is wanted, without the command line.

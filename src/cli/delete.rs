@@ -64,6 +64,11 @@ pub fn run(args: &Args, globals: &Globals, out: &mut dyn Write, err: &mut dyn Wr
     let settings = globals.settings_to_ask()?;
     let shared = !globals.local && store_client::connection(&settings).is_some();
     let pods = matches!(targets.as_slice(), [target] if target.kind == Kind::Pod);
+    if globals.local && !pods {
+        let hint =
+            "leave --local out; on this host, a set goes when its document leaves its source";
+        return Err(Failure::usage("with --local only pods are deleted", Some(hint.to_owned())));
+    }
     client::converse(async {
         if pods && !shared {
             let mut control = client::connect(&globals.control_socket()).await?;
@@ -214,7 +219,7 @@ async fn delete(
     }
     let owned = |pod: &Value| owned(pod, set);
     let namespace = Some(set.namespace.clone());
-    wait_gone::pods(&desk.fleet, namespace, &owned, (&place.shown(), args.timeout), err).await
+    wait_gone::pods(desk, namespace, &owned, (&place.shown(), args.timeout), err).await
 }
 
 /// kubectl's words for what was deleted.

@@ -64,5 +64,5 @@ pub async fn run(
     }
     let same = |pod: &Value| pod["metadata"]["uid"] == uid.as_str();
     let what = format!("pod/{name}");
-    wait_gone::pods(&desk.fleet, Some(namespace.into()), &same, (&what, args.timeout), err).await
+    wait_gone::pods(desk, Some(namespace.into()), &same, (&what, args.timeout), err).await
 }

@@ -14,6 +14,7 @@ use crate::store::{Compare, Keys, Kv, Op, Range, Txn};
 use super::{
     Globals,
     failure::Failure,
+    fleet_view::{FleetView, Wish},
     signing,
     store_client::{self, Fleet, refusal},
 };
@@ -140,6 +141,11 @@ impl Desk {
         let settings = globals.fleet_settings()?;
         let fleet = store_client::connect(&settings).await?;
         Ok(Self { fleet, settings })
+    }
+
+    /// Objects of the fleet.
+    pub fn view(&self, wish: Wish) -> anyhow::Result<FleetView> {
+        Ok(FleetView::new(&self.fleet, &store_client::required(&self.settings)?, wish))
     }
 
     /// The keys.

@@ -17,7 +17,7 @@ use crate::fleet::{
     records::Member,
 };
 use crate::spec::{self, FieldValidation, ObjectKind, Outcome};
-use crate::store::{Change, Keys, Kv, Range, Watch};
+use crate::store::{self, Change, Keys, Kv, Range, Store, Watch};
 
 use super::desk::opened;
 use super::resource::Kind;
@@ -27,6 +27,8 @@ use super::store_client::{Fleet, refusal};
 const BURST: Duration = Duration::from_millis(50);
 /// How long a watch that was lost is tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait in between.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Which objects of the fleet are wanted.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub struct Wish {
 pub struct FleetView {
     /// The store.
     fleet: Fleet,
+    /// How to reach it again.
+    connection: store::Settings,
     /// What is wanted.
     wish: Wish,
     /// What the objects are made of.
@@ -54,8 +58,9 @@ pub struct FleetView {
 
 impl FleetView {
     /// Nothing is asked yet.
-    pub fn new(fleet: &Fleet, wish: Wish) -> Self {
-        Self { fleet: fleet.clone(), wish, cache: BTreeMap::new(), watch: None }
+    pub fn new(fleet: &Fleet, connection: &store::Settings, wish: Wish) -> Self {
+        let (fleet, connection) = (fleet.clone(), connection.clone());
+        Self { fleet, connection, wish, cache: BTreeMap::new(), watch: None }
     }
 
     /// Lists once.
@@ -98,17 +103,21 @@ impl FleetView {
     /// Does so after a lost connection, for as long as an outage of a member may take.
     async fn begin_again(&mut self) -> anyhow::Result<()> {
         let until = time::now().mono + PATIENCE;
-        loop {
+        for member in 0.. {
             match self.begin().await {
-                Ok(()) => return Ok(()),
+                Ok(()) => break,
                 Err(error) if time::now().mono > until => return Err(error),
-                Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+            if let Ok(store) = Store::connect(&self.connection, member).await {
+                self.fleet.store = store;
             }
         }
+        Ok(())
     }
 
     /// Waits for the next changes and those that come with them.
-    async fn follow(&mut self, watch: &mut Watch) -> Result<(), crate::store::Error> {
+    async fn follow(&mut self, watch: &mut Watch) -> Result<(), store::Error> {
         let mut changed = false;
         while !changed {
             changed = self.take(watch.next().await?.1);

@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::base::time;
 
+use super::desk::Desk;
 use super::failure::Failure;
-use super::fleet_view::{FleetView, Wish};
+use super::fleet_view::Wish;
 use super::resource::Kind;
-use super::store_client::Fleet;
 
 /// How wide the bar is.
 const BAR: usize = 24;
@@ -24,13 +24,13 @@ const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// Waits until none of these pods is left; `what` is said of the object, for at most a time that is not 0.
 pub async fn pods(
-    fleet: &Fleet,
+    desk: &Desk,
     namespace: Option<String>,
     meant: &dyn Fn(&Value) -> bool,
     (what, timeout): (&str, Duration),
     err: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let mut view = FleetView::new(fleet, Wish { kind: Kind::Pod, namespace, name: None });
+    let mut view = desk.view(Wish { kind: Kind::Pod, namespace, name: None })?;
     let timeout = if timeout.is_zero() { FOREVER } else { timeout };
     let until = tokio::time::Instant::from_std(time::now().mono + timeout);
     let mut progress = Progress { live: io::stderr().is_terminal(), ..Progress::default() };
