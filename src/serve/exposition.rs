@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use nix::unistd::{SysconfVar, sysconf};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, NoLabelSet, text},
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
     metrics::MetricType,
     registry::Registry,
 };
@@ -40,15 +40,24 @@ impl Collector for Page {
             let kind = if *counts { MetricType::Counter } else { MetricType::Gauge };
             let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
             for (labels, value) in samples {
-                let mut sample = metric.encode_family(labels)?;
-                if *counts {
-                    sample.encode_counter::<NoLabelSet, f64, f64>(value, None)?;
+                // Braces with nothing between them are read by few.
+                if labels.is_empty() {
+                    sample(&mut metric, *counts, *value)?;
                 } else {
-                    sample.encode_gauge(value)?;
+                    sample(&mut metric.encode_family(labels)?, *counts, *value)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// One figure.
+fn sample(encoder: &mut MetricEncoder<'_>, counts: bool, value: f64) -> fmt::Result {
+    if counts {
+        encoder.encode_counter::<NoLabelSet, f64, f64>(&value, None)
+    } else {
+        encoder.encode_gauge(&value)
     }
 }
 

@@ -54,16 +54,21 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
 
 /// Answers for as long as it is driven; without a listener it only waits.
 pub async fn serve(listener: Option<TcpListener>, handle: Handle) -> Infallible {
-    let Some(listener) = listener else {
-        return pending().await;
-    };
+    match listener {
+        Some(listener) => listen(listener, handle, PATIENCE).await,
+        None => pending().await,
+    }
+}
+
+/// Answers, a few at a time, each for so long at most.
+async fn listen(listener: TcpListener, handle: Handle, patience: Duration) -> Infallible {
     let mut open: Vec<Connection> = Vec::new();
     loop {
         let room = open.len() < CONNECTIONS;
         // cancel-safe: accepting loses no connection, and the connections stay in their list.
         tokio::select! {
             accepted = listener.accept(), if room => match accepted {
-                Ok((stream, _)) => open.push(Box::pin(connection(stream, handle.clone()))),
+                Ok((stream, _)) => open.push(Box::pin(connection(stream, handle.clone(), patience))),
                 // Others than a full table of descriptors concern that one connection only.
                 Err(_) => sleep(REST).await,
             },
@@ -83,7 +88,7 @@ async fn one_ends(open: &mut Vec<Connection>) {
 }
 
 /// Answers one request.
-async fn connection(stream: TcpStream, handle: Handle) {
+async fn connection(stream: TcpStream, handle: Handle, patience: Duration) {
     let service = service_fn(move |request: Request<Incoming>| {
         let handle = handle.clone();
         async move { Ok::<_, Infallible>(answer(&request, &handle).await) }
@@ -91,7 +96,7 @@ async fn connection(stream: TcpStream, handle: Handle) {
     let mut builder = http1::Builder::new();
     builder.keep_alive(false).max_buf_size(16 << 10);
     // A client that breaks off or dawdles is its own loss.
-    let _ = timeout(PATIENCE, builder.serve_connection(TokioIo::new(stream), service)).await;
+    let _ = timeout(patience, builder.serve_connection(TokioIo::new(stream), service)).await;
 }
 
 /// The page that is asked for.

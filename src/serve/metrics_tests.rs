@@ -30,14 +30,15 @@ fn port() -> SocketAddr {
     let handle = Handle { commands, changes: watch::channel(0).1, execs: mpsc::channel(1).0 };
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(Some(listener), handle));
+    tokio::spawn(listen(listener, handle, Duration::from_millis(300)));
     address
 }
 
 /// What the port answers to these bytes, until it hangs up.
 async fn asked(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
+    // A long request is refused before it was read: the rest of it may not be taken any more.
+    let _ = stream.write_all(request.as_bytes()).await;
     let mut answer = Vec::new();
     // A refusal in the middle of a long request may end in a reset behind the answer.
     let _ = stream.read_to_end(&mut answer).await;
@@ -72,12 +73,12 @@ async fn metrics_and_health_are_there_and_nothing_else_is() {
     }
     let noise = asked(port, "\0\0\0\0 no request at all\r\n\r\n").await;
     assert!(noise.is_empty() || noise.starts_with("HTTP/1.1 400"), "{noise}");
-    let long = asked(port, &format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1 << 20)));
-    let long = long.await;
+    let long = format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    let long = asked(port, &long).await;
     assert!(long.is_empty() || long.starts_with("HTTP/1.1 431"), "{long}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn clients_that_dawdle_are_cut_off_and_hold_nobody_up_for_long() {
     let port = port();
     let mut dawdlers = Vec::new();
@@ -86,7 +87,7 @@ async fn clients_that_dawdle_are_cut_off_and_hold_nobody_up_for_long() {
         stream.write_all(b"GET /metrics HTTP/1.1\r\n").await.unwrap();
         dawdlers.push(stream);
     }
-    // The clock runs on as soon as nothing else can: after two rounds of patience the others are gone.
+    // Behind them in the kernel's queue.
     let page = asked(port, &request("GET", "/metrics")).await;
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     for stream in &mut dawdlers {
