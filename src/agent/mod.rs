@@ -43,6 +43,6 @@ mod store_guard;
 mod store_link;
 mod store_publish;
 mod store_view;
-pub mod wire;
 #[cfg(test)]
 mod store_view_tests;
+pub mod wire;

@@ -31,13 +31,7 @@ fn key(name: &str) -> SetKey {
 }
 
 fn kv(key: String, value: &Value) -> Kv {
-    Kv {
-        key,
-        value: value.to_string().into_bytes(),
-        create_revision: 1,
-        mod_revision: 1,
-        lease: 0,
-    }
+    Kv { key, value: value.to_string().into_bytes(), create_revision: 1, mod_revision: 1, lease: 0 }
 }
 
 fn set_kv(name: &str, generation: i64) -> Kv {
@@ -66,7 +60,9 @@ fn view(known: &[(&str, i64)]) -> View {
 /// What a node that runs `before` wants after it saw the view, and how many faults it is told.
 fn wanted(view: &View, before: &[(&str, i64)]) -> (Vec<String>, usize) {
     let mut old = self::view(&[]);
-    old.list(&before.iter().map(|(name, generation)| set_kv(name, *generation)).collect::<Vec<_>>());
+    old.list(
+        &before.iter().map(|(name, generation)| set_kv(name, *generation)).collect::<Vec<_>>(),
+    );
     let none = BTreeMap::new();
     let before = merge(&[&old.reading()], &BTreeMap::new(), &none).sets;
     let merged = merge(&[&view.reading()], &before, &none);
@@ -117,7 +113,11 @@ fn an_older_generation_is_refused_and_a_new_uid_is_a_new_set() {
     view.list(&[set_kv("a", 2)]);
     let (sets, faults) = wanted(&view, &[("a", 3)]);
     assert_eq!((sets, faults), (vec!["a".into()], 1));
-    assert!(view.reading().files.values().next().unwrap().faults[0].problem.starts_with("StoreRegressed"));
+    assert!(
+        view.reading().files.values().next().unwrap().faults[0]
+            .problem
+            .starts_with("StoreRegressed")
+    );
     let mut other = set("a", 1, "busybox:2");
     other["metadata"]["uid"] = json!("another");
     view.change(&[Change::Put(kv(keys().set(&key("a")), &other))]);
@@ -171,14 +171,11 @@ fn only_this_nodes_overlay_and_pods_are_taken() {
     let overlay = json!({"generation": 1, "labels": {"disk": "ssd", "old": null}});
     let (own, other) = (NodeName::new("n1"), NodeName::new("n2"));
     let stone = |node: &NodeName, uid: &str| {
-        let value = json!({"name": format!("pods/{node}/{uid}"), "deleted": "2026-01-01T00:00:00Z"});
+        let value =
+            json!({"name": format!("pods/{node}/{uid}"), "deleted": "2026-01-01T00:00:00Z"});
         kv(keys().pod_tombstone(node, uid), &value)
     };
-    view.list(&[
-        kv(keys().node_overlay(&own), &overlay),
-        stone(&own, "u1"),
-        stone(&other, "u2"),
-    ]);
+    view.list(&[kv(keys().node_overlay(&own), &overlay), stone(&own, "u1"), stone(&other, "u2")]);
     assert_eq!(view.overlay.as_ref().unwrap().labels["disk"].as_deref(), Some("ssd"));
     assert_eq!(view.pods.keys().collect::<Vec<_>>(), ["u1"]);
     view.change(&[Change::Delete(keys().node_overlay(&own), 9)]);

@@ -171,12 +171,7 @@ mod tests {
             // Without a memory nothing is dropped.
             (none.clone(), json!({"a": 1, "b": 2}), json!({"a": 3}), json!({"a": 3, "b": 2})),
             // Lists count whole.
-            (
-                json!({"l": [1, 2]}),
-                json!({"l": [1, 2, 3]}),
-                json!({"l": [2]}),
-                json!({"l": [2]}),
-            ),
+            (json!({"l": [1, 2]}), json!({"l": [1, 2, 3]}), json!({"l": [2]}), json!({"l": [2]})),
             // Another type takes the place of the old one.
             (json!({"a": {"b": 1}}), json!({"a": {"b": 1}}), json!({"a": "t"}), json!({"a": "t"})),
             (json!({"a": "t"}), json!({"a": "t"}), json!({"a": {"b": 1}}), json!({"a": {"b": 1}})),
@@ -215,7 +210,8 @@ mod tests {
             first["metadata"],
             json!({"name": "w", "uid": "new", "creationTimestamp": "1970-01-01T00:00:00Z", "generation": 1})
         );
-        let mut labelled = json!({"metadata": {"name": "w", "labels": {"x": "y"}}, "spec": {"a": 1}});
+        let mut labelled =
+            json!({"metadata": {"name": "w", "labels": {"x": "y"}}, "spec": {"a": 1}});
         stamp(Some(&first), &mut labelled, Stamp { uid: "other", ..at });
         assert_eq!((generation(&labelled), &labelled["metadata"]["uid"]), (1, &json!("new")));
         let mut changed = json!({"metadata": {"name": "w"}, "spec": {"a": 2}});

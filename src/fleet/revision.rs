@@ -116,7 +116,10 @@ mod tests {
     use super::*;
 
     fn entries(entries: &[(i64, &str)]) -> Vec<Entry> {
-        entries.iter().map(|(number, hash)| Entry { number: *number, hash: (*hash).into() }).collect()
+        entries
+            .iter()
+            .map(|(number, hash)| Entry { number: *number, hash: (*hash).into() })
+            .collect()
     }
 
     fn next(hash: &str, limit: Option<u64>, history: &[(i64, &str)]) -> (Option<i64>, Vec<i64>) {
