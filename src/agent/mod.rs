@@ -18,6 +18,7 @@ mod fleet_report;
 pub mod handle;
 mod health;
 mod holder;
+mod http_feed;
 mod image_gc;
 mod image_orders;
 mod image_store;

@@ -45,7 +45,7 @@ fn tombstone_kv(name: &str, generation: i64) -> Kv {
 
 fn view(known: &[(&str, i64)]) -> View {
     let known = known.iter().map(|(name, generation)| {
-        let known = Known { uid: (*name).to_owned(), generation: *generation };
+        let known = Known { uid: (*name).to_owned(), generation: *generation, created: None };
         (format!("etcd:{}", keys().set(&key(name))), known)
     });
     View::new(

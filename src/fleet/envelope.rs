@@ -14,6 +14,8 @@ use ring::{
 };
 use serde_json::{Value, json};
 
+use crate::base::ids::hex;
+
 /// The type of every payload of ours.
 pub const PAYLOAD_TYPE: &str = "application/vnd.podward.v1+json";
 
@@ -300,11 +302,6 @@ fn shown(text: &str) -> String {
     let plain = |letter: &char| letter.is_ascii_graphic() || *letter == ' ';
     let short: String = text.chars().filter(plain).take(64).collect();
     if short.is_empty() { "without a name".to_owned() } else { short }
-}
-
-/// Bytes as hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

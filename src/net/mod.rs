@@ -123,6 +123,27 @@ pub enum Error {
     Redirects,
 }
 
+impl Error {
+    /// The same in the words of a source, whose settings stand in our own configuration and not in a hosts.toml.
+    #[must_use]
+    pub fn of_source(self) -> Self {
+        let worded = |text: String| {
+            text.replace("`ca` of the host's hosts.toml", "caFile of the source")
+                .replace("`client` of the host's hosts.toml", "certFile and keyFile of the source")
+        };
+        match self {
+            Self::Tls(problem) => Self::Tls(worded(problem)),
+            Self::Certificate { host, problem } => {
+                Self::Certificate { host, problem: worded(problem) }
+            }
+            Self::PlainHttp { place } => Self::Tls(format!(
+                "{place} speaks plain HTTP; where that is meant, write http:// in the source's url"
+            )),
+            other => other,
+        }
+    }
+}
+
 /// Waits for `work`, for no longer than `limit` if there is one.
 async fn limited<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
     match limit {
