@@ -7,6 +7,7 @@ pub mod client;
 #[cfg(test)]
 mod client_tests;
 mod connection;
+pub mod dial;
 pub mod health;
 pub mod http;
 pub mod proxy;
@@ -121,6 +122,26 @@ pub enum Error {
     /// Redirects lead in a circle.
     #[error("stopped after 10 redirects")]
     Redirects,
+}
+
+/// Where pulls name an authority, in remedies.
+const CA_OF_PULLS: &str = "`ca` of the host's hosts.toml";
+/// Where pulls name a client's certificate, in remedies.
+const CLIENT_OF_PULLS: &str = "`client` of the host's hosts.toml";
+
+impl Error {
+    /// The same error for somebody whose settings have other names for the authority and for our own certificate.
+    #[must_use]
+    pub fn naming(self, ca: &str, client: &str) -> Self {
+        let named = |text: String| text.replace(CA_OF_PULLS, ca).replace(CLIENT_OF_PULLS, client);
+        match self {
+            Self::Tls(text) => Self::Tls(named(text)),
+            Self::Certificate { host, problem } => {
+                Self::Certificate { host, problem: named(problem) }
+            }
+            other => other,
+        }
+    }
 }
 
 /// Waits for `work`, for no longer than `limit` if there is one.
