@@ -66,6 +66,7 @@ pub fn main() -> ExitCode {
         let settings = ServeSettings {
             socket: settings.control_socket(),
             pod_logs: settings.paths.pod_logs.clone(),
+            metrics: settings.metrics,
         };
         let read: LogStream =
             Arc::new(|request, out, ended| Box::pin(host::logs::stream(request, out, ended)));

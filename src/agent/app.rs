@@ -31,7 +31,10 @@ use crate::plan::{eviction::Timers, renewal::Renewals};
 use crate::pod::sandbox::HostFacts;
 use crate::pull::{self, LoginSettings, Puller};
 use crate::runtime::containerd::{self, Containerd};
-use crate::source::watch::{WatchError, Watcher};
+use crate::source::{
+    trust::Trust,
+    watch::{WatchError, Watcher},
+};
 
 use super::{
     configs::OwnObjects,
@@ -233,6 +236,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         refreshing: BTreeSet::new(),
         feeds: Feeds::new(&settings, guard.memory.overlay.clone()),
         install_id: feeding::install_id(&settings.paths.state)?,
+        trust: Arc::new(Trust::load(&settings.trusted_keys, &settings.paths.state)),
         settings,
         effects,
         node,
@@ -266,6 +270,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         pulling: JoinSet::new(),
         prefetches: Prefetches::default(),
         wake: None,
+        past_restarts: 0,
         syncs: Vec::new(),
         started: time::now().wall,
         containerd_version: String::new(),
@@ -294,7 +299,10 @@ fn watch_all(
     settled: mpsc::UnboundedSender<PathBuf>,
 ) -> Result<Watcher, WatchError> {
     let mut watcher = Watcher::new(settled)?;
-    for path in source_paths(settings).iter().map(PathBuf::as_path).chain(own.iter().copied()) {
+    for path in source_paths(settings).iter().chain(&settings.trusted_keys) {
+        watcher.add(path);
+    }
+    for path in own {
         watcher.add(path);
     }
     Ok(watcher)

@@ -1,6 +1,6 @@
 //! Starts what brings news from afar: one task for each page, one for the store.
 
-use std::{fs, io::ErrorKind, path::Path, pin::Pin, sync::Arc};
+use std::{borrow::Cow, fs, io::ErrorKind, path::Path, pin::Pin, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
@@ -12,11 +12,12 @@ use super::{
     app::AppError,
     feeds::News,
     handle::Handle,
+    http_feed::{self, HttpFeed, Page},
     reconciler::Reconciler,
     sets,
     store_guard::Guard,
     store_link::{self, Link},
-    store_view::{Open, View},
+    store_view::{self, Open, View},
 };
 
 /// A task that brings news until the agent stops.
@@ -36,6 +37,20 @@ pub(super) fn feeders(
         let link = link(reconciler, guard, handle.clone(), news.clone());
         feeders.push(Box::pin(link.run(stop.clone())) as Feeder);
     }
+    for (index, source) in settings.sources.iter().enumerate() {
+        let SourceSettings::Http(http) = source else { continue };
+        let feed = HttpFeed {
+            index,
+            request: Arc::new(http_feed::request(http)),
+            interval: http.interval,
+            validation: settings.field_validation,
+            trust: Arc::clone(&reconciler.trust),
+            news: news.clone(),
+            poke: Arc::clone(&reconciler.feeds.poke),
+            page: Page::default(),
+        };
+        feeders.push(Box::pin(feed.run(stop.clone())) as Feeder);
+    }
     feeders
 }
 
@@ -48,7 +63,10 @@ fn link(
 ) -> Link {
     let settings = &reconciler.settings;
     let keys = Keys::new(&settings.etcd.prefix, &settings.cluster);
-    let open: Open = Arc::new(|_, value| Ok(value.to_vec()));
+    let trust = Arc::clone(&reconciler.trust);
+    let open: Open = Arc::new(move |key, value| {
+        trust.open(&store_view::origin(key), value).map(Cow::into_owned)
+    });
     let view = View::new(
         keys.clone(),
         reconciler.node.name.clone(),
@@ -63,6 +81,8 @@ fn link(
         install_id: reconciler.install_id.clone(),
         source: settings.sources.iter().position(|source| *source == SourceSettings::Etcd),
         lease_ttl: settings.etcd.lease_ttl,
+        trust: Arc::clone(&reconciler.trust),
+        poke: Arc::clone(&reconciler.feeds.poke),
     };
     Link::new(link, handle, news, view, guard)
 }

@@ -1,11 +1,14 @@
 //! What comes in from afar: pages by HTTP and the store's keys. Tasks beside the reconciler fetch and watch; this is
 //! where the reconciler takes their news up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
 
 use crate::base::{fault::Fault, ids::PodUid, time};
@@ -55,6 +58,8 @@ pub(super) struct Feeds {
     pub store: Option<StoreHealth>,
     /// What is wrong with records of the store.
     pub faults: Vec<Fault>,
+    /// Has pages asked for before their time.
+    pub poke: Arc<Notify>,
 }
 
 impl Feeds {
@@ -219,6 +224,7 @@ impl Reconciler {
             let known = Known {
                 uid: metadata.uid.clone().unwrap_or_default(),
                 generation: metadata.generation.unwrap_or_default(),
+                created: Some(entry.created),
             };
             (entry.set.origin.clone(), known)
         });

@@ -30,7 +30,7 @@ use crate::fleet::events::{EventLog, EventType, Involved};
 use crate::node::Node;
 use crate::plan::{eviction::Timers, renewal::Renewals, steps::Hold};
 use crate::pod::machine::{Effect, Input, Pod, PodEvent, Policy};
-use crate::source::{merge::SourceReading, objects_dir::DirReading, watch::Watcher};
+use crate::source::{merge::SourceReading, objects_dir::DirReading, trust::Trust, watch::Watcher};
 use crate::spec::{ObjectKey, Objects};
 
 use super::{
@@ -124,6 +124,8 @@ pub(super) struct Reconciler {
     pub node: Node,
     /// The identity of this installation: one state directory, one id.
     pub install_id: String,
+    /// Whose specs are followed.
+    pub trust: Arc<Trust>,
     /// The sets that are wanted.
     pub sets: Sets,
     /// The ConfigMaps and Secrets that pods may take from.
@@ -196,6 +198,8 @@ pub(super) struct Reconciler {
     pub prefetches: Prefetches,
     /// When to plan again although nothing happens.
     pub wake: Option<Instant>,
+    /// How often containers of pods that are gone were started again.
+    pub past_restarts: u64,
     /// Syncs that wait.
     pub syncs: Vec<WaitingSync>,
     /// Counts what operators could see.
@@ -377,6 +381,7 @@ impl Reconciler {
         }
         if gone && let Some(pod) = self.pods.remove(uid) {
             self.effects.pulls.forget(uid);
+            self.past_restarts += super::metrics::restarts(&pod);
             info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
             self.tidy_up();
             self.look_at_images_soon();

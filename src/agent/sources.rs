@@ -52,6 +52,10 @@ impl Reconciler {
         if concerns(&self.config, &path) {
             self.read_config();
         }
+        if self.settings.trusted_keys.iter().any(|key| concerns(key, &path)) {
+            // What was refused may be believed now.
+            self.read_sources();
+        }
         if concerns(&self.images_dir, &path) {
             self.import_images();
         }
@@ -64,16 +68,19 @@ impl Reconciler {
         }
     }
 
-    /// Reads every source anew.
+    /// Reads every source anew; pages are asked for at once.
     pub(super) fn read_sources(&mut self) {
+        self.feeds.poke.notify_waiters();
         let Some(_) = self.readings.take() else {
             // Under way already: what it may have missed is read after it.
             self.changed.insert(PathBuf::from("/"));
             return;
         };
         let (paths, validation) = (source_paths(&self.settings), self.settings.field_validation);
+        let trust = Arc::clone(&self.trust);
         self.work.spawn(async move {
-            let read = move || paths.iter().map(|path| read_source(path, validation)).collect();
+            let read =
+                move || paths.iter().map(|path| read_source(path, validation, &trust)).collect();
             Done::Read(blocking(read).await)
         });
     }
@@ -81,7 +88,8 @@ impl Reconciler {
     /// Reads every source here and now.
     pub(super) fn read_now(&self) -> Vec<SourceReading> {
         let validation = self.settings.field_validation;
-        source_paths(&self.settings).iter().map(|path| read_source(path, validation)).collect()
+        let read = |path: &PathBuf| read_source(path, validation, &self.trust);
+        source_paths(&self.settings).iter().map(read).collect()
     }
 
     /// Reads those files again that changed, unless a read is under way, which is followed by another.
@@ -89,10 +97,11 @@ impl Reconciler {
         let Some(mut readings) = self.readings.take() else { return };
         let changed = mem::take(&mut self.changed);
         let validation = self.settings.field_validation;
+        let trust = Arc::clone(&self.trust);
         self.work.spawn(async move {
             let read = move || {
                 for reading in &mut readings {
-                    read_changes(reading, &changed, validation);
+                    read_changes(reading, &changed, validation, &trust);
                 }
                 readings
             };
@@ -107,6 +116,7 @@ impl Reconciler {
         self.spare(&mut merged);
         self.readings = Some(readings);
         self.source_faults = merged.faults;
+        self.source_faults.extend(self.trust.faults());
         for (key, why) in &merged.kept {
             let message = format!("the last good version goes on: {why}");
             self.note_set(key, EventType::Warning, "SourceFault", message);

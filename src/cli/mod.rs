@@ -32,6 +32,8 @@ mod pull_view;
 mod resource;
 mod rows;
 mod selector;
+mod sign;
+mod signing;
 mod store_client;
 mod sync;
 mod table;
@@ -83,6 +85,9 @@ pub struct Globals {
     /// The shared store's members [default: etcd.endpoints of the settings]
     #[arg(long, global = true, value_delimiter = ',', value_name = "URL,URL")]
     pub etcd: Option<Vec<String>>,
+    /// The private key to sign with what is written into the store
+    #[arg(long, global = true, value_name = "FILE")]
+    pub sign_key: Option<String>,
 }
 
 /// The verbs.
@@ -107,6 +112,8 @@ enum Verb {
     Why(why::WhyArgs),
     /// Say of each field of a file whether it is honoured, ignored or refused
     Validate(validate::ValidateArgs),
+    /// Sign files for hosts that trust only some keys, or check their signatures
+    Sign(sign::Args),
     /// Read the sources again and bring the node to what they say
     Sync(sync::Args),
     /// Print the versions of this build and of the agent
@@ -153,6 +160,7 @@ fn run(cli: &Cli, serve: Serve, out: &mut dyn Write, err: &mut dyn Write) -> Out
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Verb::Why(args) => why(args, &socket(), out, err),
+        Verb::Sign(args) => sign::run(args, &|| cli.globals.settings(), out),
         Verb::Sync(args) => sync::run(args, &cli.globals, &socket(), out),
         Verb::Version(args) => version::run(args, &socket(), out, err),
         Verb::Completion(args) => completion::run(args, Cli::command(), out),
@@ -185,6 +193,7 @@ impl Globals {
         }))
         .flag("--socket", self.socket.clone())
         .flag("--node-name", self.node_name.clone())
+        .flag("--sign-key", self.sign_key.clone())
     }
 
     /// The settings, for the verbs that work by them; otherwise every fault at once.

@@ -7,12 +7,14 @@ use crate::spec::FieldValidation;
 
 use super::file::Tree;
 use super::keys_images::IMAGE_KEYS;
+use super::keys_sources::SOURCE_KEYS;
 use super::read::Notes;
 use super::settings::{CgroupDriver, PullBy, Settings, SourceSettings, name_of};
 use super::values::{
     bytes, cgroup, choice, directories, files, labels, node_name, path, period, set, shown,
-    shown_taint, sources, taints, word,
+    shown_taint, taints, word,
 };
+use super::values_sources::{cluster, sources};
 
 /// One key.
 pub struct Key {
@@ -70,8 +72,8 @@ impl Key {
     }
 }
 
-/// Keys of later versions, at the top or as a source.
-pub const LATER: [&str; 5] = ["http", "etcd", "metrics", "network", "trustedKeys"];
+/// Keys of later versions, at the top.
+pub const LATER: [&str; 1] = ["network"];
 
 /// The ways of field validation by their names.
 const VALIDATIONS: [(&str, FieldValidation); 3] = [
@@ -96,15 +98,15 @@ pub(super) const PLAIN: Key = Key {
 
 /// Every key, in the order of the reference page.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(&IMAGE_KEYS)
+    KEYS.iter().chain(&SOURCE_KEYS).chain(&IMAGE_KEYS)
 }
 
-/// Every key but those of images.
+/// Every key but those of images and of the store.
 static KEYS: [Key; 23] = [
     Key {
         path: "cluster",
         about: "The fleet that this host belongs to.",
-        read: |tree, to, notes| set(&mut to.cluster, word(tree, notes)),
+        read: |tree, to, notes| set(&mut to.cluster, cluster(tree, notes)),
         show: |of| of.cluster.clone(),
         ..PLAIN
     },
@@ -141,10 +143,12 @@ static KEYS: [Key; 23] = [
     },
     Key {
         path: "sources",
-        sort: "list of `{file: {path}}`",
+        sort: "list of `{file: {path}}`, `{http: {url, …}}`, `{etcd: {}}`",
         in_environment: false,
-        about: "Where sets, ConfigMaps and Secrets come from: files, or directories of `*.yaml`, `*.yml` and `*.json`. \
-                The first source that names a set keeps it.",
+        about: "Where sets, ConfigMaps and Secrets come from: files, or directories of `*.yaml`, `*.yml` and `*.json`; \
+                pages by HTTP; the shared store. The first source that names a set keeps it. A page has `url` and, all \
+                optional, `interval` (`30s`), `timeout` (`30s`), `maxSize` (`4Mi`, unpacked), `caFile`, `certFile` and \
+                `keyFile`, and `tokenFile` or `username` and `passwordFile`; these files are read again each time.",
         read: sources,
         show: |of| {
             let shown = of.sources.iter().map(|source| match source {

@@ -3,6 +3,7 @@
 mod file;
 mod keys;
 mod keys_images;
+mod keys_sources;
 mod overrides;
 mod read;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod settings;
 mod tests;
 mod values;
 mod values_images;
+mod values_sources;
 
 pub use keys::keys;
 pub use overrides::Overrides;
@@ -32,15 +34,21 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, Vec<
     let mut faults = Vec::new();
     let mut settings = Settings::default();
     let origin = path.unwrap_or(Path::new(DEFAULT_PATH));
+    let shown = origin.display().to_string();
+    let mut sources_named = false;
     match file::text(origin, path.is_some()) {
         Ok(Some(text)) => {
-            read::file(&origin.display().to_string(), &text, &mut settings, &mut faults);
+            sources_named = read::file(&shown, &text, &mut settings, &mut faults);
         }
         Ok(None) => {}
         Err(fault) => faults.push(*fault),
     }
     overrides.apply(&mut settings, &mut faults);
-    faults.extend(values_images::together(&origin.display().to_string(), &settings));
+    if !sources_named {
+        values_sources::default_sources(&mut settings);
+    }
+    faults.extend(values_images::together(&shown, &settings));
+    faults.extend(values_sources::together(&shown, &settings));
     if faults.is_empty() { Ok(settings) } else { Err(faults) }
 }
 

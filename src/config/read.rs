@@ -1,5 +1,7 @@
 //! Reads the file's tree into settings, key by key, noting every fault.
 
+use std::collections::BTreeSet;
+
 use crate::base::fault::Fault;
 use crate::base::nearest::nearest;
 
@@ -85,11 +87,19 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// Reads the text of a file into settings.
-pub fn file(origin: &str, text: &str, settings: &mut Settings, faults: &mut Vec<Fault>) {
+/// Reads the text of a file into settings, and tells whether it says where sets come from.
+pub fn file(origin: &str, text: &str, settings: &mut Settings, faults: &mut Vec<Fault>) -> bool {
     match Tree::parse(origin, text) {
-        Ok(tree) => section(&tree, "", settings, &mut Notes::new(origin, "", faults)),
-        Err(fault) => faults.push(*fault),
+        Ok(tree) => {
+            section(&tree, "", settings, &mut Notes::new(origin, "", faults));
+            let sources =
+                |(name, _, value): &(String, _, Tree)| name == "sources" && !value.is_null();
+            matches!(&tree.value, Branch::Map(entries) if entries.iter().any(sources))
+        }
+        Err(fault) => {
+            faults.push(*fault);
+            false
+        }
     }
 }
 
@@ -118,6 +128,8 @@ fn known(prefix: &str) -> Vec<&'static str> {
         .filter(|key| key.in_file)
         .filter_map(|key| key.path.strip_prefix(prefix)?.split('.').next())
         .collect();
-    names.dedup();
+    // `node` and `images` have keys in more than one table.
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(*name));
     names
 }

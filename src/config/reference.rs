@@ -21,7 +21,10 @@ pub fn reference() -> String {
          ```yaml\n\
          cluster: default\n\
          node:\n  name: host-1\n  labels: {disktype: ssd}\n  taints: [{key: dedicated, value: gpu, effect: NoSchedule}]\n\
-         sources:\n- file: {path: /etc/podward/manifests}\n\
+         sources:\n- file: {path: /etc/podward/manifests}\n- http: {url: https://specs.example/fleet.yaml, interval: 30s, tokenFile: /etc/podward/token}\n- etcd: {}\n\
+         etcd: {endpoints: [https://10.0.0.1:2379], caFile: /etc/podward/etcd-ca.pem}\n\
+         trustedKeys: [/etc/podward/keys/ops.pub]\n\
+         metrics: {listen: \"127.0.0.1:9577\"}\n\
          containerd: {address: /run/containerd/containerd.sock, cgroupDriver: auto}\n\
          logs: {maxSize: 10Mi, maxFiles: 5}\n\
          fieldValidation: Strict\n\

@@ -9,7 +9,7 @@ use crate::base::quantity::Amount;
 
 use super::file::{Branch, Tree};
 use super::read::Notes;
-use super::settings::{Settings, SourceSettings};
+use super::settings::Settings;
 
 /// The effects of a taint.
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
@@ -285,45 +285,6 @@ pub fn shown_taint(taint: &Taint) -> String {
     }
 }
 
-/// The sources of sets.
-pub fn sources(tree: &Tree, settings: &mut Settings, notes: &mut Notes<'_>) {
-    let mut found = Vec::new();
-    for (index, item) in notes.items(tree).iter().enumerate() {
-        let mut inside = notes.inside(&format!("[{index}]"));
-        let entries = inside.entries(item);
-        if entries.len() != 1 && matches!(item.value, Branch::Map(_)) {
-            inside.fault(item, "not one source", "write one key, such as file, for each item");
-        }
-        for (name, line, tree) in entries {
-            let mut inside = inside.inside(&format!(".{name}"));
-            if name == "file" {
-                found.extend(file_source(tree, &mut inside));
-            } else {
-                inside.unknown(*line, name, &["file"]);
-            }
-        }
-    }
-    settings.sources = found;
-}
-
-/// One file source.
-fn file_source(tree: &Tree, notes: &mut Notes<'_>) -> Option<SourceSettings> {
-    let mut found = None;
-    let entries = notes.entries(tree);
-    for (name, line, tree) in entries {
-        let mut inside = notes.inside(&format!(".{name}"));
-        if name == "path" {
-            found = path(tree, &mut inside);
-        } else {
-            inside.unknown(*line, name, &["path"]);
-        }
-    }
-    if !entries.iter().any(|(name, ..)| name == "path") {
-        notes.fault(tree, "no path", "write path: /etc/podward/manifests or another");
-    }
-    found.map(|path| SourceSettings::File { path })
-}
-
 /// Whether a text is a DNS subdomain.
 fn subdomain(text: &str) -> bool {
     let label = |label: &str| {
@@ -341,7 +302,7 @@ fn subdomain(text: &str) -> bool {
 }
 
 /// Whether a text is a label's name, with or without a prefix.
-fn qualified(text: &str) -> bool {
+pub fn qualified(text: &str) -> bool {
     let (prefix, name) = match text.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, text),

@@ -130,6 +130,17 @@ const CA_OF_PULLS: &str = "`ca` of the host's hosts.toml";
 const CLIENT_OF_PULLS: &str = "`client` of the host's hosts.toml";
 
 impl Error {
+    /// The same in the words of a source, whose settings stand in our own configuration and not in a hosts.toml.
+    #[must_use]
+    pub fn of_source(self) -> Self {
+        match self.naming("caFile of the source", "certFile and keyFile of the source") {
+            Self::PlainHttp { place } => Self::Tls(format!(
+                "{place} speaks plain HTTP; where that is meant, write http:// in the source's url"
+            )),
+            other => other,
+        }
+    }
+
     /// The same error for somebody whose settings have other names for the authority and for our own certificate.
     #[must_use]
     pub fn naming(self, ca: &str, client: &str) -> Self {

@@ -12,20 +12,22 @@ use crate::base::fault::Fault;
 use crate::spec::{self, Document, FieldUse, FieldValidation, ObjectDocument, Outcome, Support};
 
 use super::merge::{FileReading, SourceReading};
+use super::trust::{Trust, signature_beside};
 
 /// More of a file is never read: the reader refuses it by its size.
 const READ_LIMIT: u64 = 4 * 1024 * 1024 + 1;
 
 /// Reads a whole source.
-pub fn read_source(path: &Path, validation: FieldValidation) -> SourceReading {
+pub fn read_source(path: &Path, validation: FieldValidation, trust: &Trust) -> SourceReading {
     let mut reading = SourceReading { path: path.to_owned(), ..SourceReading::default() };
     match list(path) {
         Ok(files) => {
             for file in files {
-                if let Some(read) = read_file(&file, validation) {
+                if let Some(read) = read_file(&file, validation, trust) {
                     reading.files.insert(file, read);
                 }
             }
+            trust.save();
         }
         Err(error) => {
             reading.fault = Some(Fault::of_file(
@@ -38,9 +40,16 @@ pub fn read_source(path: &Path, validation: FieldValidation) -> SourceReading {
     reading
 }
 
-/// Whether a change at `changed` may be one of the source at `source`.
+/// Whether a change at `changed` may be one of the source at `source`, or of the signature of that.
 pub fn concerns(source: &Path, changed: &Path) -> bool {
-    changed.starts_with(source) || source.starts_with(changed)
+    changed.starts_with(source)
+        || source.starts_with(changed)
+        || signed_by(changed).is_some_and(|signed| signed == source)
+}
+
+/// The document that a signature's file is about.
+fn signed_by(path: &Path) -> Option<PathBuf> {
+    path.extension().is_some_and(|extension| extension == "sig").then(|| path.with_extension(""))
 }
 
 /// Reads those of the source's files again that changed; anything but a plain change of files reads all of it again.
@@ -48,20 +57,23 @@ pub fn read_changes(
     reading: &mut SourceReading,
     changed: &BTreeSet<PathBuf>,
     validation: FieldValidation,
+    trust: &Trust,
 ) {
-    let changed: Vec<&PathBuf> =
-        changed.iter().filter(|path| concerns(&reading.path, path)).collect();
-    let plain = |path: &&PathBuf| path.parent() == Some(&reading.path) && wanted(path);
+    let changed = changed.iter().filter(|path| concerns(&reading.path, path));
+    let changed: BTreeSet<PathBuf> =
+        changed.map(|path| signed_by(path).unwrap_or_else(|| path.clone())).collect();
+    let plain = |path: &PathBuf| path.parent() == Some(&reading.path) && wanted(path);
     if !changed.is_empty() && (reading.fault.is_some() || !changed.iter().all(plain)) {
-        *reading = read_source(&reading.path, validation);
+        *reading = read_source(&reading.path, validation, trust);
         return;
     }
     for path in changed {
-        match read_file(path, validation) {
-            Some(read) => reading.files.insert(path.clone(), read),
-            None => reading.files.remove(path),
+        match read_file(&path, validation, trust) {
+            Some(read) => reading.files.insert(path, read),
+            None => reading.files.remove(&path),
         };
     }
+    trust.save();
 }
 
 /// The files of a source, in the order of their names.
@@ -98,20 +110,33 @@ fn wanted(path: &Path) -> bool {
 }
 
 /// Reads one file; `None` when there is none, or when it is a directory.
-fn read_file(path: &Path, validation: FieldValidation) -> Option<FileReading> {
-    match contents(path) {
-        Ok(Some(bytes)) => Some(understand(&path.display().to_string(), &bytes, validation)),
-        Ok(None) => None,
-        Err(error) => Some(FileReading {
-            unreadable: true,
-            faults: vec![Fault::of_file(
-                path.display().to_string(),
-                format!("cannot be read: {error}"),
-                "make it readable or remove it; until then what it brought goes on",
-            )],
-            ..FileReading::default()
-        }),
+fn read_file(path: &Path, validation: FieldValidation, trust: &Trust) -> Option<FileReading> {
+    let origin = path.display().to_string();
+    let unreadable = |error: io::Error| {
+        let problem = format!("cannot be read: {error}");
+        let remedy = "make it readable or remove it; until then what it brought goes on";
+        kept(Fault::of_file(&origin, problem, remedy))
+    };
+    let bytes = match contents(path) {
+        Ok(bytes) => bytes?,
+        Err(error) => return Some(unreadable(error)),
+    };
+    if trust.is_required() {
+        let believed = signature_beside(path)
+            .map_err(|error| {
+                Fault::of_file(format!("{origin}.sig"), error.to_string(), "make it readable")
+            })
+            .and_then(|signature| trust.check(&origin, &bytes, signature.as_deref()));
+        if let Err(fault) = believed {
+            return Some(kept(fault));
+        }
     }
+    Some(understand(&origin, &bytes, validation))
+}
+
+/// The reading of a file that cannot be read or is not believed: what it brought goes on.
+pub fn kept(fault: Fault) -> FileReading {
+    FileReading { unreadable: true, faults: vec![fault], ..FileReading::default() }
 }
 
 /// The bytes of a regular file. A link that leads nowhere is an error, a name that is gone is not.

@@ -10,6 +10,7 @@ use std::{
 use super::{
     file::{read_changes, read_source},
     merge::{Documents, Merged, Sets, merge},
+    trust::Trust,
 };
 use crate::base::ids::SetKey;
 use crate::spec::FieldValidation;
@@ -40,12 +41,17 @@ impl Node {
     }
 
     fn read_at(&mut self, path: &Path) -> Merged {
-        let read = read_source(path, FieldValidation::Strict);
+        let read = read_source(path, FieldValidation::Strict, &believing());
         let merged = merge(&[&read], &self.wanted, &self.objects);
         self.wanted.clone_from(&merged.sets);
         self.objects.clone_from(&merged.objects);
         merged
     }
+}
+
+/// Believes anybody.
+fn believing() -> Trust {
+    Trust::load(&[], Path::new("/nonexistent"))
 }
 
 fn set(name: &str, image: &str) -> String {
@@ -164,11 +170,11 @@ fn a_link_that_leads_nowhere_or_in_a_circle_keeps_what_it_brought() {
 fn a_changed_file_is_read_alone() {
     let node = Node::new();
     node.write("a.yaml", &set("a", "x:1"));
-    let mut reading = read_source(node.dir.path(), FieldValidation::Strict);
+    let mut reading = read_source(node.dir.path(), FieldValidation::Strict, &believing());
     node.write("a.yaml", &set("a", "x:2"));
     node.write("b.yaml", &set("b", "x:2"));
     let changed = BTreeSet::from([node.path("a.yaml")]);
-    read_changes(&mut reading, &changed, FieldValidation::Strict);
+    read_changes(&mut reading, &changed, FieldValidation::Strict, &believing());
     assert_eq!(reading.files.len(), 1);
     let image = |set: &crate::spec::Set| set.pod_spec().containers[0].image.clone();
     assert_eq!(image(&reading.files[&node.path("a.yaml")].sets[0]).as_deref(), Some("x:2"));
