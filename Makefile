@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test unit it bench bench-quick lint fmt doc deny units deb size release \
+.PHONY: help demo build test unit it fleet bench bench-quick lint fmt doc deny units deb size release \
         test-containerd-matrix test-vm setup install uninstall ci clean bless
 
 help: ## list the verbs
@@ -21,6 +21,8 @@ unit: ## the tests that need neither root nor containerd
 	@scripts/setup build && $(CARGO) test --locked --lib --test tidy --test licences $(ARGS)
 it: ## the whole binary against a private containerd (root); ARGS=name runs a part
 	@scripts/test --it $(ARGS)
+fleet: ## hosts in namespaces of their own around a real etcd (root); ARGS=name runs a part
+	@scripts/test --fleet $(ARGS)
 bench: ## criterion for the pure parts, then the whole system beside `ctr run -d`
 	@scripts/bench $(ARGS)
 bench-quick: ## the same with few samples and a quick build: a look, not a measurement

@@ -52,6 +52,11 @@ pub mod testing {
         transfer,
     };
     pub use crate::runtime::containerd;
+
+    /// The shared store.
+    pub mod store {
+        pub use crate::store::*;
+    }
     pub use crate::spec::{FieldValidation, Outcome, Set, read};
 }
 
@@ -61,6 +66,7 @@ pub fn main() -> ExitCode {
         let settings = ServeSettings {
             socket: settings.control_socket(),
             pod_logs: settings.paths.pod_logs.clone(),
+            metrics: settings.metrics,
         };
         let read: LogStream =
             Arc::new(|request, out, ended| Box::pin(host::logs::stream(request, out, ended)));

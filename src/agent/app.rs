@@ -270,6 +270,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         pulling: JoinSet::new(),
         prefetches: Prefetches::default(),
         wake: None,
+        past_restarts: 0,
         syncs: Vec::new(),
         started: time::now().wall,
         containerd_version: String::new(),

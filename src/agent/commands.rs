@@ -64,6 +64,9 @@ impl Reconciler {
             Command::Report { reply } => {
                 let _ = reply.send(self.fleet_report());
             }
+            Command::Metrics { reply } => {
+                let _ = reply.send(self.metrics());
+            }
             Command::Version { reply } => {
                 let _ = reply.send(VersionReport {
                     version: env!("CARGO_PKG_VERSION").into(),

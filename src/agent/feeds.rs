@@ -224,6 +224,7 @@ impl Reconciler {
             let known = Known {
                 uid: metadata.uid.clone().unwrap_or_default(),
                 generation: metadata.generation.unwrap_or_default(),
+                created: Some(entry.created),
             };
             (entry.set.origin.clone(), known)
         });

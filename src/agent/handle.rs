@@ -147,6 +147,11 @@ pub enum Command {
         /// The answer.
         reply: oneshot::Sender<FleetReport>,
     },
+    /// Counts what there is.
+    Metrics {
+        /// The answer.
+        reply: oneshot::Sender<MetricsReport>,
+    },
     /// Names the builds at work.
     Version {
         /// The answer.
@@ -259,6 +264,29 @@ pub struct SourceHealth {
     pub last_good: Option<Timestamp>,
     /// What is wrong with it; empty for nothing.
     pub fault: String,
+}
+
+/// What is counted on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsReport {
+    /// Its name.
+    pub node: String,
+    /// When the agent started.
+    pub started: Timestamp,
+    /// Whether containerd answers.
+    pub containerd: bool,
+    /// Faults of sources and objects.
+    pub faults: u64,
+    /// Pods by phase.
+    pub pods: BTreeMap<&'static str, u64>,
+    /// Sets by how they stand here.
+    pub sets: BTreeMap<&'static str, u64>,
+    /// How often containers were started again since the agent started, and before that of pods that are still here.
+    pub restarts: u64,
+    /// How each source is.
+    pub sources: Vec<SourceHealth>,
+    /// How the store is; `None` without one.
+    pub store: Option<StoreHealth>,
 }
 
 /// What one pass over the node did, or would do.

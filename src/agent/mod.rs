@@ -26,6 +26,7 @@ mod image_volumes;
 mod image_wants;
 mod images;
 mod messages;
+mod metrics;
 mod objects;
 mod prefetch;
 mod pulls;
@@ -43,4 +44,6 @@ mod store_guard;
 mod store_link;
 mod store_publish;
 mod store_view;
+#[cfg(test)]
+mod store_view_tests;
 pub mod wire;

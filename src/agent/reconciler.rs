@@ -198,6 +198,8 @@ pub(super) struct Reconciler {
     pub prefetches: Prefetches,
     /// When to plan again although nothing happens.
     pub wake: Option<Instant>,
+    /// How often containers of pods that are gone were started again.
+    pub past_restarts: u64,
     /// Syncs that wait.
     pub syncs: Vec<WaitingSync>,
     /// Counts what operators could see.
@@ -379,6 +381,7 @@ impl Reconciler {
         }
         if gone && let Some(pod) = self.pods.remove(uid) {
             self.effects.pulls.forget(uid);
+            self.past_restarts += super::metrics::restarts(&pod);
             info!(pod = %pod.record.name, set = %pod.record.set, "pod is gone");
             self.tidy_up();
             self.look_at_images_soon();

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
 use crate::base::{fault::Fault, ids::NodeName};
@@ -26,6 +28,8 @@ pub(super) struct Known {
     pub uid: String,
     /// Its generation.
     pub generation: i64,
+    /// When it was made.
+    pub created: Option<Timestamp>,
 }
 
 /// The view.
@@ -261,7 +265,14 @@ impl View {
                 "apply it again, or `podward store accept`",
             ));
         }
-        let file = understand(&name, value, self.validation);
+        let mut file = understand(&name, value, self.validation);
+        for set in &mut file.sets {
+            // A set of the whole fleet is the same set on every host, as old and as often changed.
+            let metadata = &mut Arc::make_mut(set).object.metadata;
+            metadata.uid = Some(new.uid.clone()).filter(|uid| !uid.is_empty());
+            metadata.generation = Some(new.generation).filter(|generation| *generation > 0);
+            metadata.creation_timestamp = new.created.map(Time);
+        }
         if let Some(fault) = self.misplaced(key, &file) {
             return refused(fault);
         }
@@ -342,5 +353,6 @@ fn identity(value: &[u8]) -> Known {
     Known {
         uid: metadata["uid"].as_str().unwrap_or_default().to_owned(),
         generation: metadata["generation"].as_i64().unwrap_or_default(),
+        created: metadata["creationTimestamp"].as_str().and_then(|time| time.parse().ok()),
     }
 }

@@ -34,6 +34,7 @@ mod rows;
 mod selector;
 mod sign;
 mod signing;
+mod store_client;
 mod sync;
 mod table;
 mod terminal;
@@ -81,6 +82,9 @@ pub struct Globals {
     /// This host's name [default: its hostname]
     #[arg(long, global = true, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// The shared store's members [default: etcd.endpoints of the settings]
+    #[arg(long, global = true, value_delimiter = ',', value_name = "URL,URL")]
+    pub etcd: Option<Vec<String>>,
     /// The private key to sign with what is written into the store
     #[arg(long, global = true, value_name = "FILE")]
     pub sign_key: Option<String>,

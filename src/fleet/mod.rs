@@ -2,6 +2,9 @@
 
 pub mod envelope;
 pub mod events;
+pub mod fold;
+pub mod merge3;
 pub mod overlay;
 pub mod records;
+pub mod revision;
 pub mod status;

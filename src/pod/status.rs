@@ -115,7 +115,7 @@ impl Pod {
 
     /// `Pending` until the init containers have done their work and every container ran once; then `Running`, unless
     /// all of them ended for good.
-    fn phase(&self) -> &'static str {
+    pub fn phase(&self) -> &'static str {
         match self.over() {
             Some(Over::Succeeded) => return "Succeeded",
             Some(Over::Failed) => return "Failed",

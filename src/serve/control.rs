@@ -190,7 +190,7 @@ pub async fn list(
 }
 
 /// Sends one command and waits for its answer.
-async fn ask<T>(
+pub async fn ask<T>(
     handle: &Handle,
     command: impl FnOnce(oneshot::Sender<T>) -> Command,
 ) -> Result<T, Status> {

@@ -1,15 +1,17 @@
-//! Floor 10: the control socket, which answers the command line on this host.
+//! Floor 10: the control socket, which answers the command line on this host, and the port with metrics.
 
 mod control;
 mod driven;
 mod exec;
+mod exposition;
 mod images;
 mod logs;
+mod metrics;
 mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, io, path::PathBuf, time::Duration};
+use std::{future::Future, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::UnixListenerStream;
@@ -31,6 +33,8 @@ pub struct ServeSettings {
     pub socket: PathBuf,
     /// The root of the pods' log directories.
     pub pod_logs: PathBuf,
+    /// Where metrics are served; `None` for nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Why the control socket cannot be served.
@@ -59,6 +63,16 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The address for metrics cannot be had.
+    #[error(
+        "metrics.listen: cannot listen on {address}: {cause}; give another address, or take the key away"
+    )]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel says.
+        cause: io::Error,
+    },
     /// The server broke.
     #[error("serve the control socket")]
     Transport(#[from] tonic::transport::Error),
@@ -72,8 +86,10 @@ pub fn serve(
     logs: LogStream,
     shutdown: impl Future<Output = ()>,
 ) -> Result<impl Future<Output = Result<(), ServeError>>, ServeError> {
+    let port = settings.metrics.map(metrics::bind).transpose()?;
     let (listener, socket) = socket::bind(&settings.socket)?;
     let (stopping, stopped) = watch::channel(false);
+    let counting = metrics::serve(port, handle.clone());
     let control =
         control::Service { handle, logs, pod_logs: settings.pod_logs, stopping: stopped.clone() };
     let control = ControlServer::new(control).max_decoding_message_size(MESSAGE_LIMIT);
@@ -88,6 +104,7 @@ pub fn serve(
     Ok(async move {
         let outcome = tokio::select! {
             outcome = server => outcome.map_err(ServeError::from),
+            never = counting => match never {},
             () = drained => Ok(()),
         };
         socket.remove();

@@ -45,7 +45,11 @@ impl Agent {
         let (notify, changes) = watch::channel(0);
         tokio::spawn(answer(inbox, Arc::clone(&objects)));
         let (stop, stopped) = oneshot::channel::<()>();
-        let settings = ServeSettings { socket: socket(dir.path()), pod_logs: dir.path().into() };
+        let settings = ServeSettings {
+            socket: socket(dir.path()),
+            pod_logs: dir.path().into(),
+            metrics: None,
+        };
         let handle = Handle { commands, changes, execs: mpsc::channel(1).0 };
         let serving = serve(settings, handle, log_stand_in(), async {
             let _ = stopped.await;
@@ -109,6 +113,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>, objects: Arc<Mutex<Vec<(Kind
                 let end = if failed { ImageSaid::Failed("gone".into()) } else { ImageSaid::Over };
                 let _ = output.send(end).await;
             }
+            Command::Metrics { .. } | Command::Report { .. } => {}
             Command::Version { reply } => {
                 let _ = reply.send(VersionReport { node: "n1".into(), ..VersionReport::default() });
             }

@@ -10,4 +10,5 @@ mod ingest;
 mod logger;
 mod pulls;
 mod registry;
+mod store;
 mod transfer;

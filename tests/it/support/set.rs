@@ -101,7 +101,7 @@ impl Set {
 }
 
 /// Lays `over` over `base`: objects are merged, everything else is replaced, `null` removes.
-fn merge(base: &mut Value, over: &Value) {
+pub(crate) fn merge(base: &mut Value, over: &Value) {
     let Value::Object(over) = over else {
         *base = over.clone();
         return;

@@ -1,0 +1,158 @@
+//! The harness: a fleet is a hub with a bridge, and hosts that are linked to it. All of it goes when the [`Fleet`] goes,
+//! also when its test panics or its process is killed.
+
+mod host;
+mod machine;
+
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{fs, process};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support;
+use crate::support::image::{self, IMAGE};
+
+pub(crate) use host::{Host, Running};
+use machine::Machine;
+pub(crate) use machine::said;
+
+/// Names fleets apart within one process; the process id names processes apart.
+static FLEETS: AtomicU32 = AtomicU32::new(0);
+
+/// Hosts on one network.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    /// The hosts, `h1` first.
+    pub(crate) hosts: Vec<Host>,
+    /// The machine with the bridge, where stores and servers run: 10.88.0.1.
+    pub(crate) hub: Machine,
+    /// The parent of all cgroups.
+    pub(crate) group: String,
+    /// Where everything lies.
+    dir: TempDir,
+}
+
+/// Runs a test on a fleet of so many hosts whose agents run and have the image.
+pub(crate) fn on_fleet(hosts: usize, test: impl FnOnce(&mut Fleet) -> Result<()>) -> Result<()> {
+    let Some(mut fleet) = Fleet::start(hosts, &json!({}))? else {
+        return Ok(());
+    };
+    test(&mut fleet).map_err(|error| error.context(fleet.last_words()))
+}
+
+impl Fleet {
+    /// A fleet whose agents run with these settings beside the hosts' own; none where containers cannot run.
+    pub(crate) fn start(hosts: usize, settings: &Value) -> Result<Option<Self>> {
+        let Some(mut fleet) = Self::hub()? else {
+            return Ok(None);
+        };
+        fleet.join(hosts, settings)?;
+        Ok(Some(fleet))
+    }
+
+    /// A fleet without hosts.
+    pub(crate) fn hub() -> Result<Option<Self>> {
+        if !support::able()? {
+            return Ok(None);
+        }
+        let dir = tempfile::Builder::new().prefix("podward-fleet.").tempdir_in("/tmp")?;
+        let number = FLEETS.fetch_add(1, Ordering::Relaxed);
+        let group = format!("/podward-fleet-{}-{number}", process::id());
+        image::write(&dir.path().join("busybox.tar"), IMAGE)?;
+        let at = dir.path().join("hub");
+        fs::create_dir(&at)?;
+        let hub = Machine::boot("hub", &at, &group)?.up()?;
+        let fleet = Self { hosts: vec![], hub, group, dir };
+        fleet
+            .hub
+            .ip("link add br0 type bridge\naddr add 10.88.0.1/24 dev br0\nlink set br0 up\n")?;
+        Ok(Some(fleet))
+    }
+
+    /// More hosts, whose agents run when this returns.
+    pub(crate) fn join(&mut self, hosts: usize, settings: &Value) -> Result<()> {
+        let first = self.hosts.len();
+        for number in first + 1..=first + hosts {
+            let archive = self.dir.path().join("busybox.tar");
+            self.hosts.push(Host::new(self.dir.path(), number, &self.group, &archive, settings)?);
+        }
+        let new = &mut self.hosts[first..];
+        new.iter_mut().try_for_each(Host::boot)?;
+        new.iter_mut().try_for_each(|host| host.up(&self.hub))?;
+        new.iter_mut().try_for_each(Host::spawn_agent)?;
+        new.iter_mut().try_for_each(Host::await_ready)
+    }
+
+    /// A path below the fleet's directory, the same on every machine.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs a program at the hub, whatever comes of it.
+    pub(crate) fn at_hub(&self, program: &str, arguments: &[&str]) -> Result<Output> {
+        self.hub.command(program).args(arguments).output().with_context(|| program.to_owned())
+    }
+
+    /// The same for each host, beside each other.
+    pub(crate) fn each<T: Send>(&self, work: impl Fn(&Host) -> Result<T> + Sync) -> Result<Vec<T>> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                self.hosts.iter().map(|host| scope.spawn(|| work(host))).collect();
+            let joined = threads.into_iter().map(|thread| thread.join().expect("no panic"));
+            joined.collect()
+        })
+    }
+
+    /// What every container of the fleet is and since when it runs, host by host.
+    pub(crate) fn running(&self) -> Result<Vec<Vec<Running>>> {
+        self.each(Host::running)
+    }
+
+    /// Pulls the link between a host and the hub.
+    pub(crate) fn cut(&mut self, host: usize) -> Result<()> {
+        self.hosts[host].cut(&self.hub)
+    }
+
+    /// Puts the link back.
+    pub(crate) fn heal(&mut self, host: usize) -> Result<()> {
+        self.hosts[host].heal(&self.hub)
+    }
+
+    /// Boots a host that was killed, and starts its agent.
+    pub(crate) fn restart(&mut self, host: usize) -> Result<()> {
+        let host = &mut self.hosts[host];
+        host.boot()?;
+        host.up(&self.hub)?;
+        host.start_agent()
+    }
+
+    /// The ends of all agents' logs, for a failure's report.
+    pub(crate) fn last_words(&self) -> String {
+        self.hosts.iter().map(Host::last_words).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        // All at once, then one after the other: dying takes the kernel a while.
+        self.hosts.iter_mut().for_each(Host::doom);
+        self.hosts.clear();
+        self.hub.doom();
+        // A cgroup that is left fails the harness's own test, and here nothing could be done about it.
+        let _ = machine::remove_cgroups(&self.group);
+    }
+}
+
+/// The processes of this machine that name a path.
+pub(crate) fn processes_of(path: &std::path::Path) -> Vec<i32> {
+    let name = path.display().to_string();
+    support::containerd::processes(|command| command.iter().any(|word| word.contains(&name)))
+}
+
+/// A command that says only whether it succeeds.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
