@@ -163,7 +163,7 @@ fn garbage(fleet: &mut Fleet, page: &Path) -> Result<()> {
         ("nothing", vec![]),
         ("half", good.as_bytes()[..good.len() / 2].to_vec()),
         ("a page for people", b"<html><body>503 try again later</body></html>".to_vec()),
-        ("another kind", b"kind: Banana\napiVersion: v1\nmetadata: {name: web}\n".to_vec()),
+        ("an API's error", b"{\"kind\": \"Status\", \"apiVersion\": \"v1\", \"code\": 503}".to_vec()),
     ];
     for (what, bytes) in wrong {
         fs::write(page, bytes)?;
