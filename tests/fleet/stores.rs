@@ -8,18 +8,9 @@ use crate::steady::{Everywhere, follows, settled, unchanged};
 use crate::support::set::Set;
 
 /// Has all hosts follow the store as it is.
-fn accept(fleet: &mut Fleet) -> Result<()> {
+fn accept(fleet: &Fleet) -> Result<()> {
     let ready: Vec<u64> = fleet.each(|host| host.noted("StoreReady"))?;
-    if fleet.run(&["store", "accept", "--help"])?.status.success() {
-        fleet.podward(&["store", "accept", "--yes"])?;
-    } else {
-        let etcd = fleet.etcd()?;
-        let answer = etcd.ctl(&["get", "podward-no-such-key", "-w", "json"])?;
-        let answer: serde_json::Value = serde_json::from_str(&answer)?;
-        let cluster = answer["header"]["cluster_id"].as_u64().context("no id")?;
-        let word = serde_json::json!({"id": format!("{:?}", crate::support::wait::clock()), "clusterId": format!("{cluster:x}"), "at": "2026-11-30T00:00:00Z"});
-        etcd.ctl(&["put", "/podward/default/spec/accept", &word.to_string()])?;
-    }
+    fleet.podward(&["store", "accept", "--yes"])?;
     for (host, ready) in fleet.hosts.iter().zip(ready) {
         host.notes("StoreReady", ready)?;
     }
@@ -96,6 +87,19 @@ fn a_prefix_that_is_suddenly_empty_deletes_nothing() -> Result<()> {
 
         follows(fleet, "web", &before).context("applied again it is what it was")?;
         follows(fleet, "more", &before)
+    })
+}
+
+#[test]
+fn nothing_at_all_may_be_what_an_operator_means() -> Result<()> {
+    on_store(2, 1, |fleet| {
+        settled(fleet)?;
+        fleet.etcd()?.ctl(&["del", "--prefix", "/podward/default/spec/"])?;
+        fleet.each(|host| host.notes("SourceEmpty", 0))?;
+        let hasty = fleet.run(&["store", "accept", "--yes"])?;
+        anyhow::ensure!(!hasty.status.success(), "that would end everything");
+        fleet.podward(&["store", "accept", "--empty", "--yes"])?;
+        fleet.each(|host| host.lacks("web")).map(drop)
     })
 }
 
