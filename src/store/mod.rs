@@ -2,6 +2,7 @@
 //!
 //! Decisions are transactions against revisions; watches and leases are hints that only delay.
 
+mod auth;
 mod client;
 mod connect;
 mod error;
@@ -11,6 +12,7 @@ mod noting;
 mod refusal;
 mod streams;
 
+pub use auth::{Made, Right};
 pub use client::{Status, Store};
 pub use connect::{Settings, password};
 pub use error::Error;
