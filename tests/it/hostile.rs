@@ -30,7 +30,11 @@ fn harms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a million documents", b"---\na\n".repeat(680_000), "more than 5000 objects"),
         ("a million objects", b"{}\n".repeat(1_300_000), "more than 5000 objects"),
         ("a huge key", format!("{key}: 1\n").into(), "bad"),
-        ("anchors", (0..200_000).map(|n| format!("a{n}: &a{n} x\n")).collect::<String>().into(), "bad"),
+        (
+            "anchors",
+            (0..200_000).map(|n| format!("a{n}: &a{n} x\n")).collect::<String>().into(),
+            "bad",
+        ),
     ]
 }
 
