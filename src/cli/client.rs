@@ -9,11 +9,10 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
-use crate::agent::handle::Kind;
 use crate::agent::wire::control_client::ControlClient;
 use crate::agent::wire::{ListRequest, ListResponse, MESSAGE_LIMIT};
 
-use super::failure::Failure;
+use super::{failure::Failure, resource::Kind};
 
 /// A connection to the agent.
 pub type Control = ControlClient<Channel>;

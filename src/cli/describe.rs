@@ -1,6 +1,6 @@
 //! `podward describe`: one object with all that belongs to it.
 
-use std::{io::Write, path::Path, process::ExitCode};
+use std::{io::Write, process::ExitCode};
 
 use clap::Args as ClapArgs;
 use jiff::Timestamp;
@@ -8,14 +8,15 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use serde_json::Value;
 
-use crate::agent::handle::Kind;
 use crate::base::time;
 
-use super::client::{self, Control, Wanted};
+use super::Globals;
+use super::backend::Backend;
+use super::client::{self, Wanted};
 use super::failure::{Failure, Outcome};
 use super::namespace::OneNamespace;
 use super::page::Page;
-use super::resource::{self, Target};
+use super::resource::{self, Kind, Target};
 use super::rows::typed;
 use super::selector::Selector;
 use super::{describe_node, describe_pod, describe_set, view};
@@ -33,21 +34,21 @@ pub struct Args {
     pub selector: Option<String>,
 }
 
-/// Everything that the agent knows, as far as descriptions need it.
+/// Everything else that is known, as far as descriptions need it.
 #[derive(Debug, Default)]
 pub struct Surroundings {
-    /// The pods of this host.
+    /// The pods.
     pub pods: Vec<Pod>,
-    /// The events of this host.
+    /// The events.
     pub events: Vec<Event>,
 }
 
 impl Surroundings {
-    /// Asks the agent.
-    async fn ask(control: &mut Control) -> anyhow::Result<Self> {
+    /// Asks for it.
+    async fn ask(backend: &mut Backend) -> anyhow::Result<Self> {
         let everything = |kind| Wanted { kind, namespace: None, name: None };
-        let pods = client::list(control, &everything(Kind::Pod)).await?;
-        let events = client::list(control, &everything(Kind::Event)).await?;
+        let pods = backend.list(&everything(Kind::Pod)).await?;
+        let events = backend.list(&everything(Kind::Event)).await?;
         Ok(Self {
             pods: pods.iter().map(typed).collect::<anyhow::Result<_>>()?,
             events: events.iter().map(typed).collect::<anyhow::Result<_>>()?,
@@ -67,20 +68,25 @@ impl Surroundings {
 }
 
 /// Describes each object asked for.
-pub fn run(args: &Args, socket: &Path, out: &mut dyn Write) -> Outcome {
+pub fn run(args: &Args, globals: &Globals, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let targets = resource::targets(&args.targets)?;
     if targets.iter().any(|target| target.kind == Kind::Event) {
         let hint = "`podward get events -o yaml` shows everything that there is to an event";
         return Err(Failure::usage("events have no description", Some(hint.to_owned())));
     }
+    if let Some(target) = targets.iter().find(|target| target.kind.only_shared()) {
+        let plural = resource::plural(target.kind);
+        let hint = format!("`podward get {plural} -o yaml` shows everything");
+        return Err(Failure::usage(format!("{plural} have no description"), Some(hint)));
+    }
     let selector = Selector::parse(args.selector.as_deref().unwrap_or_default())?;
     client::converse(async {
-        let mut control = client::connect(socket).await?;
-        let around = Surroundings::ask(&mut control).await?;
+        let mut backend = Backend::open(globals, err).await?;
+        let around = Surroundings::ask(&mut backend).await?;
         let mut pages = Vec::new();
         let mut missing = None;
         for target in &targets {
-            let objects = found(&mut control, args, target).await?;
+            let objects = found(&mut backend, args, target).await?;
             for name in &target.names {
                 if !objects.iter().any(|object| is(object, name)) {
                     missing = Some(format!("{} {name:?} not found", resource::plural(target.kind)));
@@ -105,11 +111,11 @@ pub fn run(args: &Args, socket: &Path, out: &mut dyn Write) -> Outcome {
 }
 
 /// The objects that a target names.
-async fn found(control: &mut Control, args: &Args, target: &Target) -> anyhow::Result<Vec<Value>> {
+async fn found(backend: &mut Backend, args: &Args, target: &Target) -> anyhow::Result<Vec<Value>> {
     let namespace = Some(args.namespace.namespace.as_str());
     let namespace = namespace.filter(|_| resource::namespaced(target.kind));
     let wanted = Wanted { kind: target.kind, namespace, name: None };
-    let objects = client::list(control, &wanted).await?;
+    let objects = backend.list(&wanted).await?;
     let named = |object: &Value| target.names.iter().any(|name| is(object, name));
     Ok(objects.into_iter().filter(|object| target.names.is_empty() || named(object)).collect())
 }
@@ -125,6 +131,6 @@ fn page(kind: Kind, object: &Value, around: &Surroundings, now: Timestamp) -> an
         Kind::DaemonSet => describe_set::page(&typed::<DaemonSet>(object)?, around, now),
         Kind::Pod => describe_pod::page(&typed(object)?, around, now),
         Kind::Node => describe_node::page(&typed(object)?, around, now),
-        Kind::Event => Page::default(),
+        Kind::Event | Kind::Revision | Kind::ConfigMap | Kind::Secret => Page::default(),
     })
 }

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, NodeSystemInfo, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::agent::handle::Kind;
 use crate::base::quantity::Amount;
 
 use super::describe::Surroundings;
 use super::node_row::roles;
 use super::page::{Page, date, taint};
+use super::resource::Kind;
 use super::table::age;
 
 /// The page.

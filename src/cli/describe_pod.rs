@@ -3,12 +3,11 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 
-use crate::agent::handle::Kind;
-
 use super::describe::Surroundings;
 use super::describe_container::containers;
 use super::describe_volume::volumes;
 use super::page::{Page, date};
+use super::resource::Kind;
 use super::table::age;
 
 /// The page.

@@ -4,13 +4,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 
-use crate::agent::handle::Kind;
-
 use super::daemon_set_row::selector;
 use super::describe::Surroundings;
 use super::describe_container::containers;
 use super::describe_volume::volumes;
 use super::page::Page;
+use super::resource::Kind;
 
 /// The page.
 pub fn page(set: &DaemonSet, around: &Surroundings, now: Timestamp) -> Page {

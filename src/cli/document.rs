@@ -7,9 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize as _;
 use serde_json::{Value, json};
 
-use crate::agent::handle::Kind;
-
-use super::resource::singular;
+use super::resource::{Kind, singular};
 
 /// What `-o` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    path::Path,
     process::ExitCode,
 };
 
@@ -11,21 +10,22 @@ use clap::Args as ClapArgs;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::agent::handle::Kind;
 use crate::base::time;
 
-use super::client::{self, Control, Wanted};
+use super::Globals;
+use super::backend::Backend;
+use super::client::{self, Wanted};
 use super::document::{self, Format};
 use super::failure::{Failure, Outcome};
 use super::namespace::Namespace;
-use super::resource::{self, Target};
+use super::resource::{self, Kind, Target};
 use super::selector::Selector;
 use super::view::{self, Look, View};
 
 /// What `get` is asked for.
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub struct Args {
-    /// TYPE [NAME...] or TYPE/NAME...; types: daemonsets (ds), pods (po), nodes (no), events (ev)
+    /// TYPE [NAME...] or TYPE/NAME...; types: daemonsets (ds), pods (po), nodes (no), events (ev), revisions, configmaps (cm), secrets
     #[arg(required = true, value_name = "TYPE")]
     pub targets: Vec<String>,
     #[command(flatten)]
@@ -54,14 +54,14 @@ pub struct Args {
 }
 
 /// Lists, and with `-w` goes on.
-pub fn run(args: &Args, socket: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
+pub fn run(args: &Args, globals: &Globals, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let query = Query::new(args)?;
     client::converse(async {
-        let mut control = client::connect(socket).await?;
+        let mut backend = Backend::open(globals, err).await?;
         if args.watch {
-            query.watch(&mut control, out).await
+            query.watch(&mut backend, out).await
         } else {
-            query.once(&mut control, out, err).await
+            query.once(&mut backend, out, err).await
         }
     })
 }
@@ -101,7 +101,7 @@ impl<'a> Query<'a> {
         Ok(Self { args, targets, selector, about })
     }
 
-    /// What to ask the agent for.
+    /// What to ask for.
     fn wanted<'t>(&'t self, target: &'t Target) -> Wanted<'t> {
         let namespaced = resource::namespaced(target.kind);
         Wanted {
@@ -125,11 +125,16 @@ impl<'a> Query<'a> {
             .filter(|object| self.about.as_ref().is_none_or(|about| concerns(object, about)))
             .collect();
         objects.sort_by_cached_key(|object| {
-            let seen = match target.kind {
-                Kind::Event => text(object, "/lastTimestamp"),
-                Kind::DaemonSet | Kind::Pod | Kind::Node => "",
+            let first = match target.kind {
+                Kind::Event => text(object, "/lastTimestamp").to_owned(),
+                Kind::Revision => {
+                    let set = text(object, "/metadata/ownerReferences/0/name");
+                    let number = object["revision"].as_u64().unwrap_or_default();
+                    format!("{}/{set}/{number:010}", text(object, "/metadata/namespace"))
+                }
+                _ => String::new(),
             };
-            (seen.to_owned(), key(object))
+            (first, key(object))
         });
         // Names are answered in the order in which they were asked for.
         objects.sort_by_key(|object| target.names.iter().position(|name| is(object, name)));
@@ -153,14 +158,14 @@ impl<'a> Query<'a> {
     /// Lists once.
     async fn once(
         &self,
-        control: &mut Control,
+        backend: &mut Backend,
         out: &mut dyn Write,
         err: &mut dyn Write,
     ) -> Outcome {
         let mut found = Vec::new();
         let mut missing = Vec::new();
         for target in &self.targets {
-            let objects = client::list(control, &self.wanted(target)).await?;
+            let objects = backend.list(&self.wanted(target)).await?;
             let objects = self.chosen(target, objects);
             for name in &target.names {
                 if !objects.iter().any(|object| is(object, name)) {
@@ -221,14 +226,14 @@ impl<'a> Query<'a> {
     }
 
     /// Prints the list, then each object that changes, until the agent ends it.
-    async fn watch(&self, control: &mut Control, out: &mut dyn Write) -> Outcome {
+    async fn watch(&self, backend: &mut Backend, out: &mut dyn Write) -> Outcome {
         let Some(target) = self.targets.first() else {
             return Ok(ExitCode::SUCCESS);
         };
         let mut view = self.view(target.kind);
-        let mut lists = client::lists(control, &self.wanted(target), true).await?;
+        let mut lists = backend.watch(&self.wanted(target)).await?;
         let mut before = BTreeMap::new();
-        while let Some(objects) = client::next(&mut lists).await? {
+        while let Some(objects) = lists.next().await? {
             let objects = self.chosen(target, objects);
             let changed = changes(&mut before, objects, target.kind != Kind::Event);
             self.print_changes(target.kind, &mut view, &changed, time::now().wall, out)?;

@@ -2,47 +2,65 @@
 //! and an arm of [`run`].
 
 mod agent;
+mod apply;
+mod backend;
 mod client;
 mod completion;
 mod contents;
+mod cordon;
 mod daemon_set_row;
 mod decode;
 mod delete;
+mod delete_node;
+mod delete_pod;
 mod describe;
 mod describe_container;
 mod describe_node;
 mod describe_pod;
 mod describe_set;
 mod describe_volume;
+mod desk;
+mod diff;
 mod document;
 mod documents;
 mod duration;
+mod edit;
+mod elsewhere;
 mod event_row;
 mod exec;
 mod failure;
+mod fleet_view;
 mod get;
+mod history_row;
 mod image;
 mod image_row;
+mod label;
 mod logs;
+mod manifests;
 mod namespace;
+mod node_change;
 mod node_row;
+mod object_row;
 mod page;
 mod pod_row;
 mod pull_view;
 mod resource;
 mod rows;
 mod selector;
+mod set;
 mod sign;
 mod signing;
 mod store_client;
 mod sync;
 mod table;
+mod taint;
 mod terminal;
 #[cfg(test)]
 mod tests;
 mod validate;
 mod version;
 mod view;
+mod wait_gone;
 mod why;
 mod why_set;
 
@@ -85,6 +103,9 @@ pub struct Globals {
     /// The shared store's members [default: etcd.endpoints of the settings]
     #[arg(long, global = true, value_delimiter = ',', value_name = "URL,URL")]
     pub etcd: Option<Vec<String>>,
+    /// Ask the agent on this host, also where a shared store is configured
+    #[arg(long, global = true)]
+    pub local: bool,
     /// The private key to sign with what is written into the store
     #[arg(long, global = true, value_name = "FILE")]
     pub sign_key: Option<String>,
@@ -106,8 +127,24 @@ enum Verb {
     /// List, pull, import and remove images
     #[command(visible_alias = "images")]
     Image(image::Args),
-    /// Stop a pod; its set decides whether another takes its place
+    /// Write what files say into the shared store, for every host to follow
+    Apply(apply::Args),
+    /// Show what `apply` would change
+    Diff(diff::Args),
+    /// Delete sets, ConfigMaps, Secrets and nodes; stop pods, whose sets decide whether others take their places
     Delete(delete::Args),
+    /// Set the images of a set's containers
+    Set(set::Args),
+    /// Change a set in an editor
+    Edit(edit::Args),
+    /// Lay labels over those of nodes
+    Label(label::Args),
+    /// Lay taints over those of nodes
+    Taint(taint::Args),
+    /// Keep new pods that do not tolerate it off nodes
+    Cordon(cordon::Args),
+    /// End that
+    Uncordon(cordon::Args),
     /// Explain where a set stands on this node
     Why(why::WhyArgs),
     /// Say of each field of a file whether it is honoured, ignored or refused
@@ -148,12 +185,30 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn run(cli: &Cli, serve: Serve, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let socket = || cli.globals.control_socket();
     match &cli.verb {
-        Verb::Get(args) => get::run(args, &socket(), out, err),
-        Verb::Describe(args) => describe::run(args, &socket(), out),
-        Verb::Logs(args) => logs::run(args, &socket(), out),
-        Verb::Exec(args) => exec::run(args, &socket(), out, err),
+        Verb::Get(args) => get::run(args, &cli.globals, out, err),
+        Verb::Describe(args) => describe::run(args, &cli.globals, out, err),
+        Verb::Logs(args) => {
+            let done = logs::run(args, &socket(), out);
+            elsewhere::explained(done, &cli.globals, &args.namespace.namespace, &args.pod)
+        }
+        Verb::Exec(args) => {
+            let done = exec::run(args, &socket(), out, err);
+            elsewhere::explained(done, &cli.globals, &args.namespace.namespace, &args.pod)
+        }
         Verb::Image(args) => image::run(args, &socket(), out, err),
-        Verb::Delete(args) => delete::run(args, &socket(), out),
+        Verb::Apply(args) => apply::run(args, &cli.globals, out, err),
+        Verb::Diff(args) => diff::run(args, &cli.globals, out, err).or_else(|error| {
+            // 1 says that there are differences.
+            failure::report(&error, err);
+            Ok(ExitCode::from(2))
+        }),
+        Verb::Delete(args) => delete::run(args, &cli.globals, out, err),
+        Verb::Set(args) => set::run(args, &cli.globals, out, err),
+        Verb::Edit(args) => edit::run(args, &cli.globals, out, err),
+        Verb::Label(args) => label::run(args, &cli.globals, out, err),
+        Verb::Taint(args) => taint::run(args, &cli.globals, out, err),
+        Verb::Cordon(args) => cordon::run(args, true, &cli.globals, out, err),
+        Verb::Uncordon(args) => cordon::run(args, false, &cli.globals, out, err),
         Verb::Agent(args) => agent::run(args, &cli.globals, serve),
         Verb::Validate(args) => {
             let good = validate::run(args, out)?;
@@ -194,6 +249,7 @@ impl Globals {
         .flag("--socket", self.socket.clone())
         .flag("--node-name", self.node_name.clone())
         .flag("--sign-key", self.sign_key.clone())
+        .flag("--etcd", self.etcd.as_ref().map(|members| members.join(",")))
     }
 
     /// The settings, for the verbs that work by them; otherwise every fault at once.

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tabwriter::TabWriter;
 
 use crate::base::time;
+use crate::fleet::merge3::LAST_APPLIED;
 
 use super::event_row::{first_seen, last_seen};
 use super::table::age;
@@ -51,6 +52,10 @@ impl Page {
         const LONG: usize = 140;
         let mut lines = Vec::new();
         for (key, value) in annotations.into_iter().flatten() {
+            // What was applied is the object itself once more.
+            if key == LAST_APPLIED {
+                continue;
+            }
             if key.len() + value.len() + 2 <= LONG && !value.contains('\n') {
                 lines.push(format!("{key}: {value}"));
             } else {

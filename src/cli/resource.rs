@@ -1,16 +1,67 @@
 //! What a command is about: `pods`, `ds/web`, `pod a b`.
 
-use crate::agent::handle::Kind;
 use crate::base::nearest::nearest;
 
 use super::failure::Failure;
 
+/// What commands speak of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `apps/v1` DaemonSet.
+    DaemonSet,
+    /// `v1` Pod.
+    Pod,
+    /// `v1` Node.
+    Node,
+    /// `v1` Event.
+    Event,
+    /// `apps/v1` ControllerRevision: one entry of a set's history.
+    Revision,
+    /// `v1` ConfigMap.
+    ConfigMap,
+    /// `v1` Secret.
+    Secret,
+}
+
+impl Kind {
+    /// The kind as Kubernetes writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DaemonSet => "DaemonSet",
+            Self::Pod => "Pod",
+            Self::Node => "Node",
+            Self::Event => "Event",
+            Self::Revision => "ControllerRevision",
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        }
+    }
+
+    /// Whether only the shared store has such objects.
+    pub fn only_shared(self) -> bool {
+        matches!(self, Self::Revision | Self::ConfigMap | Self::Secret)
+    }
+}
+
 /// The words for each kind; the first one is the plural that messages use.
-const WORDS: [(Kind, &[&str]); 4] = [
+const WORDS: [(Kind, &[&str]); 7] = [
     (Kind::DaemonSet, &["daemonsets", "daemonset", "ds", "daemonsets.apps", "daemonset.apps"]),
     (Kind::Pod, &["pods", "pod", "po"]),
     (Kind::Node, &["nodes", "node", "no"]),
     (Kind::Event, &["events", "event", "ev"]),
+    (
+        Kind::Revision,
+        &[
+            "controllerrevisions.apps",
+            "controllerrevisions",
+            "controllerrevision",
+            "controllerrevision.apps",
+            "revisions",
+            "revision",
+        ],
+    ),
+    (Kind::ConfigMap, &["configmaps", "configmap", "cm"]),
+    (Kind::Secret, &["secrets", "secret"]),
 ];
 
 /// Objects of one kind.
@@ -30,7 +81,9 @@ pub fn kind(word: &str) -> anyhow::Result<Kind> {
         let known = WORDS.iter().flat_map(|(_, words)| words.iter().copied());
         let hint = match nearest(word, known) {
             Some(near) => format!("did you mean {near}?"),
-            None => "there are daemonsets (ds), pods (po), nodes (no) and events (ev)".to_owned(),
+            None => "there are daemonsets (ds), pods (po), nodes (no), events (ev), revisions, \
+                     configmaps (cm) and secrets"
+                .to_owned(),
         };
         Failure::usage(format!("there is no resource type {word:?}"), Some(hint))
     })
@@ -38,11 +91,10 @@ pub fn kind(word: &str) -> anyhow::Result<Kind> {
 
 /// The plural that messages use: `pods`, `daemonsets.apps`.
 pub fn plural(kind: Kind) -> &'static str {
+    let words = WORDS.iter().find(|(known, _)| *known == kind).map(|(_, words)| words[0]);
     match kind {
         Kind::DaemonSet => "daemonsets.apps",
-        Kind::Pod => "pods",
-        Kind::Node => "nodes",
-        Kind::Event => "events",
+        _ => words.unwrap_or_default(),
     }
 }
 
@@ -53,6 +105,9 @@ pub fn singular(kind: Kind) -> &'static str {
         Kind::Pod => "pod",
         Kind::Node => "node",
         Kind::Event => "event",
+        Kind::Revision => "controllerrevision.apps",
+        Kind::ConfigMap => "configmap",
+        Kind::Secret => "secret",
     }
 }
 

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::agent::handle::Kind;
-
-use super::{daemon_set_row, event_row, node_row, pod_row};
+use super::{
+    daemon_set_row, event_row, history_row, node_row, object_row, pod_row, resource::Kind,
+};
 
 /// A column's header and whether only `-o wide` shows it.
 pub type Column = (&'static str, bool);
@@ -19,6 +19,9 @@ pub fn columns(kind: Kind) -> &'static [Column] {
         Kind::Pod => &pod_row::COLUMNS,
         Kind::Node => &node_row::COLUMNS,
         Kind::Event => &event_row::COLUMNS,
+        Kind::Revision => &history_row::COLUMNS,
+        Kind::ConfigMap => &object_row::CONFIG_MAP,
+        Kind::Secret => &object_row::SECRET,
     }
 }
 
@@ -29,6 +32,8 @@ pub fn cells(kind: Kind, object: &Value, now: Timestamp) -> anyhow::Result<Vec<S
         Kind::Pod => pod_row::cells(&typed(object)?, now),
         Kind::Node => node_row::cells(&typed(object)?, now),
         Kind::Event => event_row::cells(&typed(object)?, now),
+        Kind::Revision => history_row::cells(object, now),
+        Kind::ConfigMap | Kind::Secret => object_row::cells(kind, object, now),
     })
 }
 

@@ -630,3 +630,21 @@ fn a_container_that_waits_tells_why() {
     let wanted = format!("{}\n{}\n      Message:      {message}\n", lines[0], lines[1]);
     assert!(page.contains(&wanted), "{page}");
 }
+
+#[test]
+fn without_etcd_the_local_view_comes_with_a_warning() {
+    let node = json!({"kind": "Node", "metadata": {"name": "n1"}, "status": {"conditions": [
+        {"type": "StoreReady", "status": "False", "lastTransitionTime": days_ago(2)}]}});
+    let objects = [node, pod("a", &[status("m", true, 0, &running())])];
+    let (out, err, code) = podward(&objects, "get pods --etcd http://127.0.0.1:1");
+    assert_eq!(code, ExitCode::SUCCESS, "{err}");
+    assert!(out.contains("Running"), "{out}");
+    assert!(err.starts_with("warning: etcd cannot be reached ("), "{err}");
+    assert!(err.contains("); this is what node n1 knows; its specs are from "), "{err}");
+    assert!(err.ends_with("(2d ago)\n"), "{err}");
+    let (_, err, _) = podward(&objects, "get pods --etcd http://127.0.0.1:1 --local");
+    assert_eq!(err, "");
+    let (_, err, code) = podward(&objects, "get cm --local");
+    assert!(err.contains("configmaps are shown from the shared store"), "{err}");
+    assert_eq!(code, ExitCode::from(1));
+}

@@ -60,7 +60,7 @@ pub fn run(args: &ValidateArgs, out: &mut dyn Write) -> anyhow::Result<bool> {
 }
 
 /// The files that an argument stands for, in the order of their names.
-fn expand(argument: &Path) -> Vec<Result<PathBuf, Fault>> {
+pub fn expand(argument: &Path) -> Vec<Result<PathBuf, Fault>> {
     if !argument.is_dir() {
         return vec![Ok(argument.to_owned())];
     }
@@ -82,7 +82,7 @@ fn expand(argument: &Path) -> Vec<Result<PathBuf, Fault>> {
 }
 
 /// Whether a file of a directory is read: by its ending, and not hidden as editors' copies are.
-fn is_manifest(path: &Path) -> bool {
+pub fn is_manifest(path: &Path) -> bool {
     let ending = path.extension().is_some_and(|ending| {
         ["yaml", "yml", "json"].iter().any(|known| ending.eq_ignore_ascii_case(known))
     });

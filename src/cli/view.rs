@@ -5,9 +5,8 @@ use std::{collections::BTreeMap, io};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::agent::handle::Kind;
-
 use super::document;
+use super::resource::Kind;
 use super::rows;
 use super::table::{Table, or_none, pairs};
 

@@ -21,14 +21,18 @@ pub struct Wanted<'a> {
     pub hash: Option<&'a TemplateHash>,
 }
 
-/// A set's status over all nodes that should run it. A node without a sign of life has no ready pod, as in a cluster;
+/// A set's status over all nodes that should run it; `strays` counts those that run it though they should not. A node without a sign of life has no ready pod, as in a cluster;
 /// `observedGeneration` is what every living node has seen.
 pub fn set_status(
     set: Wanted<'_>,
     members: &[(NodeName, Member)],
     alive: &BTreeSet<NodeName>,
+    strays: usize,
 ) -> DaemonSetStatus {
-    let mut sum = DaemonSetStatus::default();
+    let mut sum = DaemonSetStatus {
+        number_misscheduled: i32::try_from(strays).unwrap_or(i32::MAX),
+        ..DaemonSetStatus::default()
+    };
     let (mut ready, mut available, mut unavailable, mut updated) = (0, 0, 0, 0);
     let mut observed = None;
     for (node, member) in members {
@@ -166,7 +170,8 @@ mod tests {
         let alive = alive.iter().map(|name| NodeName::new(*name)).collect();
         let hash = TemplateHash::new("new");
         let status =
-            set_status(Wanted { uid: "u", generation: 3, hash: Some(&hash) }, &members, &alive);
+            set_status(Wanted { uid: "u", generation: 3, hash: Some(&hash) }, &members, &alive, 2);
+        assert_eq!(status.number_misscheduled, 2);
         let counts = [
             status.desired_number_scheduled,
             status.current_number_scheduled,

@@ -1,0 +1,14 @@
+//! The operators' verbs: the built binary against real etcd, with the records of hosts that are not there. Any user may
+//! run this; no containerd is needed.
+
+#[path = "../support/etcd.rs"]
+mod etcd;
+
+mod applying;
+mod deleting;
+mod editing;
+mod fleet;
+mod nodes;
+mod seeing;
+mod signing;
+mod writers;
