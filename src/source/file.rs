@@ -181,7 +181,8 @@ fn refusals(origin: &str, document: &Document) -> Vec<Fault> {
 
 /// What the bytes of a file, a page or a key say.
 pub fn understand(origin: &str, bytes: &[u8], validation: FieldValidation) -> FileReading {
-    if bytes.trim_ascii().is_empty() {
+    // A file that is too large is not empty, whatever its beginning.
+    if bytes.len() <= spec::MAX_BYTES && bytes.trim_ascii().is_empty() {
         return FileReading { empty: true, ..FileReading::default() };
     }
     let read = spec::read(origin, bytes, validation);
