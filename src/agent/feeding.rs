@@ -81,6 +81,8 @@ fn link(
         install_id: reconciler.install_id.clone(),
         source: settings.sources.iter().position(|source| *source == SourceSettings::Etcd),
         lease_ttl: settings.etcd.lease_ttl,
+        trust: Arc::clone(&reconciler.trust),
+        poke: Arc::clone(&reconciler.feeds.poke),
     };
     Link::new(link, handle, news, view, guard)
 }

@@ -183,6 +183,13 @@ impl Reconciler {
     /// The store's state is told once when it changes.
     fn store_news(&mut self, health: StoreHealth) {
         let before = self.feeds.store.as_ref().map(|store| store.state);
+        let etcd = self.settings.sources.iter().position(|source| *source == SourceSettings::Etcd);
+        if before == Some(StoreState::Ready)
+            && let Some(index) = etcd
+        {
+            // Until now what it said was what is, also when it had nothing to say for days.
+            self.feeds.last_good.insert(index, time::now().wall);
+        }
         if before != Some(health.state) {
             let good = health.state == StoreState::Ready;
             let kind = if good { EventType::Normal } else { EventType::Warning };

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::time;
 use crate::pod::machine::Pod;
 use crate::source::merge::SourceReading;
 
 use super::{
-    handle::{MetricsReport, SourceHealth},
+    feeds::etcd_root,
+    handle::{MetricsReport, SourceHealth, StoreState},
     reconciler::Reconciler,
 };
 
@@ -56,7 +58,14 @@ impl Reconciler {
             fault: reading.fault.as_ref().map(ToString::to_string).unwrap_or_default(),
         };
         let files = self.readings.iter().flatten().map(file);
-        files.chain(self.feeds.health()).collect()
+        let mut sources: Vec<SourceHealth> = files.chain(self.feeds.health()).collect();
+        let ready = self.feeds.store.as_ref().is_some_and(|store| store.state == StoreState::Ready);
+        let etcd = etcd_root(&self.settings);
+        for source in sources.iter_mut().filter(|source| ready && source.name == etcd) {
+            // It is watched: as long as it is ready, its last word holds.
+            source.last_good = Some(time::now().wall);
+        }
+        sources
     }
 }
 

@@ -125,12 +125,6 @@ impl Guard {
         let value = serde_json::to_value(&self.memory)?;
         Ok((self.path.clone(), serde_json::to_vec(&value)?))
     }
-
-    /// Writes the memory: whole and on the disk, or not at all.
-    pub(super) fn save(&self) -> io::Result<()> {
-        let (path, text) = self.snapshot()?;
-        sets::write(&path, &text)
-    }
 }
 
 /// Reads the file; `None` when there is none.
@@ -167,7 +161,8 @@ mod tests {
         assert_eq!((trouble, guard.judge(header(7, 1))), (None, Verdict::Right));
         assert!(guard.learn(header(7, 50), None));
         assert!(!guard.learn(header(7, 50), None), "nothing new");
-        guard.save().unwrap();
+        let (path, text) = guard.snapshot().unwrap();
+        sets::write(&path, &text).unwrap();
         let (guard, _) = Guard::load(dir.path());
         assert_eq!(guard.judge(header(7, 50)), Verdict::Right);
         assert_eq!(guard.judge(header(7, 49)), Verdict::Regressed);

@@ -6,11 +6,12 @@
 use std::{
     collections::BTreeMap,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::{sleep_until, timeout, timeout_at},
 };
 use tracing::{debug, warn};
@@ -23,7 +24,7 @@ use crate::base::{
     ids::NodeName,
     time,
 };
-use crate::source::merge::FileReading;
+use crate::source::{merge::FileReading, trust::Trust};
 use crate::store::{self, Change, Error, Header, Keys, Kv, Range, Store, Watch};
 
 use super::{
@@ -38,6 +39,9 @@ use super::{
 
 /// How long the next session waits: half of it for certain, the rest at random, so that a fleet does not come at once.
 const RETRY: Bounds = Bounds { initial: Duration::from_millis(500), cap: Duration::from_secs(15) };
+
+/// A session that lasted so long is followed by another at once.
+const CALM: Duration = Duration::from_secs(1);
 
 /// How long a change waits for others of the same transaction, which come by other watches.
 const SETTLE: Duration = Duration::from_millis(10);
@@ -60,6 +64,10 @@ pub struct Settings {
     pub source: Option<usize>,
     /// How long this node counts as alive without a sign of life.
     pub lease_ttl: Duration,
+    /// Whom to believe.
+    pub trust: Arc<Trust>,
+    /// Wakes whoever is to ask again.
+    pub poke: Arc<Notify>,
 }
 
 /// The link.
@@ -148,6 +156,11 @@ impl Link {
         loop {
             let began = time::now().mono;
             match Box::pin(self.session()).await {
+                // Unless this turns in circles, nothing has to wait.
+                Ok(()) | Err(Over::Again) if time::now().mono.duration_since(began) > CALM => {
+                    backoff.reset();
+                    continue;
+                }
                 Ok(()) | Err(Over::Again) => {}
                 Err(Over::Store(Error::Compacted(revision))) => {
                     debug!(revision, "the store forgot what this node missed; reading all of it");
@@ -209,6 +222,7 @@ impl Link {
             Registered::Changed => return Err(Over::Again),
         }
         if accepted {
+            self.settings.trust.forget(&self.view.root().display().to_string());
             self.view.accept();
         }
         self.view.list(&spec);
@@ -268,6 +282,8 @@ impl Link {
 
     /// Tells the reconciler what the keys say now.
     fn publish_view(&mut self, store: &Store, header: Header) {
+        // What counts as seen from now on is on the disk before it takes effect.
+        self.settings.trust.save();
         let mut reading = self.view.reading();
         let state = if self.view.is_empty() { StoreState::Empty } else { StoreState::Ready };
         let message = match &reading.fault {
@@ -292,10 +308,12 @@ impl Link {
     async fn follow(&mut self, store: &Store, watch: &mut Watch) -> Result<(), Over> {
         let mut alive = store.keep_alive(self.publisher.lease()).await?;
         let every = self.settings.lease_ttl / 3;
-        let mut renew_at = Instant::now() + every;
+        let mut renew_at = time::now().mono + every;
         let mut changes = self.handle.changes.clone();
         changes.mark_changed();
         let mut pending = false;
+        let poke = Arc::clone(&self.settings.poke);
+        let mut poked = std::pin::pin!(poke.notified());
         loop {
             let publish_at = if pending { Some(self.publisher.due()) } else { None };
             tokio::select! {
@@ -306,8 +324,9 @@ impl Link {
                 }
                 () = sleep_until(renew_at.into()) => {
                     alive.renew().await?;
-                    renew_at = Instant::now() + every;
+                    renew_at = time::now().mono + every;
                 }
+                () = &mut poked => return Err(Over::Again),
                 seen = changes.changed(), if !pending => {
                     if seen.is_err() {
                         return std::future::pending().await;
@@ -338,7 +357,7 @@ impl Link {
         if changes.is_empty() {
             return Ok(());
         }
-        let began = Instant::now();
+        let began = time::now().mono;
         loop {
             self.view.change(&changes);
             let settle = if self.view.has_lost() { TOMBSTONE } else { SETTLE };

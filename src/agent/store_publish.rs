@@ -12,7 +12,10 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::base::ids::{NodeName, SetKey};
+use crate::base::{
+    ids::{NodeName, SetKey},
+    time,
+};
 use crate::fleet::records::INSTALL_ID;
 use crate::store::{Compare, Error, Keys, Kv, Op, Range, Store, Txn};
 
@@ -87,7 +90,7 @@ pub(super) struct Publisher {
 impl Publisher {
     /// A publisher that has written nothing.
     pub(super) fn new(keys: Keys, node: NodeName, install_id: String, ttl: Duration) -> Self {
-        let now = Instant::now();
+        let now = time::now().mono;
         Self {
             keys,
             node,
@@ -248,7 +251,7 @@ impl Publisher {
                 return Ok(false);
             }
         }
-        self.due = Instant::now() + if self.owes { BURST.1 } else { PACE };
+        self.due = time::now().mono + if self.owes { BURST.1 } else { PACE };
         Ok(true)
     }
 
@@ -272,12 +275,12 @@ impl Publisher {
             return Ok(0);
         }
         if let Some((lease, since)) = self.event_lease
-            && since.elapsed() < EVENTS.1
+            && time::now().mono.duration_since(since) < EVENTS.1
         {
             return Ok(lease);
         }
         let lease = store.grant(EVENTS.0).await?;
-        self.event_lease = Some((lease, Instant::now()));
+        self.event_lease = Some((lease, time::now().mono));
         Ok(lease)
     }
 
@@ -330,9 +333,10 @@ impl Publisher {
 
     /// The events that are new or were seen again, as many as the pace allows.
     fn event_ops(&mut self, report: &FleetReport, lease: i64, ops: &mut Vec<Op>) {
-        let earned = self.allowance.1.elapsed().as_millis() / BURST.1.as_millis();
+        let earned =
+            time::now().mono.duration_since(self.allowance.1).as_millis() / BURST.1.as_millis();
         if let Ok(earned @ 1..) = u32::try_from(earned) {
-            let now = Instant::now();
+            let now = time::now().mono;
             self.allowance = (self.allowance.0.saturating_add(earned).min(BURST.0), now);
         }
         self.owes = false;

@@ -4,8 +4,7 @@
 //! so that nothing is held open between pulls and a file that changed counts for the next one.
 
 use std::{
-    error::Error as _,
-    fmt, io,
+    fmt,
     sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
@@ -21,6 +20,7 @@ use tokio::time::timeout;
 use super::{
     Error,
     connection::{Connection, Stream},
+    dial,
     proxy::Proxies,
     redirect::{self, Place},
     tcp, tls,
@@ -303,16 +303,7 @@ fn value_of(text: &str) -> Result<HeaderValue, Error> {
 
 /// Why an exchange broke off; TLS may say only now that it does not want us.
 fn broken(error: hyper::Error, place: &Place) -> Error {
-    let mut cause = error.source();
-    while let Some(why) = cause {
-        let inner = why.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(refusal) = tls.and_then(|error| tls::refusal(error, &place.host)) {
-            return refusal;
-        }
-        cause = why.source();
-    }
-    Error::Exchange(error)
+    dial::refusal(&error, &place.host).unwrap_or(Error::Exchange(error))
 }
 
 /// The body of an answer, on its way.

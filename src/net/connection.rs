@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 const READ_AHEAD: usize = 256 << 10;
 
 /// What a connection runs over, with or without TLS: one type, so that one copy of hyper is in the binary.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A connection, between requests or in one.

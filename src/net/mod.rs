@@ -7,6 +7,7 @@ pub mod client;
 #[cfg(test)]
 mod client_tests;
 mod connection;
+pub mod dial;
 pub mod health;
 pub mod http;
 pub mod proxy;
@@ -123,22 +124,32 @@ pub enum Error {
     Redirects,
 }
 
+/// Where pulls name an authority, in remedies.
+const CA_OF_PULLS: &str = "`ca` of the host's hosts.toml";
+/// Where pulls name a client's certificate, in remedies.
+const CLIENT_OF_PULLS: &str = "`client` of the host's hosts.toml";
+
 impl Error {
     /// The same in the words of a source, whose settings stand in our own configuration and not in a hosts.toml.
     #[must_use]
     pub fn of_source(self) -> Self {
-        let worded = |text: String| {
-            text.replace("`ca` of the host's hosts.toml", "caFile of the source")
-                .replace("`client` of the host's hosts.toml", "certFile and keyFile of the source")
-        };
-        match self {
-            Self::Tls(problem) => Self::Tls(worded(problem)),
-            Self::Certificate { host, problem } => {
-                Self::Certificate { host, problem: worded(problem) }
-            }
+        match self.naming("caFile of the source", "certFile and keyFile of the source") {
             Self::PlainHttp { place } => Self::Tls(format!(
                 "{place} speaks plain HTTP; where that is meant, write http:// in the source's url"
             )),
+            other => other,
+        }
+    }
+
+    /// The same error for somebody whose settings have other names for the authority and for our own certificate.
+    #[must_use]
+    pub fn naming(self, ca: &str, client: &str) -> Self {
+        let named = |text: String| text.replace(CA_OF_PULLS, ca).replace(CLIENT_OF_PULLS, client);
+        match self {
+            Self::Tls(text) => Self::Tls(named(text)),
+            Self::Certificate { host, problem } => {
+                Self::Certificate { host, problem: named(problem) }
+            }
             other => other,
         }
     }

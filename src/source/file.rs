@@ -17,6 +17,9 @@ use super::trust::{Trust, signature_beside};
 /// More of a file is never read: the reader refuses it by its size.
 const READ_LIMIT: u64 = 4 * 1024 * 1024 + 1;
 
+/// More faults of one file are counted and not told: each becomes an event.
+const MOST_FAULTS: usize = 100;
+
 /// Reads a whole source.
 pub fn read_source(path: &Path, validation: FieldValidation, trust: &Trust) -> SourceReading {
     let mut reading = SourceReading { path: path.to_owned(), ..SourceReading::default() };
@@ -209,6 +212,12 @@ pub fn understand(origin: &str, bytes: &[u8], validation: FieldValidation) -> Fi
                 }
             }
         }
+    }
+    let more = file.faults.len().saturating_sub(MOST_FAULTS);
+    if more > 0 {
+        file.faults.truncate(MOST_FAULTS);
+        let problem = format!("has {more} more faults");
+        file.faults.push(Fault::of_file(origin, problem, "`podward validate` shows all of them"));
     }
     file
 }

@@ -399,7 +399,11 @@ pub fn next_wait(
 pub fn understand(url: &str, bytes: &[u8], validation: FieldValidation) -> FileReading {
     let mut read = file::understand(url, bytes, validation);
     let brings = !read.sets.is_empty() || !read.objects.is_empty();
-    let bare = || str::from_utf8(bytes).is_ok_and(|text| pieces(text).is_empty());
+    // Not even an empty List: no comment, no `null` and no text says that nothing is wanted.
+    let bare = || {
+        str::from_utf8(bytes)
+            .is_ok_and(|text| pieces(text).iter().all(|piece| !piece.text.contains("kind")))
+    };
     if read.empty || !brings && read.faults.is_empty() && bare() {
         read.empty = true;
         read.faults.push(Fault::of_file(

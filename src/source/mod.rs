@@ -8,4 +8,6 @@ pub mod trust;
 pub mod watch;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

@@ -8,11 +8,12 @@ use std::{
 };
 
 use super::{
-    file::{read_changes, read_source},
+    file::{concerns, read_changes, read_source},
     merge::{Documents, Merged, Sets, merge},
     trust::Trust,
 };
 use crate::base::ids::SetKey;
+use crate::fleet::envelope::{PrivateKey, detached};
 use crate::spec::FieldValidation;
 
 /// A directory of manifests and what is wanted so far.
@@ -178,6 +179,39 @@ fn a_changed_file_is_read_alone() {
     assert_eq!(reading.files.len(), 1);
     let image = |set: &crate::spec::Set| set.pod_spec().containers[0].image.clone();
     assert_eq!(image(&reading.files[&node.path("a.yaml")].sets[0]).as_deref(), Some("x:2"));
+}
+
+#[test]
+fn a_signature_that_comes_later_has_its_file_read_again() {
+    let node = Node::new();
+    let made = std::process::Command::new("sh")
+        .args([
+            "-ec",
+            "openssl genpkey -algorithm ed25519 -out k; openssl pkey -in k -pubout -out k.pub",
+        ])
+        .current_dir(&node.dir)
+        .status();
+    assert!(made.unwrap().success());
+    let key = PrivateKey::parse(&fs::read(node.path("k")).unwrap()).unwrap();
+    let trust = Trust::load(&[node.path("k.pub")], node.dir.path());
+    let text = set("a", "x:1");
+    node.write("a.yaml", &text);
+    node.write("b.yaml", &set("b", "x:1"));
+    let mut reading = read_source(node.dir.path(), FieldValidation::Strict, &trust);
+    assert!(reading.files.values().all(|file| file.unreadable && file.sets.is_empty()));
+    fs::write(node.path("a.yaml.sig"), key.seal(&detached(text.as_bytes(), 1))).unwrap();
+    let changed = BTreeSet::from([node.path("a.yaml.sig")]);
+    read_changes(&mut reading, &changed, FieldValidation::Strict, &trust);
+    assert_eq!(reading.files.len(), 2);
+    assert_eq!(reading.files[&node.path("a.yaml")].sets.len(), 1);
+    assert!(reading.files[&node.path("a.yaml")].faults.is_empty());
+    assert!(reading.files[&node.path("b.yaml")].unreadable);
+    // A single file that is a source has its signature beside it as well.
+    let source = node.path("a.yaml");
+    assert!(concerns(&source, &node.path("a.yaml.sig")));
+    assert!(!concerns(&source, &node.path("b.yaml.sig")));
+    let alone = read_source(&source, FieldValidation::Strict, &trust);
+    assert_eq!(alone.files[&source].sets.len(), 1);
 }
 
 #[test]

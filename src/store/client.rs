@@ -1,45 +1,39 @@
-//! The client: one connection to one of the endpoints at a time, and the operations over it.
+//! The client: a connection to one of the endpoints, and the operations over it.
 //!
 //! Whoever holds a [`Store`] sees errors as they are; [`Error::is_connection`] says that [`Store::connect`] to the next
-//! endpoint may help. Nothing here retries what may have happened already.
+//! endpoint may help. Nothing here retries what may have happened already: a token that etcd no longer knows is renewed
+//! and the request sent again, for it was refused before anything was done, and reads that do not fit are read in parts.
 
-use std::{path::PathBuf, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use etcd_client as etcd;
 
 use super::{
     error::Error,
-    kv::{Change, Compare, Header, Kv, Listing, Op, Range, Txn, TxnOutcome},
+    kv::{Compare, Header, Kv, Listing, Op, Range, Txn, TxnOutcome},
+    refusal::{of, unreachable},
 };
 
-/// How to reach the store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// The members: `http://host:port` or `https://host:port`.
-    pub endpoints: Vec<String>,
-    /// The authority of the members' certificates, beside the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Our own certificate.
-    pub cert_file: Option<PathBuf>,
-    /// Its key.
-    pub key_file: Option<PathBuf>,
-    /// Who we are, where that is not by certificate.
-    pub username: Option<String>,
-    /// The file with the password.
-    pub password_file: Option<PathBuf>,
-    /// How long an answer may take.
-    pub timeout: Duration,
-}
+/// How large an answer may be. Ranges are read in parts, so only a watch that catches up comes near.
+pub(super) const MESSAGE_LIMIT: usize = 64 << 20;
+
+/// How many keys one answer may hold, to begin with.
+const PAGE: i64 = 1000;
+
+/// How often a list begins again because etcd forgot the revision that it was read at.
+const LISTS: usize = 3;
 
 /// A connection to the store.
 #[derive(Clone)]
 pub struct Store {
     /// etcd's client over this connection.
-    client: etcd::Client,
+    pub(super) client: etcd::Client,
     /// The endpoint.
-    endpoint: String,
+    pub(super) endpoint: Arc<str>,
     /// How long an answer may take.
-    timeout: Duration,
+    pub(super) timeout: Duration,
+    /// Whether etcd knows us by a token, which can expire.
+    authenticated: bool,
 }
 
 impl std::fmt::Debug for Store {
@@ -48,35 +42,32 @@ impl std::fmt::Debug for Store {
     }
 }
 
-impl Store {
-    /// Connects to the first endpoint that answers, beginning with number `first` (modulo their count).
-    pub async fn connect(settings: &Settings, first: usize) -> Result<Self, Error> {
-        let count = settings.endpoints.len().max(1);
-        let mut last = Error::Settings("etcd.endpoints names no endpoint".into());
-        for offset in 0..settings.endpoints.len() {
-            let endpoint = &settings.endpoints[(first + offset) % count];
-            match Self::connect_to(settings, endpoint).await {
-                Ok(store) => return Ok(store),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
+/// What a member says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Who answered, and how far it is.
+    pub header: Header,
+    /// Its version.
+    pub version: String,
+    /// The size of its files in bytes, with what is free in them.
+    pub size: u64,
+    /// Whether it leads.
+    pub leads: bool,
+    /// Whether it knows who leads.
+    pub has_leader: bool,
+    /// What is wrong with it: alarms.
+    pub problems: Vec<String>,
+}
 
-    /// Connects to one endpoint.
-    async fn connect_to(settings: &Settings, endpoint: &str) -> Result<Self, Error> {
-        let wrong = |error: &dyn std::fmt::Display| {
-            Error::Settings(format!("etcd.endpoints: {endpoint}: {error}"))
-        };
-        let target = tonic::transport::Endpoint::from_shared(endpoint.to_owned())
-            .map_err(|error| wrong(&error))?
-            .connect_timeout(settings.timeout);
-        let channel = tokio::time::timeout(settings.timeout, target.connect())
-            .await
-            .map_err(|_| Error::Unreachable(format!("{endpoint}: no answer")))?
-            .map_err(|error| Error::Unreachable(format!("{endpoint}: {error}")))?;
-        let client = etcd::Client::from_channel(etcd::Channel::Tonic(channel), None).await?;
-        Ok(Self { client, endpoint: endpoint.to_owned(), timeout: settings.timeout })
+impl Store {
+    /// Over a connection that exists.
+    pub(super) fn new(
+        client: etcd::Client,
+        endpoint: &str,
+        timeout: Duration,
+        authenticated: bool,
+    ) -> Self {
+        Self { client, endpoint: endpoint.into(), timeout, authenticated }
     }
 
     /// The endpoint that answers.
@@ -84,44 +75,106 @@ impl Store {
         &self.endpoint
     }
 
+    /// Asks for nothing, which needs no right: whether etcd answers, has a leader, and knows us.
+    pub async fn ping(&self) -> Result<Header, Error> {
+        Ok(self.txn(&Txn::default()).await?.header)
+    }
+
+    /// A stream is opened with the token that there is and refused only later: it is renewed before that.
+    pub(super) async fn renew_token(&self) -> Result<(), Error> {
+        if self.authenticated { self.ping().await.map(drop) } else { Ok(()) }
+    }
+
+    /// What the member says of itself.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let mut client = self.client.maintenance_client();
+        let answer = self.within(client.status()).await?;
+        let member = answer.header().map_or(0, etcd::ResponseHeader::member_id);
+        Ok(Status {
+            header: header(answer.header()),
+            version: answer.version().to_owned(),
+            size: u64::try_from(answer.db_size()).unwrap_or(0),
+            leads: answer.leader() != 0 && answer.leader() == member,
+            has_leader: answer.leader() != 0,
+            problems: answer.errors().to_vec(),
+        })
+    }
+
     /// Reads a range whole, at one revision.
     pub async fn list(&self, range: &Range) -> Result<Listing, Error> {
-        let txn = Txn { then: vec![Op::Get(range.clone())], ..Txn::default() };
-        let outcome = self.txn(&txn).await?;
-        Ok(outcome.listings.into_iter().next().unwrap_or_default())
+        let (header, kvs) = self.list_all(std::slice::from_ref(range)).await?;
+        Ok(Listing { header, kvs })
     }
 
     /// Reads one key.
     pub async fn get(&self, key: &str) -> Result<(Header, Option<Kv>), Error> {
-        let listing = self.list(&Range::key(key)).await?;
-        Ok((listing.header, listing.kvs.into_iter().next()))
+        let (header, kvs) = self.list_all(&[Range::key(key)]).await?;
+        Ok((header, kvs.into_iter().next()))
     }
 
-    /// Reads several ranges at one revision.
+    /// Reads several ranges at one revision, in as many parts as it takes.
     pub async fn list_all(&self, ranges: &[Range]) -> Result<(Header, Vec<Kv>), Error> {
-        let then = ranges.iter().cloned().map(Op::Get).collect();
-        let outcome = self.txn(&Txn { then, ..Txn::default() }).await?;
-        let kvs = outcome.listings.into_iter().flat_map(|listing| listing.kvs).collect();
-        Ok((outcome.header, kvs))
+        let mut page = PAGE;
+        let mut begun = 0;
+        loop {
+            match self.list_by(ranges, page).await {
+                Err(Error::Answer(text))
+                    if page > 1 && text.contains("message length too large") =>
+                {
+                    page /= 4;
+                }
+                Err(Error::Compacted(_)) if begun < LISTS => begun += 1,
+                outcome => return outcome,
+            }
+        }
     }
 
-    /// Runs a transaction.
+    /// Reads several ranges: the beginning of each in one transaction, then the rest of each at that revision.
+    async fn list_by(&self, ranges: &[Range], page: i64) -> Result<(Header, Vec<Kv>), Error> {
+        let page = page.max(1);
+        let first =
+            |range: &Range| etcd::TxnOp::get(&*range.from, Some(options(range).with_limit(page)));
+        let request = etcd::Txn::new().and_then(ranges.iter().map(first).collect::<Vec<_>>());
+        let answer = self.transact(request).await?;
+        let header = header(answer.header());
+        let mut kvs = Vec::new();
+        for (range, found) in ranges.iter().zip(answer.op_responses()) {
+            let etcd::TxnOpResponse::Get(mut found) = found else { continue };
+            loop {
+                let more = found.more();
+                kvs.extend(found.take_kvs().into_iter().map(known));
+                let Some(last) = kvs.last().filter(|_| more) else { break };
+                let next = format!("{}\0", last.key);
+                let options = options(range).with_limit(page).with_revision(header.revision);
+                let mut client = self.client.kv_client().max_decoding_message_size(MESSAGE_LIMIT);
+                found = self.within(client.get(next, Some(options))).await?;
+            }
+        }
+        Ok((header, kvs))
+    }
+
+    /// Runs a transaction. When no answer comes, it may have been done all the same: whoever goes on reads first.
     pub async fn txn(&self, txn: &Txn) -> Result<TxnOutcome, Error> {
         let compares: Vec<etcd::Compare> = txn.when.iter().map(compare).collect();
         let then: Vec<etcd::TxnOp> = txn.then.iter().map(operation).collect();
         let otherwise: Vec<etcd::TxnOp> = txn.otherwise.iter().map(operation).collect();
         let request = etcd::Txn::new().when(compares).and_then(then).or_else(otherwise);
-        let mut kv = self.client.kv_client();
-        let response = self.within(kv.txn(request)).await?;
-        let header = header(response.header());
-        let listings = response.op_responses().into_iter().filter_map(|answer| match answer {
+        let answer = self.transact(request).await?;
+        let header = header(answer.header());
+        let listings = answer.op_responses().into_iter().filter_map(|answer| match answer {
             etcd::TxnOpResponse::Get(mut found) => {
                 let kvs = found.take_kvs().into_iter().map(known).collect();
                 Some(Listing { header, kvs })
             }
             _ => None,
         });
-        Ok(TxnOutcome { succeeded: response.succeeded(), header, listings: listings.collect() })
+        Ok(TxnOutcome { succeeded: answer.succeeded(), header, listings: listings.collect() })
+    }
+
+    /// Sends a transaction.
+    async fn transact(&self, request: etcd::Txn) -> Result<etcd::TxnResponse, Error> {
+        let mut client = self.client.kv_client().max_decoding_message_size(MESSAGE_LIMIT);
+        self.within(client.txn(request)).await
     }
 
     /// Grants a store lease.
@@ -137,111 +190,28 @@ impl Store {
         self.within(client.revoke(lease)).await.map(|_| ())
     }
 
-    /// Opens the stream by which a store lease is kept.
-    pub async fn keep_alive(&self, lease: i64) -> Result<KeepAlive, Error> {
-        let mut client = self.client.lease_client();
-        let (keeper, answers) = self.within(client.keep_alive(lease)).await?;
-        Ok(KeepAlive { keeper, answers, timeout: self.timeout })
-    }
-
-    /// Watches ranges on one stream, from a revision on.
-    pub async fn watch(&self, ranges: &[Range], from: i64) -> Result<Watch, Error> {
-        let mut client = self.client.watch_client();
-        let mut ranges = ranges.iter();
-        let Some(first) = ranges.next() else {
-            return Err(Error::Settings("nothing to watch".into()));
-        };
-        let options = |range: &Range| {
-            let options = etcd::WatchOptions::new().with_start_revision(from);
-            Some(if range.to.is_empty() { options } else { options.with_range(&*range.to) })
-        };
-        let mut stream = self.within(client.watch(&*first.from, options(first))).await?;
-        for range in ranges {
-            stream.watch(&*range.from, options(range)).await?;
-        }
-        Ok(Watch { stream })
-    }
-
     /// Waits for an answer, for no longer than the settings allow.
-    async fn within<T>(
+    pub(super) async fn within<T>(
         &self,
         answer: impl Future<Output = Result<T, etcd::Error>>,
     ) -> Result<T, Error> {
         match tokio::time::timeout(self.timeout, answer).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(Error::Unreachable(format!("{}: no answer", self.endpoint))),
-        }
-    }
-}
-
-/// Keeps a store lease.
-#[derive(Debug)]
-pub struct KeepAlive {
-    /// Asks.
-    keeper: etcd::LeaseKeeper,
-    /// Is answered.
-    answers: etcd::LeaseKeepAliveStream,
-    /// How long an answer may take.
-    timeout: Duration,
-}
-
-impl KeepAlive {
-    /// Renews the lease; says for how long. An answer that does not come is a connection that is dead.
-    pub async fn renew(&mut self) -> Result<Duration, Error> {
-        let silent = |_| Error::Unreachable("no answer to a keep-alive".into());
-        self.keeper.keep_alive().await?;
-        let answer = tokio::time::timeout(self.timeout, self.answers.message());
-        match answer.await.map_err(silent)?? {
-            Some(answer) if answer.ttl() > 0 => {
-                Ok(Duration::from_secs(answer.ttl().unsigned_abs()))
+            Ok(answer) => answer.map_err(|error| of(error, &self.endpoint)),
+            Err(_) => {
+                let why = format!("no answer within {:?}", self.timeout);
+                Err(unreachable(&self.endpoint, &why))
             }
-            Some(_) => Err(Error::LeaseGone),
-            None => Err(Error::Unreachable("the keep-alive stream ended".into())),
         }
-    }
-}
-
-/// Changes as they happen.
-#[derive(Debug)]
-pub struct Watch {
-    /// The stream.
-    stream: etcd::WatchStream,
-}
-
-impl Watch {
-    /// The next changes, which belong to one revision; none when a watch was set up or reported its progress.
-    pub async fn next(&mut self) -> Result<(Header, Vec<Change>), Error> {
-        let Some(response) = self.stream.message().await? else {
-            return Err(Error::Unreachable("the watch ended".into()));
-        };
-        if response.canceled() {
-            return Err(match response.compact_revision() {
-                0 => {
-                    Error::Answer(format!("the watch was cancelled: {}", response.cancel_reason()))
-                }
-                revision => Error::Compacted(revision),
-            });
-        }
-        let changes = response.events().iter().filter_map(|event| {
-            let kv = event.kv()?;
-            Some(match event.event_type() {
-                etcd::EventType::Put => Change::Put(known(kv.clone())),
-                etcd::EventType::Delete => {
-                    Change::Delete(text(kv.key()).into_owned(), kv.mod_revision())
-                }
-            })
-        });
-        Ok((header(response.header()), changes.collect()))
     }
 }
 
 /// A key that is no text is shown as well as it can be; none of ours is.
-fn text(key: &[u8]) -> std::borrow::Cow<'_, str> {
+pub(super) fn text(key: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(key)
 }
 
 /// A key as we know it.
-fn known(kv: etcd::KeyValue) -> Kv {
+pub(super) fn known(kv: etcd::KeyValue) -> Kv {
     let (create_revision, mod_revision, lease) =
         (kv.create_revision(), kv.mod_revision(), kv.lease());
     let (key, value) = kv.into_key_value();
@@ -249,11 +219,17 @@ fn known(kv: etcd::KeyValue) -> Kv {
 }
 
 /// A header as we know it.
-fn header(header: Option<&etcd::ResponseHeader>) -> Header {
+pub(super) fn header(header: Option<&etcd::ResponseHeader>) -> Header {
     header.map_or_else(Header::default, |header| Header {
         cluster_id: header.cluster_id(),
         revision: header.revision(),
     })
+}
+
+/// A range as etcd knows it, without where it begins.
+fn options(range: &Range) -> etcd::GetOptions {
+    let options = etcd::GetOptions::new();
+    if range.to.is_empty() { options } else { options.with_range(&*range.to) }
 }
 
 /// A demand as etcd knows it.
@@ -283,28 +259,6 @@ fn operation(op: &Op) -> etcd::TxnOp {
             let options = (!range.to.is_empty()).then(|| options.with_range(&*range.to));
             etcd::TxnOp::delete(&*range.from, options)
         }
-        Op::Get(range) => {
-            let options = etcd::GetOptions::new();
-            let options = (!range.to.is_empty()).then(|| options.with_range(&*range.to));
-            etcd::TxnOp::get(&*range.from, options)
-        }
-    }
-}
-
-impl From<etcd::Error> for Error {
-    fn from(error: etcd::Error) -> Self {
-        match error {
-            etcd::Error::TransportError(error) => Self::Unreachable(error.to_string()),
-            etcd::Error::GRpcStatus(status) => match status.code() {
-                tonic::Code::Unavailable | tonic::Code::Cancelled | tonic::Code::Unknown => {
-                    Self::Unreachable(status.message().to_owned())
-                }
-                tonic::Code::PermissionDenied | tonic::Code::Unauthenticated => {
-                    Self::Denied(status.message().to_owned())
-                }
-                _ => Self::Answer(status.message().to_owned()),
-            },
-            error => Self::Answer(error.to_string()),
-        }
+        Op::Get(range) => etcd::TxnOp::get(&*range.from, Some(options(range))),
     }
 }

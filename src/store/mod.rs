@@ -2,12 +2,18 @@
 //!
 //! Decisions are transactions against revisions; watches and leases are hints that only delay.
 
-pub mod client;
+mod client;
+mod connect;
 mod error;
 pub mod keys;
 pub mod kv;
+mod noting;
+mod refusal;
+mod streams;
 
-pub use client::{KeepAlive, Settings, Store, Watch};
+pub use client::{Status, Store};
+pub use connect::{Settings, password};
 pub use error::Error;
 pub use keys::Keys;
 pub use kv::{Change, Compare, Header, Kv, Listing, Op, Range, Txn, TxnOutcome};
+pub use streams::{KeepAlive, Watch};

@@ -4,6 +4,8 @@
 
 mod containerd;
 mod daemon;
+#[path = "../support/etcd.rs"]
+mod etcd;
 mod execs;
 mod images;
 mod ingest;
@@ -11,4 +13,5 @@ mod logger;
 mod pulls;
 mod registry;
 mod store;
+mod store_access;
 mod transfer;

@@ -1,7 +1,14 @@
 //! Fleets: hosts in namespaces of their own, each with a containerd and an agent, on a network that can be cut.
 
+#[path = "../support/etcd.rs"]
+mod etcd;
+mod faults;
 mod harness;
 mod hosts;
+mod operations;
+mod quiet;
+mod steady;
+mod stores;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, reason = "the integration tests use the rest")]
 mod support;

@@ -35,6 +35,8 @@ pub(crate) struct Host {
     booting: Option<Booting>,
     /// The machine, while it is up.
     machine: Option<Machine>,
+    /// How often it was linked to the hub: the kernel takes a while to forget the name of a dead host's link.
+    links: usize,
     /// Whether the link to the hub is pulled.
     cut: bool,
     /// The `nsenter` that waits for the agent, while one runs.
@@ -86,9 +88,12 @@ impl Host {
                 "podLogs": at("logs"), "containerLogs": at("containers"),
             },
         });
+        if settings.get("etcd").is_some() {
+            all["sources"] = json!([{"file": {"path": at("manifests")}}, {"etcd": {}}]);
+        }
         merge(&mut all, settings);
         let notify = UnixDatagram::bind(at("notify"))?;
-        notify.set_read_timeout(Some(Duration::from_secs(20)))?;
+        notify.set_read_timeout(Some(Duration::from_millis(300)))?;
         let group = group.to_owned();
         let host = Self {
             name,
@@ -97,6 +102,7 @@ impl Host {
             group,
             booting: None,
             machine: None,
+            links: 0,
             cut: false,
             agent: None,
             notify,
@@ -131,10 +137,11 @@ impl Host {
         let machine = booting
             .up()
             .with_context(|| fs::read_to_string(self.path("boot.log")).unwrap_or_default())?;
-        let (number, leader) = (self.number, machine.leader);
+        self.links += 1;
+        let (link, leader) = (self.link(), machine.leader);
         let state = if self.cut { "down" } else { "up" };
         hub.ip(&format!(
-            "link add v{number} type veth peer name eth0 netns {leader}\nlink set v{number} master br0 {state}\n"
+            "link add {link} type veth peer name eth0 netns {leader}\nlink set {link} master br0 {state}\n"
         ))?;
         machine.ip(&format!(
             "addr add {}/24 dev eth0\nlink set eth0 up\nroute add default via 10.88.0.1\n",
@@ -144,6 +151,11 @@ impl Host {
         self.machine = Some(machine);
         patiently("containerd to answer", PATIENCE, || Ok(UnixStream::connect(&socket).ok()))?;
         Ok(())
+    }
+
+    /// The hub's end of the link.
+    fn link(&self) -> String {
+        format!("v{}-{}", self.number, self.links)
     }
 
     /// Its address in the fleet's network.
@@ -170,13 +182,13 @@ impl Host {
     /// Pulls the link to the hub.
     pub(super) fn cut(&mut self, hub: &Machine) -> Result<()> {
         self.cut = true;
-        hub.ip(&format!("link set v{} down\n", self.number))
+        hub.ip(&format!("link set {} down\n", self.link()))
     }
 
     /// Puts the link to the hub back.
     pub(super) fn heal(&mut self, hub: &Machine) -> Result<()> {
         self.cut = false;
-        hub.ip(&format!("link set v{} up\n", self.number))
+        hub.ip(&format!("link set {} up\n", self.link()))
     }
 
     // The agent.
@@ -211,26 +223,17 @@ impl Host {
 
     /// Waits for the agent's READY=1.
     pub(crate) fn await_ready(&mut self) -> Result<()> {
-        let mut message = [0; 512];
-        loop {
-            let length = self
-                .notify
-                .recv(&mut message)
-                .with_context(|| format!("the agent never said READY=1\n{}", self.last_words()))?;
-            if String::from_utf8_lossy(&message[..length]).lines().any(|line| line == "READY=1") {
-                return Ok(());
+        let agent = self.agent.as_mut().context("the agent does not run")?;
+        let (notify, mut message) = (&self.notify, [0; 512]);
+        let ready = patiently("READY=1", PATIENCE, || {
+            if let Some(status) = agent.try_wait()? {
+                bail!("the agent ended with {status}");
             }
-            if let Some(status) = self.agent.as_mut().and_then(|agent| agent.try_wait().ok()?) {
-                bail!("the agent ended with {status}\n{}", self.last_words());
-            }
-        }
-    }
-
-    /// Waits until the agent ends by itself, and says whether it was content.
-    pub(crate) fn await_end(&mut self) -> Result<bool> {
-        let mut agent = self.agent.take().context("the agent does not run")?;
-        patiently("the agent to end", PATIENCE, || Ok(agent.try_wait()?))
-            .map(|status| status.success())
+            let length = notify.recv(&mut message).unwrap_or(0);
+            let said = String::from_utf8_lossy(&message[..length]);
+            Ok(said.lines().any(|line| line == "READY=1").then_some(()))
+        });
+        ready.with_context(|| self.last_words())
     }
 
     /// Ends the agent by SIGKILL; what it started stays.
@@ -364,6 +367,29 @@ impl Host {
         self.until(&format!("the pods of {set} to be gone"), || {
             Ok(self.pods_of(set)?.is_empty().then_some(()))
         })
+    }
+
+    /// How often the agent noted an event with this reason.
+    pub(crate) fn noted(&self, reason: &str) -> Result<u64> {
+        let events = self.objects("events")?;
+        let events = events.iter().filter(|event| event["reason"] == reason);
+        Ok(events.map(|event| event["count"].as_u64().unwrap_or(1)).sum())
+    }
+
+    /// Waits until the agent says of itself that something is so: an event of this node with this reason, seen more often
+    /// than `before`. Returns how often.
+    pub(crate) fn notes(&self, reason: &str, before: u64) -> Result<u64> {
+        let noted = self.until(&format!("{reason} to be noted more than {before} times"), || {
+            let count = self.noted(reason)?;
+            Ok((count > before).then_some(count))
+        });
+        noted.with_context(|| self.podward(&["get", "events", "-A"]).unwrap_or_default())
+    }
+
+    /// What the agent says is wrong or waits, as `sync --dry-run` lists it.
+    pub(crate) fn complaints(&self) -> Result<String> {
+        let output = self.local(&["sync", "--dry-run"])?.output().context("podward sync")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Every container whose process runs: from containerd and the kernel, whatever the agent says or whether it lives.

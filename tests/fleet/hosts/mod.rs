@@ -4,7 +4,7 @@
 mod host;
 mod machine;
 
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, process};
 
@@ -12,8 +12,10 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::etcd::{self, Etcd, Wish};
 use crate::support;
 use crate::support::image::{self, IMAGE};
+use crate::support::set::{Set, merge};
 
 pub(crate) use host::{Host, Running};
 use machine::Machine;
@@ -22,11 +24,16 @@ pub(crate) use machine::said;
 /// Names fleets apart within one process; the process id names processes apart.
 static FLEETS: AtomicU32 = AtomicU32::new(0);
 
+/// What the keys of every fleet begin with.
+pub(crate) const ROOT: &str = "/podward/default/";
+
 /// Hosts on one network.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     /// The hosts, `h1` first.
     pub(crate) hosts: Vec<Host>,
+    /// The store at the hub, where there is one. It goes before the hub does.
+    etcd: Option<Etcd>,
     /// The machine with the bridge, where stores and servers run: 10.88.0.1.
     pub(crate) hub: Machine,
     /// The parent of all cgroups.
@@ -43,7 +50,39 @@ pub(crate) fn on_fleet(hosts: usize, test: impl FnOnce(&mut Fleet) -> Result<()>
     test(&mut fleet).map_err(|error| error.context(fleet.last_words()))
 }
 
+/// The same for hosts that follow an etcd of so many members.
+pub(crate) fn on_store(
+    hosts: usize,
+    members: usize,
+    test: impl FnOnce(&mut Fleet) -> Result<()>,
+) -> Result<()> {
+    let Some(mut fleet) = Fleet::with_store(members)? else {
+        return Ok(());
+    };
+    let outcome = fleet.join(hosts, &json!({})).and_then(|()| test(&mut fleet));
+    outcome.map_err(|error| error.context(fleet.last_words()))
+}
+
 impl Fleet {
+    /// A fleet without hosts whose store has so many members; none where containers or etcd cannot be.
+    pub(crate) fn with_store(members: usize) -> Result<Option<Self>> {
+        if !etcd::is_there() {
+            return Ok(None);
+        }
+        let Some(mut fleet) = Self::hub()? else {
+            return Ok(None);
+        };
+        let leader = fleet.hub.leader.to_string();
+        let launcher =
+            ["setpriv", "--pdeathsig", "KILL", "nsenter", "--target", &leader, "--net", "--"];
+        fleet.etcd = Some(Etcd::of(Wish {
+            address: Some("10.88.0.1".into()),
+            launcher: launcher.map(str::to_owned).into(),
+            ..Wish::plain(members)
+        })?);
+        Ok(Some(fleet))
+    }
+
     /// A fleet whose agents run with these settings beside the hosts' own; none where containers cannot run.
     pub(crate) fn start(hosts: usize, settings: &Value) -> Result<Option<Self>> {
         let Some(mut fleet) = Self::hub()? else {
@@ -65,7 +104,7 @@ impl Fleet {
         let at = dir.path().join("hub");
         fs::create_dir(&at)?;
         let hub = Machine::boot("hub", &at, &group)?.up()?;
-        let fleet = Self { hosts: vec![], hub, group, dir };
+        let fleet = Self { hosts: vec![], etcd: None, hub, group, dir };
         fleet
             .hub
             .ip("link add br0 type bridge\naddr add 10.88.0.1/24 dev br0\nlink set br0 up\n")?;
@@ -75,9 +114,16 @@ impl Fleet {
     /// More hosts, whose agents run when this returns.
     pub(crate) fn join(&mut self, hosts: usize, settings: &Value) -> Result<()> {
         let first = self.hosts.len();
+        let mut all = json!({});
+        if let Some(etcd) = &self.etcd {
+            // Short, so that a silent network is noticed within a test.
+            all["etcd"] =
+                json!({"endpoints": etcd.endpoints(), "leaseTtl": "10s", "timeout": "2s"});
+        }
+        merge(&mut all, settings);
         for number in first + 1..=first + hosts {
             let archive = self.dir.path().join("busybox.tar");
-            self.hosts.push(Host::new(self.dir.path(), number, &self.group, &archive, settings)?);
+            self.hosts.push(Host::new(self.dir.path(), number, &self.group, &archive, &all)?);
         }
         let new = &mut self.hosts[first..];
         new.iter_mut().try_for_each(Host::boot)?;
@@ -89,6 +135,46 @@ impl Fleet {
     /// A path below the fleet's directory, the same on every machine.
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// The store.
+    pub(crate) fn etcd(&mut self) -> Result<&mut Etcd> {
+        self.etcd.as_mut().context("this fleet has no store")
+    }
+
+    /// Runs `podward` as an operator at the hub, whatever comes of it.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<Output> {
+        let etcd = self.etcd.as_ref().context("this fleet has no store")?;
+        let mut command = self.hub.command(&support::Host::binary().display().to_string());
+        command.env("PODWARD_ETCD_ENDPOINTS", etcd.endpoints_text()).env("NO_COLOR", "1");
+        command.args(arguments).output().context("podward")
+    }
+
+    /// Runs `podward` as an operator at the hub, which must succeed, and returns what it printed.
+    pub(crate) fn podward(&self, arguments: &[&str]) -> Result<String> {
+        said(&format!("podward {}", arguments.join(" ")), &self.run(arguments)?)
+    }
+
+    /// Applies a set.
+    pub(crate) fn apply(&self, set: &Set) -> Result<String> {
+        let file = self.path("applied.yaml");
+        fs::write(&file, set.text())?;
+        if self.run(&["apply", "--help"])?.status.success() {
+            return self.podward(&["apply", "-f", &file.display().to_string()]);
+        }
+        let mut value: Value = serde_json::from_str(&set.text())?;
+        let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        value["metadata"]["uid"] = format!("uid-of-{name}").into();
+        value["metadata"]["generation"] = json!(FLEETS.fetch_add(1, Ordering::Relaxed) + 1);
+        let etcd = self.etcd.as_ref().context("this fleet has no store")?;
+        etcd.ctl(&["put", &format!("{ROOT}spec/daemonsets/default/{name}"), &value.to_string()])
+    }
+
+    /// The keys below a prefix of this cluster's.
+    pub(crate) fn keys(&mut self, prefix: &str) -> Result<Vec<String>> {
+        let prefix = format!("{ROOT}{prefix}");
+        let keys = self.etcd()?.ctl(&["get", "--prefix", "--keys-only", &prefix])?;
+        Ok(keys.split_whitespace().map(|key| key[ROOT.len()..].to_owned()).collect())
     }
 
     /// Runs a program at the hub, whatever comes of it.
@@ -140,6 +226,7 @@ impl Drop for Fleet {
         // All at once, then one after the other: dying takes the kernel a while.
         self.hosts.iter_mut().for_each(Host::doom);
         self.hosts.clear();
+        self.etcd = None;
         self.hub.doom();
         // A cgroup that is left fails the harness's own test, and here nothing could be done about it.
         let _ = machine::remove_cgroups(&self.group);
@@ -150,9 +237,4 @@ impl Drop for Fleet {
 pub(crate) fn processes_of(path: &std::path::Path) -> Vec<i32> {
     let name = path.display().to_string();
     support::containerd::processes(|command| command.iter().any(|word| word.contains(&name)))
-}
-
-/// A command that says only whether it succeeds.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
-    command.output().is_ok_and(|output| output.status.success())
 }

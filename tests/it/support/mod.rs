@@ -9,6 +9,7 @@ pub(crate) mod image;
 pub(crate) mod leaks;
 pub(crate) mod manifest;
 pub(crate) mod oci;
+pub(crate) mod page;
 pub(crate) mod pod;
 pub(crate) mod proxy;
 pub(crate) mod registry;

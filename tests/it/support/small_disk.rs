@@ -1,6 +1,7 @@
 //! A disk that is soon full, under one containerd.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -31,6 +32,11 @@ impl SmallDisk {
         let here = format!("root = \"{}\"", self.0.path().join("root").display());
         fs::write(config, text.replace(&root, &here))?;
         host.containerd.start()
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
     }
 
     /// Takes room away, or gives it back.
