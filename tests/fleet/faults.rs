@@ -33,6 +33,20 @@ fn etcd_may_die_and_come_back() -> Result<()> {
 }
 
 #[test]
+fn an_etcd_that_lets_a_host_in_no_more_stops_nothing() -> Result<()> {
+    on_store(1, 1, |fleet| {
+        let before = settled(fleet)?;
+        fleet.etcd()?.enable_auth()?;
+        fleet.hosts[0].restart_agent()?;
+        fleet.hosts[0].notes("StoreDenied", 0)?;
+        unchanged(fleet, &before)?;
+        fleet.etcd()?.ctl(&["auth", "disable"])?;
+        fleet.hosts[0].notes("StoreReady", 0)?;
+        follows(fleet, "later", &before)
+    })
+}
+
+#[test]
 fn the_leader_of_three_members_may_die() -> Result<()> {
     on_store(2, 3, |fleet| {
         let before = settled(fleet)?;
@@ -163,7 +177,10 @@ fn garbage(fleet: &mut Fleet, page: &Path) -> Result<()> {
         ("nothing", vec![]),
         ("half", good.as_bytes()[..good.len() / 2].to_vec()),
         ("a page for people", b"<html><body>503 try again later</body></html>".to_vec()),
-        ("another kind", b"kind: Banana\napiVersion: v1\nmetadata: {name: web}\n".to_vec()),
+        (
+            "an API's error",
+            b"{\"kind\": \"Status\", \"apiVersion\": \"v1\", \"code\": 503}".to_vec(),
+        ),
     ];
     for (what, bytes) in wrong {
         fs::write(page, bytes)?;
