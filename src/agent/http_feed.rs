@@ -8,6 +8,7 @@ use tracing::debug;
 
 use crate::base::{fault::Fault, time};
 use crate::config::HttpSettings;
+use crate::fleet::envelope::digest_of;
 use crate::source::{
     http::{FetchError, Fetched, Request, Validators, next_wait, understand},
     merge::{FileReading, SourceReading},
@@ -44,6 +45,8 @@ pub(super) struct Page {
     validators: Validators,
     /// The last good copy.
     good: Option<FileReading>,
+    /// The digest of its bytes: not every server can tell whether a page changed.
+    digest: String,
     /// When the server last vouched for it.
     since: Option<Timestamp>,
     /// Failures in a row.
@@ -54,6 +57,9 @@ pub(super) struct Page {
 
 /// Why a page does not count: a fault, and how long the server wants us to wait.
 type Refused = (Fault, Option<Duration>);
+
+/// A page that changed: what it says, the digest of its bytes, and by what the next change is told.
+type Changed = (FileReading, String, Validators);
 
 /// How a page is asked for, by its settings.
 pub(super) fn request(http: &HttpSettings) -> Request {
@@ -77,7 +83,8 @@ impl HttpFeed {
                 wait = self.ask() => wait,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            debug!(source = %self.request.url, wait = ?wait, "the page is asked for again later");
+            let delay_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            debug!(source = %self.request.url, delay_ms, "the page is asked for again later");
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.poke.notified() => {}
@@ -102,13 +109,17 @@ impl HttpFeed {
     }
 
     /// The page, when it changed and is believed.
-    async fn fetch(&self) -> Result<Option<(FileReading, Validators)>, Refused> {
+    async fn fetch(&self) -> Result<Option<Changed>, Refused> {
         let url = &self.request.url;
         let failed = |error: FetchError| (error.fault(url), error.retry_after);
         let fetched = self.request.fetch(&self.page.validators, time::now().wall).await;
         let Fetched::Changed(bytes, validators) = fetched.map_err(failed)? else {
             return Ok(None);
         };
+        let digest = digest_of(&bytes);
+        if digest == self.page.digest {
+            return Ok(None);
+        }
         let signature = if self.trust.is_required() { self.signature().await? } else { None };
         let (request, trust) = (Arc::clone(&self.request), Arc::clone(&self.trust));
         let validation = self.validation;
@@ -122,7 +133,7 @@ impl HttpFeed {
         let nothing = read.sets.is_empty() && read.objects.is_empty();
         match read.faults.first() {
             Some(fault) if read.empty || read.unreadable && nothing => Err((fault.clone(), None)),
-            _ => Ok(Some((read, validators))),
+            _ => Ok(Some((read, digest, validators))),
         }
     }
 
@@ -143,13 +154,13 @@ impl Page {
     fn take(
         &mut self,
         url: &str,
-        outcome: Result<Option<(FileReading, Validators)>, Refused>,
+        outcome: Result<Option<Changed>, Refused>,
         now: Timestamp,
     ) -> (Option<SourceReading>, Option<Duration>) {
         let (fault, wish) = match outcome {
             Ok(changed) => {
-                if let Some((read, validators)) = changed {
-                    (self.good, self.validators) = (Some(read), validators);
+                if let Some((read, digest, validators)) = changed {
+                    (self.good, self.digest, self.validators) = (Some(read), digest, validators);
                 }
                 (self.failures, self.since) = (0, Some(now));
                 (None, None)
@@ -180,7 +191,8 @@ impl Page {
             }
         };
         let remedy = fault.remedy.replace("; until then what it brought goes on", "");
-        Fault { remedy: format!("{goes_on}; {remedy}"), ..fault }
+        let remedy = if remedy.is_empty() { goes_on } else { format!("{goes_on}; {remedy}") };
+        Fault { remedy, ..fault }
     }
 }
 

@@ -256,6 +256,7 @@ impl Globals {
         .flag("--socket", self.socket.clone())
         .flag("--node-name", self.node_name.clone())
         .flag("--sign-key", self.sign_key.clone())
+        .flag("--etcd", self.etcd.as_ref().map(|members| members.join(",")))
     }
 
     /// The settings, for the verbs that work by them; otherwise every fault at once.

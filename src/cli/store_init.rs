@@ -53,19 +53,13 @@ pub async fn run(args: &Args, settings: &Settings, out: &mut dyn Write) -> anyho
         connection.username = Some(ROOT.to_owned());
         connection.password_file = Some(file.clone());
     }
-    let store = Store::connect(&connection, 0).await.map_err(|error| match error {
-        store::Error::Denied(why) => Failure::hinted(
-            format!("etcd refuses: {why}"),
-            "only root may do this where etcd asks who comes: --root-password-file FILE",
-        ),
-        error => store_client::refusal(error),
-    })?;
+    let store = Store::connect(&connection, 0).await.map_err(refusal)?;
     let cluster = &settings.cluster;
     let keys = Keys::new(&settings.etcd.prefix, cluster);
     let (operator, node) =
         (format!("podward-{cluster}-operator"), format!("podward-{cluster}-node"));
     let made = rights(&store, &keys, [&operator, &node], &passwords).await;
-    for line in made.map_err(store_client::refusal)? {
+    for line in made.map_err(refusal)? {
         writeln!(out, "{line}")?;
     }
     let asked = store.asks().await.map_err(store_client::refusal)?;
@@ -74,6 +68,17 @@ pub async fn run(args: &Args, settings: &Settings, out: &mut dyn Write) -> anyho
         writeln!(out, "{}", enabled.map_err(store_client::refusal)?)?;
     }
     remains(args, asked || args.enable_auth, &passwords, [&operator, &node], out)
+}
+
+/// Why it cannot be done, and by whom it can.
+fn refusal(error: store::Error) -> anyhow::Error {
+    match error {
+        store::Error::Denied(_) => Failure::hinted(
+            error.to_string(),
+            "only root may do this where etcd asks who comes: --root-password-file FILE",
+        ),
+        error => store_client::refusal(error),
+    }
 }
 
 /// The passwords of operators and hosts with where they came from; `None` for users without.

@@ -244,8 +244,9 @@ fn a_store_is_a_source_where_the_file_names_none() {
     let overrides = Overrides::from_environment([variable].into_iter());
     let of_variable = load(Some(&file), &overrides).unwrap();
     assert_eq!(of_variable.sources, [manifests, SourceSettings::Etcd]);
-    let flag = overrides.flag("--etcd", Some("https://d:2379".to_owned()));
-    assert_eq!(load(Some(&file), &flag).unwrap().etcd.endpoints, ["https://d:2379"]);
+    let flag = overrides.flag("--etcd", Some("d:2379,http://e:2379".to_owned()));
+    let of_flag = load(Some(&file), &flag).unwrap().etcd.endpoints;
+    assert_eq!(of_flag, ["http://d:2379", "http://e:2379"]);
 }
 
 #[test]

@@ -126,7 +126,13 @@ pub fn endpoints(tree: &Tree, notes: &mut Notes<'_>) -> Option<Vec<String>> {
     let items = match &tree.value {
         Branch::Leaf(Value::String(text)) => {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-            split = parts.map(|part| Tree { line: tree.line, ..Tree::of_text(part) }).collect();
+            // On a command line, as with etcdctl, what says nothing of TLS goes without.
+            let whole = |part: &str| match part.contains("://") {
+                true => part.to_owned(),
+                false => format!("http://{part}"),
+            };
+            let item = |part| Tree { line: tree.line, ..Tree::of_text(&whole(part)) };
+            split = parts.map(item).collect();
             &split
         }
         Branch::Leaf(_) | Branch::List(_) | Branch::Map(_) => notes.items(tree),

@@ -20,6 +20,9 @@ const READ_LIMIT: u64 = 4 * 1024 * 1024 + 1;
 /// More faults of one file are counted and not told: each becomes an event.
 const MOST_FAULTS: usize = 100;
 
+/// The most bytes of a fault's path, value, problem and remedy, each: whole keys of hostile documents stand in them.
+const LONGEST_TEXT: usize = 1000;
+
 /// Reads a whole source.
 pub fn read_source(path: &Path, validation: FieldValidation, trust: &Trust) -> SourceReading {
     let mut reading = SourceReading { path: path.to_owned(), ..SourceReading::default() };
@@ -178,7 +181,8 @@ fn refusals(origin: &str, document: &Document) -> Vec<Fault> {
 
 /// What the bytes of a file, a page or a key say.
 pub fn understand(origin: &str, bytes: &[u8], validation: FieldValidation) -> FileReading {
-    if bytes.trim_ascii().is_empty() {
+    // A file that is too large is not empty, whatever its beginning.
+    if bytes.len() <= spec::MAX_BYTES && bytes.trim_ascii().is_empty() {
         return FileReading { empty: true, ..FileReading::default() };
     }
     let read = spec::read(origin, bytes, validation);
@@ -213,11 +217,25 @@ pub fn understand(origin: &str, bytes: &[u8], validation: FieldValidation) -> Fi
             }
         }
     }
-    let more = file.faults.len().saturating_sub(MOST_FAULTS);
-    if more > 0 {
-        file.faults.truncate(MOST_FAULTS);
-        let problem = format!("has {more} more faults");
-        file.faults.push(Fault::of_file(origin, problem, "`podward validate` shows all of them"));
-    }
+    shorten(origin, &mut file.faults);
+    shorten(origin, &mut file.warnings);
     file
+}
+
+/// Keeps the faults of one file, and the text of each, within what events and logs can carry.
+fn shorten(origin: &str, faults: &mut Vec<Fault>) {
+    let more = faults.len().saturating_sub(MOST_FAULTS);
+    faults.truncate(MOST_FAULTS);
+    for text in faults.iter_mut().flat_map(|fault| {
+        [&mut fault.path, &mut fault.value, &mut fault.problem, &mut fault.remedy]
+    }) {
+        if text.len() > LONGEST_TEXT {
+            text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+            text.push('…');
+        }
+    }
+    if more > 0 {
+        let problem = format!("{more} more of this kind");
+        faults.push(Fault::of_file(origin, problem, "`podward validate` shows all of them"));
+    }
 }

@@ -8,11 +8,12 @@ fn at(time: &str) -> Timestamp {
     format!("2026-11-30T{time}Z").parse().unwrap()
 }
 
-fn good(text: &str) -> Result<Option<(FileReading, Validators)>, Refused> {
-    Ok(Some((understand(URL, text.as_bytes(), FieldValidation::Strict), Validators::default())))
+fn good(text: &str) -> Result<Option<Changed>, Refused> {
+    let read = understand(URL, text.as_bytes(), FieldValidation::Strict);
+    Ok(Some((read, digest_of(text.as_bytes()), Validators::default())))
 }
 
-fn failed(problem: &str) -> Result<Option<(FileReading, Validators)>, Refused> {
+fn failed(problem: &str) -> Result<Option<Changed>, Refused> {
     Err((Fault::of_file(URL, problem, "check the server"), None))
 }
 
