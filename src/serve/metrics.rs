@@ -1,4 +1,4 @@
-//! `metrics.listen`: what is counted here, for Prometheus, in the OpenMetrics text format.
+//! `metrics.listen`: what is counted here, for Prometheus, in the text format of `OpenMetrics`.
 //!
 //! Each connection brings one request. A few are answered at a time, and one that dawdles is cut off: whoever can reach
 //! the port can neither hold memory nor keep others out for long.

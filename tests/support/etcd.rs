@@ -24,7 +24,7 @@ use certs::Pair;
 static CLUSTERS: AtomicU32 = AtomicU32::new(0);
 
 /// How long a member may take until it serves.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What root is called where authentication is on, and its password.
 pub(crate) const ROOT: (&str, &str) = ("root", "root-of-these-tests");

@@ -80,7 +80,7 @@ fn answer(request: &Request, to: &mut TcpStream, says: &mut Says) -> io::Result<
         reply(to, 401, &[], b"")?;
         return Ok(After::Stay);
     }
-    if request.head.target().ends_with(".sig") {
+    if request.head.target().strip_suffix(".sig").is_some() {
         match &says.signature {
             Some(signature) => reply(to, 200, &[], signature.as_bytes())?,
             None => reply(to, 404, &[], b"")?,
