@@ -195,13 +195,9 @@ impl Store {
         &self,
         answer: impl Future<Output = Result<T, etcd::Error>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.timeout, answer).await {
-            Ok(answer) => answer.map_err(|error| of(error, &self.endpoint)),
-            Err(_) => {
-                let why = format!("no answer within {:?}", self.timeout);
-                Err(unreachable(&self.endpoint, &why))
-            }
-        }
+        let late = |_| unreachable(&self.endpoint, &format!("no answer within {:?}", self.timeout));
+        let answer = tokio::time::timeout(self.timeout, answer).await.map_err(late)?;
+        answer.map_err(|error| of(error, &self.endpoint))
     }
 }
 

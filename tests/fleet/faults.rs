@@ -22,6 +22,10 @@ fn etcd_may_die_and_come_back() -> Result<()> {
         // The view of each host goes on, and says what it does not know.
         let nodes = fleet.hosts[0].podward(&["get", "nodes", "-o", "json"])?;
         ensure!(nodes.contains("StoreUnreachable"), "{nodes}");
+        let asked = fleet.hosts[0].run(&["get", "pods", "-A"])?;
+        let (pods, warning) = (said("get", &asked)?, String::from_utf8_lossy(&asked.stderr));
+        ensure!(pods.contains("web-"), "{pods}");
+        ensure!(warning.contains("this is what node h1 knows; its specs are from"), "{warning}");
         fleet.hosts[0].restart_agent()?;
         unchanged(fleet, &before)?;
         fleet.etcd()?.revive(0)?;

@@ -118,7 +118,7 @@ impl Fleet {
         if let Some(etcd) = &self.etcd {
             // Short, so that a silent network is noticed within a test.
             all["etcd"] =
-                json!({"endpoints": etcd.endpoints(), "leaseTtl": "10s", "timeout": "2s"});
+                json!({"endpoints": etcd.endpoints(), "leaseTtl": "10s", "timeout": "4s"});
         }
         merge(&mut all, settings);
         for number in first + 1..=first + hosts {
