@@ -101,6 +101,7 @@ impl Store {
     }
 
     /// Reads a range whole, at one revision.
+    #[cfg(feature = "testing")]
     pub async fn list(&self, range: &Range) -> Result<Listing, Error> {
         let (header, kvs) = self.list_all(std::slice::from_ref(range)).await?;
         Ok(Listing { header, kvs })
@@ -185,6 +186,7 @@ impl Store {
     }
 
     /// Revokes a store lease, with the keys under it.
+    #[cfg(feature = "testing")]
     pub async fn revoke(&self, lease: i64) -> Result<(), Error> {
         let mut client = self.client.lease_client();
         self.within(client.revoke(lease)).await.map(|_| ())
