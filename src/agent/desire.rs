@@ -278,6 +278,8 @@ impl Reconciler {
             let message = format!("Error creating: {}", Chain(&error));
             error!(set = %key, error = %message, "failed to make a pod");
             self.note_set(key, EventType::Warning, "FailedCreate", message);
+            // Every try has a uid of its own: what is left of them would pile up. A rest is swept at the next start.
+            let _ = self.effects.records.remove(&record.uid);
             return self.retry_later();
         }
         info!(set = %key, pod = %record.name, hash = %record.hash, "making a pod");

@@ -117,11 +117,11 @@ impl Reconciler {
         self.readings = Some(readings);
         self.source_faults = merged.faults;
         self.source_faults.extend(self.trust.faults());
-        for (key, why) in &merged.kept {
+        for (key, why) in merged.kept.iter().filter(|(_, why)| !why.is_empty()) {
             let message = format!("the last good version goes on: {why}");
             self.note_set(key, EventType::Warning, "SourceFault", message);
         }
-        for (key, why) in &merged.kept_objects {
+        for (key, why) in merged.kept_objects.iter().filter(|(_, why)| !why.is_empty()) {
             let message = format!("the last good version of {key} goes on: {why}");
             self.note_node(EventType::Warning, "SourceFault", message);
         }

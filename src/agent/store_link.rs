@@ -286,7 +286,7 @@ impl Link {
         self.settings.trust.save();
         let mut reading = self.view.reading();
         let state = if self.view.is_empty() { StoreState::Empty } else { StoreState::Ready };
-        let message = match &reading.fault {
+        let message = match self.view.empty_fault() {
             Some(fault) => fault.to_string(),
             None => format!("follows {} at {}", self.settings.keys.root(), store.endpoint()),
         };

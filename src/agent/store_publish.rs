@@ -192,7 +192,9 @@ impl Publisher {
     /// Makes sure that the store lease of this node lives.
     async fn renew_lease(&mut self, store: &Store) -> Result<(), Error> {
         if self.lease != 0 {
-            match store.keep_alive(self.lease).await?.renew().await {
+            // etcd may say at once that it never heard of it: it was wiped, or it is another.
+            let renewed = async { store.keep_alive(self.lease).await?.renew().await };
+            match renewed.await {
                 Ok(_) => return Ok(()),
                 Err(Error::LeaseGone) => {}
                 Err(error) => return Err(error),

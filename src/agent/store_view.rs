@@ -146,29 +146,38 @@ impl View {
     pub(super) fn reading(&self) -> SourceReading {
         let mut files: BTreeMap<PathBuf, FileReading> =
             self.files.iter().map(|(key, file)| (origin(key).into(), file.clone())).collect();
-        let empty = self.is_empty();
+        // One fault for all of them is enough when nothing is left.
+        let mut of_all = self.empty_fault();
+        let empty = of_all.is_some();
         for key in self.lost() {
             let name = origin(key);
-            let fault = Fault::of_file(
-                name.as_str(),
-                "the key is gone without a tombstone; what it brought goes on",
-                "apply it again, or `podward delete` it",
-            );
-            let faults = if empty { Vec::new() } else { vec![fault] };
+            let of_one = || {
+                Fault::of_file(
+                    name.as_str(),
+                    "the key is gone without a tombstone; what it brought goes on",
+                    "apply it again, or `podward delete` it",
+                )
+            };
+            let fault = if empty { of_all.take() } else { Some(of_one()) };
+            let faults = fault.into_iter().collect();
             files.insert(
                 name.into(),
                 FileReading { unreadable: true, faults, ..FileReading::default() },
             );
         }
+        SourceReading { path: self.root(), files, ..SourceReading::default() }
+    }
+
+    /// What is wrong when nothing is left of what there was.
+    pub(super) fn empty_fault(&self) -> Option<Fault> {
         let count = self.lost().count();
-        let fault = empty.then(|| {
+        self.is_empty().then(|| {
             Fault::of_file(
                 origin(&self.keys.spec()),
                 format!("SourceEmpty: nothing is there, and no tombstone says so; {count} sets and objects go on"),
                 "restore etcd from a backup or apply them again; if it is meant, `podward store accept --empty`",
             )
-        });
-        SourceReading { path: self.root(), files, fault, ..SourceReading::default() }
+        })
     }
 
     /// Faults of keys that bring neither sets nor objects.

@@ -96,7 +96,13 @@ fn a_store_with_nothing_left_is_named_once_and_deletes_nothing() {
     view.list(&[]);
     assert!(view.is_empty());
     assert_eq!(wanted(&view, &[("a", 3), ("b", 1)]), (vec!["a".into(), "b".into()], 1));
-    assert!(view.reading().fault.unwrap().to_string().contains("SourceEmpty"));
+    assert!(view.empty_fault().unwrap().to_string().contains("SourceEmpty"));
+    view.change(&[Change::Put(tombstone_kv("a", 3))]);
+    assert_eq!(
+        wanted(&view, &[("a", 3), ("b", 1)]),
+        (vec!["b".into()], 1),
+        "one is deleted all the same"
+    );
 }
 
 #[test]

@@ -26,14 +26,14 @@ pub enum Backend {
     /// The agent on this host.
     Agent(Control),
     /// The shared store.
-    Fleet(Fleet, store::Settings),
+    Fleet(Box<Fleet>, Box<store::Settings>),
 }
 
 /// Lists that go on.
 #[derive(Debug)]
 pub enum Lists {
     /// The agent's.
-    Agent(Streaming<ListResponse>),
+    Agent(Box<Streaming<ListResponse>>),
     /// The store's.
     Fleet(Box<FleetView>),
 }
@@ -48,7 +48,7 @@ impl Backend {
             return Ok(Self::Agent(client::connect(&socket).await?));
         }
         let outage = match reach(&settings).await {
-            Ok((fleet, connection)) => return Ok(Self::Fleet(fleet, connection)),
+            Ok((fleet, connection)) => return Ok(Self::Fleet(fleet.into(), connection.into())),
             Err(store::Error::Unreachable(why)) => why,
             Err(error) => return Err(store_client::refusal(error)),
         };
@@ -78,7 +78,7 @@ impl Backend {
         Ok(match self {
             Self::Agent(control) => {
                 shared(wanted.kind)?;
-                Lists::Agent(client::lists(control, wanted, true).await?)
+                Lists::Agent(client::lists(control, wanted, true).await?.into())
             }
             Self::Fleet(fleet, connection) => {
                 Lists::Fleet(Box::new(FleetView::new(fleet, connection, wish(wanted))))
@@ -118,7 +118,7 @@ async fn reach(settings: &Settings) -> Result<(Fleet, store::Settings), store::E
     let store = Store::connect(&connection, first).await?;
     let keys = Keys::new(&settings.etcd.prefix, &settings.cluster);
     store.get(&keys.accept()).await?;
-    Ok((Fleet { store, keys, cluster: settings.cluster.clone() }, connection))
+    Ok((Fleet { store, keys }, connection))
 }
 
 /// What is wanted, without the command line.

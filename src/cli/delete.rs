@@ -21,6 +21,7 @@ use super::resource::{self, Kind, Target};
 use super::{Globals, delete_node, delete_pod, duration, store_client, wait_gone};
 
 /// What `delete` is asked for.
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the command line")]
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// TYPE NAME... or TYPE/NAME...; types: daemonsets (ds), configmaps (cm), secrets, pods (po), nodes (no)
@@ -255,7 +256,7 @@ async fn left_on_nodes(desk: &Desk, place: &Place) -> anyhow::Result<Left> {
             left.pods += usize::from(owned(&value, set));
         } else {
             left.members += 1;
-            left.uid = value["uid"].as_str().unwrap_or_default().to_owned();
+            value["uid"].as_str().unwrap_or_default().clone_into(&mut left.uid);
             let seen = value["status"]["observedGeneration"].as_i64().unwrap_or(0);
             left.generation = left.generation.max(seen);
         }

@@ -3,7 +3,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::base::ids::{SetKey, TemplateHash};
 use crate::config::Settings;
@@ -178,9 +178,8 @@ impl Desk {
         for kv in self.read(&ranges).await? {
             let value = opened(&kv.value);
             if kv.key == key {
-                let remedy = "delete it and apply it again";
-                let faulty = || Failure::hinted(format!("{}: no JSON object", kv.key), remedy);
-                standing.live = Some(value.ok_or_else(faulty)?);
+                // What is no object can be written over and deleted all the same.
+                standing.live = Some(value.unwrap_or_else(|| Map::new().into()));
                 standing.revision = kv.mod_revision;
                 standing.signed = is_signed(&kv.value);
             } else if kv.key == tombstone {

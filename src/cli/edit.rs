@@ -178,7 +178,7 @@ async fn write(desk: &Desk, standing: &Standing, set: Value) -> anyhow::Result<(
 /// Faults as comments.
 fn commented(complaints: &[String]) -> String {
     let lines = complaints.iter().flat_map(|complaint| complaint.lines());
-    let lines: String = lines.map(|line| format!("# {line}\n")).collect();
+    let lines = lines.map(|line| format!("# {line}\n")).collect::<Vec<_>>().concat();
     if lines.is_empty() { lines } else { format!("# This was not valid:\n{lines}#\n") }
 }
 

@@ -26,7 +26,7 @@ use super::store_client::{Fleet, refusal};
 /// How long changes are gathered before they are shown: a rollout has many at once.
 const BURST: Duration = Duration::from_millis(50);
 /// How long a watch that was lost is tried again.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long to wait in between.
 const AGAIN: Duration = Duration::from_millis(500);
 

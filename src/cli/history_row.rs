@@ -1,4 +1,4 @@
-//! The row of a ControllerRevision: one entry of a set's history.
+//! The row of a `ControllerRevision`: one entry of a set's history.
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -53,12 +53,15 @@ pub fn read(
 ) -> anyhow::Result<Vec<Manifest>> {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     for path in files.files.iter().flat_map(|file| expand(file, files.recursive)) {
-        let read = path.and_then(|path| contents::of(&path).map_err(|fault| *fault));
+        let read = match path {
+            Ok(path) => contents::of(&path).map_err(|fault| fault.to_string()),
+            Err(fault) => Err(fault.to_string()),
+        };
         match read {
             Ok((origin, bytes)) => {
                 one(&origin, &bytes, (namespace, validation), &mut found, &mut faults, err)?;
             }
-            Err(fault) => faults.push(fault.to_string()),
+            Err(fault) => faults.push(fault),
         }
     }
     for (index, manifest) in found.iter().enumerate() {

@@ -50,7 +50,11 @@ mod selector;
 mod set;
 mod sign;
 mod signing;
+mod store;
+mod store_accept;
 mod store_client;
+mod store_init;
+mod store_status;
 mod sync;
 mod table;
 mod taint;
@@ -151,6 +155,8 @@ enum Verb {
     Validate(validate::ValidateArgs),
     /// Sign files for hosts that trust only some keys, or check their signatures
     Sign(sign::Args),
+    /// Look after the shared store: users and rights, state, and which store is the right one
+    Store(store::Args),
     /// Read the sources again and bring the node to what they say
     Sync(sync::Args),
     /// Print the versions of this build and of the agent
@@ -216,6 +222,7 @@ fn run(cli: &Cli, serve: Serve, out: &mut dyn Write, err: &mut dyn Write) -> Out
         }
         Verb::Why(args) => why(args, &socket(), out, err),
         Verb::Sign(args) => sign::run(args, &|| cli.globals.settings(), out),
+        Verb::Store(args) => store::run(args, &cli.globals, out, err),
         Verb::Sync(args) => sync::run(args, &cli.globals, &socket(), out),
         Verb::Version(args) => version::run(args, &socket(), out, err),
         Verb::Completion(args) => completion::run(args, Cli::command(), out),

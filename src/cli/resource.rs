@@ -15,7 +15,7 @@ pub enum Kind {
     Node,
     /// `v1` Event.
     Event,
-    /// `apps/v1` ControllerRevision: one entry of a set's history.
+    /// `apps/v1` `ControllerRevision`: one entry of a set's history.
     Revision,
     /// `v1` ConfigMap.
     ConfigMap,

@@ -1,4 +1,4 @@
-//! The history of a set: one ControllerRevision for each pod template that it had.
+//! The history of a set: one `ControllerRevision` for each pod template that it had.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -113,7 +113,7 @@ async fn answer(mut inbox: mpsc::Receiver<Command>, objects: Arc<Mutex<Vec<(Kind
                 let end = if failed { ImageSaid::Failed("gone".into()) } else { ImageSaid::Over };
                 let _ = output.send(end).await;
             }
-            Command::Metrics { .. } | Command::Report { .. } => {}
+            Command::Metrics { .. } => {}
             Command::Version { reply } => {
                 let _ = reply.send(VersionReport { node: "n1".into(), ..VersionReport::default() });
             }

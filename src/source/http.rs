@@ -395,21 +395,21 @@ pub fn next_wait(
     }
 }
 
-/// What a page's bytes say. A page without any document is not one that deletes everything.
+/// What a page's bytes say. A page that brings nothing is not one that deletes everything, whatever it says instead: an
+/// API's error is a valid object, too. Only an empty List is.
 pub fn understand(url: &str, bytes: &[u8], validation: FieldValidation) -> FileReading {
     let mut read = file::understand(url, bytes, validation);
     let brings = !read.sets.is_empty() || !read.objects.is_empty();
-    // Not even an empty List: no comment, no `null` and no text says that nothing is wanted.
     let bare = || {
         str::from_utf8(bytes)
-            .is_ok_and(|text| pieces(text).iter().all(|piece| !piece.text.contains("kind")))
+            .is_ok_and(|text| pieces(text).iter().all(|piece| !piece.text.contains("List")))
     };
     if read.empty || !brings && read.faults.is_empty() && bare() {
         read.empty = true;
         read.faults.push(Fault::of_file(
             url,
-            "SourceEmpty: the page holds no document",
-            "write the documents, or remove the source to delete what it brought",
+            "SourceEmpty: the page holds no DaemonSet, ConfigMap or Secret",
+            "write the documents, or an empty List to delete what it brought",
         ));
     }
     read

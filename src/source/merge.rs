@@ -232,13 +232,14 @@ fn twice<T: Brought>(one: &T, holder: &T) -> Fault {
     }
 }
 
-/// Why what was not read now must not be taken for deleted; `None` when it was deleted.
+/// Why what was not read now must not be taken for deleted; `None` when it was deleted. Nothing to tell, only to wait for,
+/// is an empty reason.
 fn reason_to_keep<T: Brought>(sources: &[&SourceReading], one: &T) -> Option<String> {
     let name = one.place().0;
     let origin = Path::new(name);
     for source in sources {
         if source.awaited && origin.starts_with(&source.path) {
-            return Some(format!("{} has not answered yet", source.path.display()));
+            return Some(String::new());
         }
         if let Some(fault) = &source.fault
             && origin.starts_with(&source.path)

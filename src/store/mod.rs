@@ -2,6 +2,7 @@
 //!
 //! Decisions are transactions against revisions; watches and leases are hints that only delay.
 
+mod auth;
 mod client;
 mod connect;
 mod error;
@@ -11,9 +12,10 @@ mod noting;
 mod refusal;
 mod streams;
 
+pub use auth::{Made, Right};
 pub use client::{Status, Store};
 pub use connect::{Settings, password};
 pub use error::Error;
 pub use keys::Keys;
-pub use kv::{Change, Compare, Header, Kv, Listing, Op, Range, Txn, TxnOutcome};
-pub use streams::{KeepAlive, Watch};
+pub use kv::{Change, Compare, Header, Kv, Op, Range, Txn};
+pub use streams::Watch;

@@ -14,4 +14,5 @@ mod pulls;
 mod registry;
 mod store;
 mod store_access;
+mod store_verbs;
 mod transfer;

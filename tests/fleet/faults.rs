@@ -22,12 +22,30 @@ fn etcd_may_die_and_come_back() -> Result<()> {
         // The view of each host goes on, and says what it does not know.
         let nodes = fleet.hosts[0].podward(&["get", "nodes", "-o", "json"])?;
         ensure!(nodes.contains("StoreUnreachable"), "{nodes}");
+        let asked = fleet.hosts[0].run(&["get", "pods", "-A"])?;
+        let (pods, warning) = (said("get", &asked)?, String::from_utf8_lossy(&asked.stderr));
+        ensure!(pods.contains("web-"), "{pods}");
+        ensure!(warning.contains("this is what node h1 knows; its specs are from"), "{warning}");
         fleet.hosts[0].restart_agent()?;
         unchanged(fleet, &before)?;
         fleet.etcd()?.revive(0)?;
         for (host, ready) in fleet.hosts.iter().zip(ready).skip(1) {
             host.notes("StoreReady", ready)?;
         }
+        follows(fleet, "later", &before)
+    })
+}
+
+#[test]
+fn an_etcd_that_lets_a_host_in_no_more_stops_nothing() -> Result<()> {
+    on_store(1, 1, |fleet| {
+        let before = settled(fleet)?;
+        fleet.etcd()?.enable_auth()?;
+        fleet.hosts[0].restart_agent()?;
+        fleet.hosts[0].notes("StoreDenied", 0)?;
+        unchanged(fleet, &before)?;
+        fleet.etcd()?.ctl(&["auth", "disable"])?;
+        fleet.hosts[0].notes("StoreReady", 0)?;
         follows(fleet, "later", &before)
     })
 }
@@ -163,7 +181,10 @@ fn garbage(fleet: &mut Fleet, page: &Path) -> Result<()> {
         ("nothing", vec![]),
         ("half", good.as_bytes()[..good.len() / 2].to_vec()),
         ("a page for people", b"<html><body>503 try again later</body></html>".to_vec()),
-        ("another kind", b"kind: Banana\napiVersion: v1\nmetadata: {name: web}\n".to_vec()),
+        (
+            "an API's error",
+            b"{\"kind\": \"Status\", \"apiVersion\": \"v1\", \"code\": 503}".to_vec(),
+        ),
     ];
     for (what, bytes) in wrong {
         fs::write(page, bytes)?;

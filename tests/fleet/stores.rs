@@ -91,6 +91,19 @@ fn a_prefix_that_is_suddenly_empty_deletes_nothing() -> Result<()> {
 }
 
 #[test]
+fn nothing_at_all_may_be_what_an_operator_means() -> Result<()> {
+    on_store(2, 1, |fleet| {
+        settled(fleet)?;
+        fleet.etcd()?.ctl(&["del", "--prefix", "/podward/default/spec/"])?;
+        fleet.each(|host| host.notes("SourceEmpty", 0))?;
+        let hasty = fleet.run(&["store", "accept", "--yes"])?;
+        anyhow::ensure!(!hasty.status.success(), "that would end everything");
+        fleet.podward(&["store", "accept", "--empty", "--yes"])?;
+        fleet.each(|host| host.lacks("web")).map(drop)
+    })
+}
+
+#[test]
 fn a_key_that_is_gone_without_a_tombstone_is_a_fault_and_no_deletion() -> Result<()> {
     on_store(1, 1, |fleet| {
         fleet.apply(&Set::named("other"))?;

@@ -87,7 +87,7 @@ fn whatever_a_page_says_wrongly_what_runs_goes_on_and_the_fault_says_since_when(
                     "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 3600\r\n\r\n".to_owned(),
                     "503 Service Unavailable; the copy of 2",
                 ),
-                (format!("{head}Content-Length: 0\r\n\r\n"), "SourceEmpty: the page holds no document; the copy of 2"),
+                (format!("{head}Content-Length: 0\r\n\r\n"), "SourceEmpty: the page holds no DaemonSet, ConfigMap or Secret; the copy of 2"),
                 (format!("{head}Content-Length: 9999\r\n\r\nkind: List"), "cut off: "),
                 (format!("{head}Content-Length: 9\r\n\r\nkind: [\n\n"), "not valid YAML"),
                 (

@@ -8,8 +8,10 @@ use crate::fleet::{Fleet, said, set};
 fn of_eight_writers_at_once_none_loses_what_it_was_told_is_written() {
     let Some(fleet) = Fleet::start() else { return };
     fleet.node("n1", &json!({}), "");
-    let containers: String =
-        (0..8).map(|n| format!("      - name: c{n}\n        image: r.io/a:old\n")).collect();
+    let containers = (0..8)
+        .map(|n| format!("      - name: c{n}\n        image: r.io/a:old\n"))
+        .collect::<Vec<_>>()
+        .concat();
     let set = set("web", "r.io/a:1", "");
     fleet.feed("apply -f -", &format!("{set}{containers}")).fine();
     let lines = (0..8).flat_map(|n| {
@@ -25,7 +27,7 @@ fn of_eight_writers_at_once_none_loses_what_it_was_told_is_written() {
         let (image, label) = (&told[n * 2], &told[n * 2 + 1]);
         let is = containers[n + 1]["image"] == format!("r.io/a:{n}");
         assert_eq!(is, image.code == 0, "{image:?}: {containers}");
-        let is = labels[format!("l{n}")] == n.to_string();
+        let is = labels[format!("l{n}")].as_str() == Some(&*n.to_string());
         assert_eq!(is, label.code == 0, "{label:?}: {labels}");
         for (count, one) in written.iter_mut().zip([image, label]) {
             *count += usize::from(one.code == 0);

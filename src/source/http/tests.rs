@@ -340,8 +340,8 @@ fn a_page_without_a_document_deletes_nothing() {
         assert!(read.empty, "{empty:?}");
         assert_eq!(
             read.faults[0].to_string(),
-            "https://h/x: SourceEmpty: the page holds no document; \
-             write the documents, or remove the source to delete what it brought"
+            "https://h/x: SourceEmpty: the page holds no DaemonSet, ConfigMap or Secret; \
+             write the documents, or an empty List to delete what it brought"
         );
     }
     let one = read(SET);
@@ -353,6 +353,8 @@ fn a_page_without_a_document_deletes_nothing() {
         let read = read(garbage);
         assert!(read.empty || read.unreadable, "{garbage:?}: {read:?}");
     }
+    let failure = read("kind: Status\napiVersion: v1\nstatus: Failure\ncode: 503\n");
+    assert!(failure.empty || failure.unreadable, "an API's error: {failure:?}");
     let nothing = read("apiVersion: v1\nkind: List\nitems: []\n");
     assert!(!nothing.empty && !nothing.unreadable, "an empty list was meant: {nothing:?}");
 }

@@ -316,12 +316,6 @@ impl Host {
         fs::remove_file(self.path("manifests").join(name)).context(name.to_owned())
     }
 
-    /// Changes a top-level part of the settings while the agent runs.
-    pub(crate) fn configure(&mut self, key: &str, value: Value) -> Result<()> {
-        self.settings[key] = value;
-        self.write_settings()
-    }
-
     /// Writes the settings' file in one step.
     fn write_settings(&self) -> Result<()> {
         let partial = self.path("config.partial");

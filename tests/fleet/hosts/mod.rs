@@ -118,7 +118,7 @@ impl Fleet {
         if let Some(etcd) = &self.etcd {
             // Short, so that a silent network is noticed within a test.
             all["etcd"] =
-                json!({"endpoints": etcd.endpoints(), "leaseTtl": "10s", "timeout": "2s"});
+                json!({"endpoints": etcd.endpoints(), "leaseTtl": "10s", "timeout": "4s"});
         }
         merge(&mut all, settings);
         for number in first + 1..=first + hosts {
@@ -159,15 +159,7 @@ impl Fleet {
     pub(crate) fn apply(&self, set: &Set) -> Result<String> {
         let file = self.path("applied.yaml");
         fs::write(&file, set.text())?;
-        if self.run(&["apply", "--help"])?.status.success() {
-            return self.podward(&["apply", "-f", &file.display().to_string()]);
-        }
-        let mut value: Value = serde_json::from_str(&set.text())?;
-        let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        value["metadata"]["uid"] = format!("uid-of-{name}").into();
-        value["metadata"]["generation"] = json!(FLEETS.fetch_add(1, Ordering::Relaxed) + 1);
-        let etcd = self.etcd.as_ref().context("this fleet has no store")?;
-        etcd.ctl(&["put", &format!("{ROOT}spec/daemonsets/default/{name}"), &value.to_string()])
+        self.podward(&["apply", "-f", &file.display().to_string()])
     }
 
     /// The keys below a prefix of this cluster's.
