@@ -86,11 +86,11 @@ mod tests {
 
     #[test]
     fn the_flag_goes_before_the_settings() {
-        let etcd = Some(vec!["10.0.0.1:2379".into(), "https://b:2379/".into()]);
+        let etcd = Some(vec!["10.0.0.1:2379".into(), "http://b:2379/".into()]);
         let globals = Globals { etcd, ..Globals::default() };
         let settings = globals.fleet_settings().unwrap();
         let connection = connection(&settings).unwrap();
-        assert_eq!(connection.endpoints, ["http://10.0.0.1:2379", "https://b:2379"]);
+        assert_eq!(connection.endpoints, ["http://10.0.0.1:2379", "http://b:2379"]);
     }
 
     #[test]
