@@ -206,25 +206,20 @@ struct Parts {
     lock: Flock<File>,
 }
 
-/// Makes everything; nothing runs yet.
+/// Makes everything; nothing runs yet. What operators laid over this node holds from the start, whether the store answers
+/// or not.
 fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError> {
     let settings = launch.settings.clone();
     let lock = lock(&settings.paths.state)?;
     let (news, pulls) = mpsc::unbounded_channel();
     let effects = Arc::new(effects(&settings, news)?);
     let images = image_keeper(&settings.paths.state)?;
-    let (settled, touched) = mpsc::unbounded_channel();
     let own = [images.dir(), &launch.config, &settings.objects_dir];
-    let watcher = watch_all(&settings, &own, settled)?;
-    let (sets, trouble) = Sets::load(settings.paths.state.join("snapshot.json"));
-    let (guard, more_trouble) = Guard::load(&settings.paths.state);
-    for trouble in [trouble, more_trouble].into_iter().flatten() {
-        warn!("{trouble}");
-    }
+    let (watcher, touched) = watch_all(&settings, &own)?;
+    let (sets, guard) = remembered(&settings.paths.state);
     let node = node_of(&settings, &effects.facts);
     info!(node = %node.name, version = env!("CARGO_PKG_VERSION"), "starting");
-    let (commands, orders) = mpsc::channel(16);
-    let (changes, seen) = watch::channel(0);
+    let (handle, orders, execs, changes) = handle();
     let mut reconciler = Reconciler {
         events: EventLog::new(node.name.clone()),
         reload: Arc::clone(&launch.reload),
@@ -276,15 +271,30 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         containerd_version: String::new(),
         watchdog: watchdog(),
     };
-    // Labels that were laid over this node hold from the start, whether the store answers or not.
     reconciler.node = reconciler.node_now();
     reconciler.judge();
     let (news, feeds) = mpsc::unbounded_channel();
-    let (sender, execs) = mpsc::channel(16);
-    let handle = Handle { commands, changes: seen, execs: sender };
     let feeders = feeding::feeders(&reconciler, guard, &handle, &news, &stop);
     let inputs = Inputs { commands: orders, touched, pulls, feeds, stop };
     Ok(Parts { reconciler, inputs, handle, execs, feeders, lock })
+}
+
+/// The way to the agent, and its other ends: orders, commands for containers, the count of changes.
+fn handle() -> (Handle, mpsc::Receiver<Command>, mpsc::Receiver<ExecOrder>, watch::Sender<u64>) {
+    let (commands, orders) = mpsc::channel(16);
+    let (sender, execs) = mpsc::channel(16);
+    let (changes, seen) = watch::channel(0);
+    (Handle { commands, changes: seen, execs: sender }, orders, execs, changes)
+}
+
+/// What this host knew last: its sets, and the store that it follows.
+fn remembered(state: &Path) -> (Sets, Guard) {
+    let (sets, trouble) = Sets::load(state.join("snapshot.json"));
+    let (guard, more_trouble) = Guard::load(state);
+    for trouble in [trouble, more_trouble].into_iter().flatten() {
+        warn!("{trouble}");
+    }
+    (sets, guard)
 }
 
 /// Opens the directory of archives.
@@ -292,12 +302,12 @@ fn image_keeper(state: &Path) -> Result<ImageKeeper, AppError> {
     ImageKeeper::open(state).map_err(|source| AppError::Prepare { path: state.to_owned(), source })
 }
 
-/// Watches the sources, and these.
+/// Watches the sources, and these; what changed comes out of the channel.
 fn watch_all(
     settings: &Settings,
     own: &[&Path],
-    settled: mpsc::UnboundedSender<PathBuf>,
-) -> Result<Watcher, WatchError> {
+) -> Result<(Watcher, mpsc::UnboundedReceiver<PathBuf>), WatchError> {
+    let (settled, touched) = mpsc::unbounded_channel();
     let mut watcher = Watcher::new(settled)?;
     for path in source_paths(settings).iter().chain(&settings.trusted_keys) {
         watcher.add(path);
@@ -305,7 +315,7 @@ fn watch_all(
     for path in own {
         watcher.add(path);
     }
-    Ok(watcher)
+    Ok((watcher, touched))
 }
 
 /// Makes the clients and finds out about the host.

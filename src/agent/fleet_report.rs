@@ -10,6 +10,7 @@ use crate::base::{
     ids::{SetKey, TemplateHash},
     time,
 };
+use crate::fleet::overlay::PROTECTED;
 use crate::fleet::records::{INSTALL_ID, Member};
 use crate::pod::status::Place;
 
@@ -19,9 +20,6 @@ use super::{
     reconciler::Reconciler,
     sets::Entry,
 };
-
-/// The annotation that names the labels and taints that operators cannot change from afar.
-const PROTECTED: &str = "podward.dev/protected";
 
 impl Reconciler {
     /// The whole report.

@@ -27,6 +27,7 @@ mod image_wants;
 mod images;
 mod messages;
 mod metrics;
+mod notes;
 mod objects;
 mod prefetch;
 mod pulls;

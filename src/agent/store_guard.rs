@@ -14,8 +14,6 @@ use serde_json::Value;
 use crate::fleet::records::{Accept, NodeOverlay};
 use crate::store::Header;
 
-use super::sets;
-
 /// The version of the file's shape that this build writes.
 const VERSION: u32 = 1;
 
@@ -144,6 +142,8 @@ fn read(path: &Path) -> io::Result<Option<Memory>> {
 
 #[cfg(test)]
 mod tests {
+    use crate::agent::sets;
+
     use super::*;
 
     fn header(cluster_id: u64, revision: i64) -> Header {

@@ -88,6 +88,8 @@ pub(super) struct Link {
     first: usize,
     /// How the store was when that was told last.
     told: Option<StoreHealth>,
+    /// Why what was read last goes on, as it was told.
+    stale: Option<String>,
     /// What was read last, for when the store is away.
     files: BTreeMap<std::path::PathBuf, FileReading>,
 }
@@ -137,6 +139,7 @@ impl Link {
             publisher,
             first,
             told: None,
+            stale: None,
             files: BTreeMap::new(),
         }
     }
@@ -161,7 +164,8 @@ impl Link {
                     backoff.reset();
                     continue;
                 }
-                Ok(()) | Err(Over::Again) => {}
+                // What this node's sign of life hung on is gone; it is registered anew.
+                Ok(()) | Err(Over::Again | Over::Store(Error::LeaseGone)) => {}
                 Err(Over::Store(Error::Compacted(revision))) => {
                     debug!(revision, "the store forgot what this node missed; reading all of it");
                 }
@@ -255,8 +259,13 @@ impl Link {
     }
 
     /// Says that what was read last goes on, and why.
-    fn send_stale(&self, problem: &str) {
+    fn send_stale(&mut self, problem: &str) {
         let Some(index) = self.settings.source else { return };
+        // The same again is no news, however often the store is asked.
+        if self.stale.as_deref() == Some(problem) {
+            return;
+        }
+        self.stale = Some(problem.to_owned());
         let root = self.view.root();
         let fault = Fault::of_file(root.display().to_string(), problem, "");
         self.send(News::Source(index, stale(root, self.files.clone(), fault)));
@@ -297,6 +306,7 @@ impl Link {
             self.send(News::Pods(self.view.pods.clone()));
         }
         debug!(revision = header.revision, "the store's keys were read");
+        self.stale = None;
         if let Some(index) = self.settings.source {
             self.files.clone_from(&reading.files);
             reading.awaited = false;

@@ -118,7 +118,7 @@ async fn reach(settings: &Settings) -> Result<(Fleet, store::Settings), store::E
     let store = Store::connect(&connection, first).await?;
     let keys = Keys::new(&settings.etcd.prefix, &settings.cluster);
     store.get(&keys.accept()).await?;
-    Ok((Fleet { store, keys, cluster: settings.cluster.clone() }, connection))
+    Ok((Fleet { store, keys }, connection))
 }
 
 /// What is wanted, without the command line.

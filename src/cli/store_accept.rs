@@ -58,7 +58,8 @@ pub async fn run(
         fleet.store.list_all(&[spec, nodes]).await.map_err(store_client::refusal)?;
     let holdings = holdings(&fleet.keys, &kvs);
     let cluster_id = format!("{:x}", header.cluster_id);
-    writeln!(out, "The store at {} is cluster {cluster_id}", fleet.store.endpoint())?;
+    let (at, hosts) = (fleet.store.endpoint(), &settings.cluster);
+    writeln!(out, "The store at {at} is cluster {cluster_id}; it is for the hosts of {hosts:?}.")?;
     holdings.print(fleet.keys.root(), header.revision, out)?;
     out.flush()?;
     sure(args, &holdings, err)?;

@@ -12,8 +12,6 @@ pub struct Fleet {
     pub store: Store,
     /// The keys.
     pub keys: Keys,
-    /// The cluster's name.
-    pub cluster: String,
 }
 
 impl Globals {
@@ -64,8 +62,7 @@ pub async fn connect(settings: &Settings) -> anyhow::Result<Fleet> {
     // Commands spread over the members by themselves.
     let first = usize::try_from(std::process::id()).unwrap_or_default();
     let store = Store::connect(&required(settings)?, first).await.map_err(refusal)?;
-    let (prefix, cluster) = (&settings.etcd.prefix, &settings.cluster);
-    Ok(Fleet { store, keys: Keys::new(prefix, cluster), cluster: cluster.clone() })
+    Ok(Fleet { store, keys: Keys::new(&settings.etcd.prefix, &settings.cluster) })
 }
 
 /// Why the store could not be asked, and what to do.
@@ -89,11 +86,11 @@ mod tests {
 
     #[test]
     fn the_flag_goes_before_the_settings() {
-        let etcd = Some(vec!["10.0.0.1:2379".into(), "https://b:2379/".into()]);
+        let etcd = Some(vec!["10.0.0.1:2379".into(), "http://b:2379/".into()]);
         let globals = Globals { etcd, ..Globals::default() };
         let settings = globals.fleet_settings().unwrap();
         let connection = connection(&settings).unwrap();
-        assert_eq!(connection.endpoints, ["http://10.0.0.1:2379", "https://b:2379"]);
+        assert_eq!(connection.endpoints, ["http://10.0.0.1:2379", "http://b:2379"]);
     }
 
     #[test]

@@ -101,6 +101,7 @@ impl Store {
     }
 
     /// Reads a range whole, at one revision.
+    #[cfg(feature = "testing")]
     pub async fn list(&self, range: &Range) -> Result<Listing, Error> {
         let (header, kvs) = self.list_all(std::slice::from_ref(range)).await?;
         Ok(Listing { header, kvs })
@@ -185,6 +186,7 @@ impl Store {
     }
 
     /// Revokes a store lease, with the keys under it.
+    #[cfg(feature = "testing")]
     pub async fn revoke(&self, lease: i64) -> Result<(), Error> {
         let mut client = self.client.lease_client();
         self.within(client.revoke(lease)).await.map(|_| ())
@@ -195,13 +197,9 @@ impl Store {
         &self,
         answer: impl Future<Output = Result<T, etcd::Error>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.timeout, answer).await {
-            Ok(answer) => answer.map_err(|error| of(error, &self.endpoint)),
-            Err(_) => {
-                let why = format!("no answer within {:?}", self.timeout);
-                Err(unreachable(&self.endpoint, &why))
-            }
-        }
+        let late = |_| unreachable(&self.endpoint, &format!("no answer within {:?}", self.timeout));
+        let answer = tokio::time::timeout(self.timeout, answer).await.map_err(late)?;
+        answer.map_err(|error| of(error, &self.endpoint))
     }
 }
 

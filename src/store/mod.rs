@@ -17,5 +17,5 @@ pub use client::{Status, Store};
 pub use connect::{Settings, password};
 pub use error::Error;
 pub use keys::Keys;
-pub use kv::{Change, Compare, Header, Kv, Listing, Op, Range, Txn, TxnOutcome};
-pub use streams::{KeepAlive, Watch};
+pub use kv::{Change, Compare, Header, Kv, Op, Range, Txn};
+pub use streams::Watch;

@@ -65,7 +65,7 @@ impl Noting {
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                last_words => {
+                last_words @ Poll::Ready(_) => {
                     let _ = self.noted(last_words);
                     return self.noted(Poll::Ready(Err(error)));
                 }

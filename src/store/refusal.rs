@@ -7,6 +7,9 @@ use tonic::{Code, Status};
 
 use super::error::Error;
 
+/// What etcd says of a token that has run out.
+pub(super) const FORGOTTEN: &str = "invalid auth token";
+
 /// What an error of the client means, at an endpoint.
 pub(super) fn of(error: etcd::Error, endpoint: &str) -> Error {
     match error {
@@ -39,7 +42,7 @@ fn of_status(status: &Status, endpoint: &str) -> Error {
         return Error::LeaseGone;
     }
     // The rights changed, or authentication was enabled, after this connection said who it is: a new one is to.
-    if says("revision of auth store is old") || says("invalid auth token") {
+    if says("revision of auth store is old") || says(FORGOTTEN) {
         return unreachable(endpoint, said);
     }
     if says("user name is empty") {

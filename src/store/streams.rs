@@ -8,7 +8,7 @@ use super::{
     client::{MESSAGE_LIMIT, Store, header, known, text},
     error::Error,
     kv::{Change, Header, Range},
-    refusal::{of, of_cancel, unreachable},
+    refusal::{FORGOTTEN, of, of_cancel, unreachable},
 };
 
 impl Store {
@@ -17,8 +17,7 @@ impl Store {
         self.renew_token().await?;
         let mut client = self.client.lease_client();
         let (keeper, answers) = self.within(client.keep_alive(lease)).await?;
-        let endpoint = Arc::clone(&self.endpoint);
-        Ok(KeepAlive { keeper, answers, endpoint, timeout: self.timeout })
+        Ok(KeepAlive { keeper, answers, store: self.clone(), lease })
     }
 
     /// Watches ranges on one stream, from a revision on (0: from now on). It is there when this returns: what happens
@@ -58,27 +57,40 @@ pub struct KeepAlive {
     /// Is answered.
     answers: etcd::LeaseKeepAliveStream,
     /// By whom.
-    endpoint: Arc<str>,
-    /// How long an answer may take.
-    timeout: Duration,
+    store: Store,
+    /// The lease.
+    lease: i64,
 }
 
 impl KeepAlive {
     /// Renews the lease; says for how long. An answer that does not come is a connection that is dead: this is how
     /// whoever keeps a lease notices, without questions of HTTP/2's own.
     pub async fn renew(&mut self) -> Result<Duration, Error> {
+        match self.ask().await {
+            // The stream was opened with a token that etcd has forgotten since; later versions of 3.5 look at it each time.
+            Err(Error::Unreachable(why)) if why.contains(FORGOTTEN) => {
+                *self = self.store.keep_alive(self.lease).await?;
+                self.ask().await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Asks once.
+    async fn ask(&mut self) -> Result<Duration, Error> {
         let asked = async {
             self.keeper.keep_alive().await?;
             self.answers.message().await
         };
-        let answer = tokio::time::timeout(self.timeout, asked).await;
-        let silent = |_| unreachable(&self.endpoint, "no answer to a keep-alive");
-        match answer.map_err(silent)?.map_err(|error| of(error, &self.endpoint))? {
+        let endpoint = &self.store.endpoint;
+        let silent = |_| unreachable(endpoint, "no answer to a keep-alive");
+        let answer = tokio::time::timeout(self.store.timeout, asked).await.map_err(silent)?;
+        match answer.map_err(|error| of(error, endpoint))? {
             Some(answer) if answer.ttl() > 0 => {
                 Ok(Duration::from_secs(answer.ttl().unsigned_abs()))
             }
             Some(_) => Err(Error::LeaseGone),
-            None => Err(unreachable(&self.endpoint, "the keep-alive stream ended")),
+            None => Err(unreachable(endpoint, "the keep-alive stream ended")),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The store's client against real etcd: what the agent and the operators' verbs rely on.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use podward::testing::store::{
-    Change, Compare, Error, Op, Range, Settings, Store, Txn, TxnOutcome, Watch,
+use podward::testing::{
+    store::{Change, Compare, Error, Op, Range, Settings, Store, Txn, TxnOutcome, Watch},
+    time,
 };
 
 use super::etcd::{self, Etcd, Wish};
@@ -166,7 +167,7 @@ async fn a_lease_that_is_kept_keeps_its_keys_and_one_that_is_not_loses_them() {
     let revision = store.ping().await.unwrap().revision;
     let mut watch = store.watch(&[Range::key("/left")], revision + 1).await.unwrap();
     let mut keeper = store.keep_alive(kept).await.unwrap();
-    let began = Instant::now();
+    let began = time::now().mono;
     while began.elapsed() < Duration::from_secs(5) {
         assert_eq!(keeper.renew().await.unwrap(), Duration::from_secs(2));
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -265,7 +266,7 @@ async fn another_member_answers_when_one_is_dead_silent_or_without_a_leader() {
     let mut keeper = other.keep_alive(lease).await.unwrap();
     let frozen = known.endpoints.iter().position(|endpoint| endpoint == other.endpoint()).unwrap();
     etcd.freeze(frozen).unwrap();
-    let began = Instant::now();
+    let began = time::now().mono;
     let silent = keeper.renew().await.unwrap_err();
     assert!(silent.is_connection() && silent.to_string().contains("no answer"), "{silent}");
     let lost = Store::connect_to(&known, &known.endpoints[frozen]).await.unwrap_err();

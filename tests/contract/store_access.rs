@@ -106,7 +106,7 @@ async fn passwords_let_in_and_tokens_are_renewed_unseen() {
     etcd.enable_auth().unwrap();
 
     let store = Store::connect(&root, 0).await.unwrap();
-    let lease = store.grant(Duration::from_secs(60)).await.unwrap();
+    let lease = store.grant(Duration::from_mins(1)).await.unwrap();
     let mut keeper = store.keep_alive(lease).await.unwrap();
     let mut watch = store.watch(&[Range::key("/a")], 0).await.unwrap();
     // The token dies three times over; requests and streams go on, and new streams open.
