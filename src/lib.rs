@@ -39,7 +39,8 @@ pub mod holder {
 /// What tests and benchmarks outside the crate may name.
 #[cfg(feature = "testing")]
 pub mod testing {
-    pub use crate::base::ids::{ContainerId, ExecId, PodUid};
+    pub use crate::agent::light;
+    pub use crate::base::ids::{ContainerId, ExecId, NodeName, PodUid, SetKey, TemplateHash};
     pub use crate::base::time;
     pub use crate::host::{fifos, logger, logs};
     pub use crate::image::{

@@ -25,6 +25,8 @@ mod image_store;
 mod image_volumes;
 mod image_wants;
 mod images;
+#[cfg(feature = "testing")]
+pub mod light;
 mod messages;
 mod metrics;
 mod notes;

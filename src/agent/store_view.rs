@@ -220,8 +220,16 @@ impl View {
             }
             SpecKey::Node(node) if node == self.node => {
                 // One that cannot be read changes nothing.
-                if let Some(overlay) = self.understood(&kv.key, opened) {
-                    self.overlay = Some(overlay);
+                if let Some(overlay) = self.understood::<NodeOverlay>(&kv.key, opened) {
+                    if overlay.node == self.node.as_str() {
+                        self.overlay = Some(overlay);
+                    } else {
+                        let problem =
+                            format!("is meant for node {:?}; it changes nothing", overlay.node);
+                        let remedy = "write it by podward's own verbs";
+                        let fault = Fault::of_file(origin(&kv.key), problem, remedy);
+                        self.faults.insert(kv.key.clone(), fault);
+                    }
                 }
             }
             SpecKey::Accept => self.accept = self.understood(&kv.key, opened),

@@ -174,7 +174,7 @@ fn a_value_that_is_no_object_keeps_what_it_brought() {
 #[test]
 fn only_this_nodes_overlay_and_pods_are_taken() {
     let mut view = view(&[]);
-    let overlay = json!({"generation": 1, "labels": {"disk": "ssd", "old": null}});
+    let overlay = json!({"node": "n1", "generation": 1, "labels": {"disk": "ssd", "old": null}});
     let (own, other) = (NodeName::new("n1"), NodeName::new("n2"));
     let stone = |node: &NodeName, uid: &str| {
         let value =
@@ -184,6 +184,10 @@ fn only_this_nodes_overlay_and_pods_are_taken() {
     view.list(&[kv(keys().node_overlay(&own), &overlay), stone(&own, "u1"), stone(&other, "u2")]);
     assert_eq!(view.overlay.as_ref().unwrap().labels["disk"].as_deref(), Some("ssd"));
     assert_eq!(view.pods.keys().collect::<Vec<_>>(), ["u1"]);
+    let stray = json!({"node": "n2", "generation": 2, "labels": {"disk": "hdd"}});
+    view.change(&[Change::Put(kv(keys().node_overlay(&own), &stray))]);
+    assert_eq!(view.overlay.as_ref().unwrap().labels["disk"].as_deref(), Some("ssd"));
+    assert_eq!(view.faults().count(), 1, "what is meant for another node is refused");
     view.change(&[Change::Delete(keys().node_overlay(&own), 9)]);
     assert_eq!(view.overlay, None);
 }

@@ -144,6 +144,7 @@ pub async fn change(
         if overlay != before {
             desk.may_replace(signed, &format!("what is laid over node {name}"))?;
             overlay.generation += 1;
+            overlay.node = name.to_string();
             let put = desk.put(overlay_key.clone(), &serde_json::to_value(&overlay)?, 0)?;
             let when = vec![Compare::ModRevision(overlay_key.clone(), revision)];
             if !desk.commit(&Txn { when, then: vec![put], otherwise: Vec::new() }).await? {

@@ -16,6 +16,8 @@ pub const INSTALL_ID: &str = "podward.dev/install-id";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeOverlay {
+    /// The node that is meant: what is signed for one node is not for another.
+    pub node: String,
     /// How often it was changed: with trusted keys a lower one than the last is refused.
     pub generation: i64,
     /// Labels; `null` takes one away.
