@@ -1,7 +1,6 @@
 //! Fleets: hosts in namespaces of their own, each with a containerd and an agent, on a network that can be cut.
 
 #[path = "../support/etcd.rs"]
-#[allow(clippy::disallowed_methods, reason = "tests time real processes")]
 mod etcd;
 mod faults;
 mod harness;
