@@ -18,4 +18,6 @@ pub use connect::{Settings, password};
 pub use error::Error;
 pub use keys::Keys;
 pub use kv::{Change, Compare, Header, Kv, Op, Range, Txn};
+#[cfg(feature = "testing")]
+pub use kv::{Listing, TxnOutcome};
 pub use streams::Watch;
