@@ -57,6 +57,7 @@ use super::{
     sets::Sets,
     sources::source_paths,
     store_guard::Guard,
+    works::Works,
 };
 
 /// Reads the configuration again.
@@ -259,10 +260,10 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         configuring: 0,
         recovered: false,
         resizes: Resizes::default(),
-        work: JoinSet::new(),
-        watches: JoinSet::new(),
-        actions: JoinSet::new(),
-        pulling: JoinSet::new(),
+        work: Works::default(),
+        watches: Works::default(),
+        actions: Works::default(),
+        pulling: Works::default(),
         prefetches: Prefetches::default(),
         wake: None,
         past_restarts: 0,

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use nix::sys::signal;
@@ -100,11 +100,23 @@ pub struct Effects {
 }
 
 /// Runs something that blocks where it holds up nobody.
+///
+/// # Panics
+///
+/// When the work does.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    let place = Arc::new(Mutex::new(None));
+    let there = Arc::clone(&place);
+    // All work is one kind of task: tokio's code for a kind is large, and there are dozens of works.
+    let work: Box<dyn FnOnce() + Send> = Box::new(move || {
+        let done = work();
+        *there.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+    });
+    if let Err(error) = task::spawn_blocking(work).await {
+        std::panic::resume_unwind(error.into_panic());
     }
+    let done = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+    done.expect("work that ended has left what came of it")
 }
 
 impl Effects {

@@ -50,3 +50,4 @@ mod store_view;
 #[cfg(test)]
 mod store_view_tests;
 pub mod wire;
+mod works;

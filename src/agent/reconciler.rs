@@ -13,7 +13,6 @@ use std::{
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinSet,
     time::{sleep_until, timeout},
 };
 use tracing::{error, info};
@@ -46,6 +45,7 @@ use super::{
     pulls::PullNews,
     recovery::{Recovered, RecoveryError},
     sets::Sets,
+    works::Works,
 };
 
 /// How long effects that are under way may take to end when the agent stops.
@@ -187,13 +187,13 @@ pub(super) struct Reconciler {
     /// Pods that are given new limits.
     pub resizes: super::resize::Resizes,
     /// Effects under way.
-    pub work: JoinSet<Done>,
+    pub work: Works,
     /// Waits for the ends of containers.
-    pub watches: JoinSet<Done>,
+    pub watches: Works,
     /// Probes and hooks under way: nothing waits for them, and the next agent runs them again.
-    pub actions: JoinSet<Done>,
+    pub actions: Works,
     /// Images that pods and sets wait for: what is cut off is gone on with by the next agent.
-    pub pulling: JoinSet<Done>,
+    pub pulling: Works,
     /// The images of revisions that are still to come.
     pub prefetches: Prefetches,
     /// When to plan again although nothing happens.
