@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// How long the whole fleet may take to react at all.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn main() -> Result<()> {
     let quick = std::env::var_os("PODWARD_BENCH_QUICK").is_some();

@@ -142,8 +142,7 @@ impl HttpFeed {
         let request = Request { max_size: SIGNATURE_LIMIT, ..self.request.of_signature() };
         match request.fetch(&Validators::default(), time::now().wall).await {
             Ok(Fetched::Changed(bytes, _)) => Ok(Some(bytes)),
-            Ok(Fetched::Unchanged) => Ok(None),
-            Err(FetchError { status: Some(404 | 410), .. }) => Ok(None),
+            Ok(Fetched::Unchanged) | Err(FetchError { status: Some(404 | 410), .. }) => Ok(None),
             Err(error) => Err((error.fault(&request.url), error.retry_after)),
         }
     }

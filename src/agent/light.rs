@@ -29,7 +29,7 @@ use super::{
 };
 
 /// How long such a node counts as alive without a sign of life.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 /// An agent without containers.
 #[derive(Debug)]

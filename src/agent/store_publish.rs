@@ -31,7 +31,7 @@ const PACE: Duration = Duration::from_secs(1);
 const BATCH: usize = 100;
 
 /// How long an event stays, and how long its lease is taken for further events.
-const EVENTS: (Duration, Duration) = (Duration::from_secs(75 * 60), Duration::from_secs(15 * 60));
+const EVENTS: (Duration, Duration) = (Duration::from_mins(75), Duration::from_mins(15));
 
 /// How many events may be written at once, and how long one more takes to be allowed.
 const BURST: (u32, Duration) = (25, Duration::from_secs(2));

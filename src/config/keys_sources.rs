@@ -43,7 +43,7 @@ pub(super) static SOURCE_KEYS: [Key; 13] = [
         otherwise: "none",
         about: "The members of the shared store, such as `https://10.0.0.1:2379`; each is tried when another one fails. \
                 Without `sources`, the store is a source after the directory of manifests.",
-        read: |tree, to, notes| set(&mut to.etcd.endpoints, endpoints(tree, notes)),
+        read: |tree, to, notes| to.etcd.endpoints = endpoints(tree, notes),
         show: |of| of.etcd.endpoints.join(","),
         ..PLAIN
     },

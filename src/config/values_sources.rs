@@ -120,16 +120,15 @@ pub fn listen(tree: &Tree, settings: &mut Settings, notes: &mut Notes<'_>) {
 }
 
 /// The store's members: a list, or a text with commas, as variables and flags have it.
-pub fn endpoints(tree: &Tree, notes: &mut Notes<'_>) -> Option<Vec<String>> {
+pub fn endpoints(tree: &Tree, notes: &mut Notes<'_>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let split: Vec<Tree>;
     let items = match &tree.value {
         Branch::Leaf(Value::String(text)) => {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             // On a command line, as with etcdctl, what says nothing of TLS goes without.
-            let whole = |part: &str| match part.contains("://") {
-                true => part.to_owned(),
-                false => format!("http://{part}"),
+            let whole = |part: &str| {
+                if part.contains("://") { part.to_owned() } else { format!("http://{part}") }
             };
             let item = |part| Tree { line: tree.line, ..Tree::of_text(&whole(part)) };
             split = parts.map(item).collect();
@@ -157,7 +156,7 @@ pub fn endpoints(tree: &Tree, notes: &mut Notes<'_>) -> Option<Vec<String>> {
             found.push(url);
         }
     }
-    Some(found)
+    found
 }
 
 /// An address by HTTP, with or without TLS. One with a password in it is refused without being repeated.
@@ -264,7 +263,7 @@ fn http_source(tree: &Tree, notes: &mut Notes<'_>) -> Option<HttpSettings> {
         match name.as_str() {
             // As everywhere, a key without a value is a key that was not written.
             _ if value.is_null() => {}
-            "url" => http.url = url(value, notes).unwrap_or_default().to_owned(),
+            "url" => url(value, notes).unwrap_or_default().clone_into(&mut http.url),
             "interval" => http.interval = span(value, notes, INTERVAL).unwrap_or(http.interval),
             "timeout" => http.timeout = span(value, notes, TIMEOUT).unwrap_or(http.timeout),
             "maxSize" => http.max_size = size(value, notes).unwrap_or(http.max_size),
