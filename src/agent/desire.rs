@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::base::{
     errors::Chain,
     ids::{PodUid, SetKey, TemplateHash},
+    keyed::keyed,
     time::{self, elapsed},
 };
 use crate::fleet::events::EventType;
@@ -79,26 +80,21 @@ impl Reconciler {
     pub(super) fn judge(&mut self) {
         // What the operator's own directory serves is this host's alone: it changes no set's identity.
         let documents = self.sets.objects();
-        self.standings = self
-            .sets
-            .entries()
-            .iter()
-            .map(|(key, entry)| {
-                let verdict = eligibility(&self.node, entry.set.template());
-                let spec = entry.set.template().spec.as_ref();
-                let referred =
-                    spec.map(|spec| references(&key.namespace, spec)).unwrap_or_default();
-                let standing = Standing {
-                    should_run: verdict.should_run,
-                    should_continue: verdict.should_continue,
-                    evict_after: verdict.evict_after,
-                    refusal: verdict.refusal().unwrap_or_default(),
-                    hash: effective_hash(&entry.set.hash, &referred, &documents),
-                    missing: missing(&referred, &self.objects).join("; "),
-                };
-                (key.clone(), standing)
-            })
-            .collect();
+        let judged = self.sets.entries().iter().map(|(key, entry)| {
+            let verdict = eligibility(&self.node, entry.set.template());
+            let spec = entry.set.template().spec.as_ref();
+            let referred = spec.map(|spec| references(&key.namespace, spec)).unwrap_or_default();
+            let standing = Standing {
+                should_run: verdict.should_run,
+                should_continue: verdict.should_continue,
+                evict_after: verdict.evict_after,
+                refusal: verdict.refusal().unwrap_or_default(),
+                hash: effective_hash(&entry.set.hash, &referred, &documents),
+                missing: missing(&referred, &self.objects).join("; "),
+            };
+            (key.clone(), standing)
+        });
+        self.standings = keyed(judged);
         let calm: Vec<SetKey> = self
             .standings
             .iter()
@@ -172,7 +168,7 @@ impl Reconciler {
             };
             Some((key.clone(), set))
         };
-        self.sets.entries().iter().filter_map(wanted).collect()
+        keyed(self.sets.entries().iter().filter_map(wanted))
     }
 
     /// What is here, as the plan sees it.

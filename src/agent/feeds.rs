@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
 
-use crate::base::{fault::Fault, ids::PodUid, time};
+use crate::base::{fault::Fault, ids::PodUid, keyed::keyed, time};
 use crate::config::{Settings, SourceSettings};
 use crate::fleet::events::EventType;
 use crate::fleet::overlay::lay_over;
@@ -81,7 +81,7 @@ impl Feeds {
             endpoint: String::new(),
         });
         Self {
-            readings: settings.sources.iter().enumerate().filter_map(awaited).collect(),
+            readings: keyed(settings.sources.iter().enumerate().filter_map(awaited)),
             overlay,
             store,
             ..Self::default()
@@ -236,7 +236,7 @@ impl Reconciler {
             (entry.set.origin.clone(), known)
         });
         let objects = self.sets.documents().values();
-        sets.chain(objects.map(|object| (object.origin.clone(), Known::default()))).collect()
+        keyed(sets.chain(objects.map(|object| (object.origin.clone(), Known::default()))))
     }
 }
 

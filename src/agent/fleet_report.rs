@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::{
     ids::{SetKey, TemplateHash},
+    keyed::keyed,
     time,
 };
 use crate::fleet::overlay::PROTECTED;
@@ -73,7 +74,7 @@ impl Reconciler {
             };
             Some((key.clone(), value(&member)))
         };
-        self.sets.entries().iter().filter_map(record).collect()
+        keyed(self.sets.entries().iter().filter_map(record))
     }
 
     /// Its pods as others need them: whose they are, what they run and how they are.

@@ -1,12 +1,12 @@
 //! Keeps asking for a page, and tells what it says. Whatever goes wrong, its last good copy goes on.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::debug;
 
-use crate::base::{fault::Fault, time};
+use crate::base::{fault::Fault, keyed::keyed, time};
 use crate::config::HttpSettings;
 use crate::fleet::envelope::digest_of;
 use crate::source::{
@@ -175,7 +175,7 @@ impl Page {
         self.told = told;
         let path = PathBuf::from(url);
         let files = self.good.iter().map(|read| (path.clone(), read.clone()));
-        let files: BTreeMap<_, _> = files.collect();
+        let files = keyed(files);
         (news.then_some(SourceReading { path, files, awaited: false, fault }), wish)
     }
 

@@ -425,7 +425,7 @@ mod tests {
             let mut needs = Vec::new();
             add_needs(&mut needs, "w", spec, record);
             let mut keys: Vec<String> = needs.iter().map(|need| need.key().to_owned()).collect();
-            keys.sort();
+            keys.sort_unstable();
             keys
         };
         let pod = needs(Some(&record), record.spec());

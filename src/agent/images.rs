@@ -102,7 +102,7 @@ impl ImageKeeper {
                 Some((entry.path(), there.len(), changed))
             })
             .collect();
-        archives.sort();
+        archives.sort_unstable();
         archives
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::time;
+use crate::base::{keyed::keyed, time};
 use crate::pod::machine::Pod;
 use crate::source::merge::SourceReading;
 
@@ -18,7 +18,7 @@ const PHASES: [&str; 4] = ["Pending", "Running", "Succeeded", "Failed"];
 impl Reconciler {
     /// Everything that is counted, as it is now.
     pub(super) fn metrics(&self) -> MetricsReport {
-        let mut pods: BTreeMap<&str, u64> = PHASES.map(|phase| (phase, 0)).into();
+        let mut pods: BTreeMap<&str, u64> = keyed(PHASES.map(|phase| (phase, 0)));
         for pod in self.pods.values() {
             *pods.entry(pod.phase()).or_default() += 1;
         }
@@ -37,7 +37,7 @@ impl Reconciler {
 
     /// How many sets there are that do not belong here, that wait for something, and that are content.
     fn sets_by_state(&self) -> BTreeMap<&'static str, u64> {
-        let mut sets = BTreeMap::from([("held", 0), ("not-here", 0), ("wanted", 0)]);
+        let mut sets = keyed([("held", 0), ("not-here", 0), ("wanted", 0)]);
         for key in self.sets.entries().keys() {
             let here = self.standings.get(key).is_some_and(|standing| standing.should_run);
             let state = match (self.holds.contains_key(key), here) {

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::base::{
     ids::{ContainerId, PodUid},
+    keyed::keyed,
     time,
 };
 use crate::host::{fifos::Ends, sandbox};
@@ -64,7 +65,7 @@ impl Effects {
         }
         drop(pipes);
         let tasks: BTreeMap<ContainerId, Task> =
-            tasks.into_iter().map(|task| (task.id.clone(), task)).collect();
+            keyed(tasks.into_iter().map(|task| (task.id.clone(), task)));
         let effects = Arc::clone(&self);
         let pods = blocking(move || {
             let observe = |record: PodRecord| {

@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::base::ids::{SetKey, TemplateHash};
+use crate::base::{
+    ids::{SetKey, TemplateHash},
+    keyed::keyed,
+};
 use crate::source::merge;
 use crate::spec::{Object, ObjectDocument, ObjectKey, Objects, Set};
 
@@ -140,7 +143,7 @@ impl Sets {
 
     /// What was wanted last, for the next merge.
     pub fn wanted(&self) -> merge::Sets {
-        self.entries.iter().map(|(key, entry)| (key.clone(), Arc::clone(&entry.set))).collect()
+        keyed(self.entries.iter().map(|(key, entry)| (key.clone(), Arc::clone(&entry.set))))
     }
 
     /// The ConfigMaps and Secrets that documents bring.
@@ -307,5 +310,5 @@ fn read(path: &Path) -> io::Result<Read> {
         (kept.key, entry)
     };
     let documents = snapshot.objects.into_iter().map(known_object).collect::<io::Result<_>>()?;
-    Ok((snapshot.sets.into_iter().map(entry).collect(), documents))
+    Ok((keyed(snapshot.sets.into_iter().map(entry)), documents))
 }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::base::{
     ids::{NodeName, SetKey},
+    keyed::keyed,
     time,
 };
 use crate::fleet::records::INSTALL_ID;
@@ -169,7 +170,7 @@ impl Publisher {
         let pods = listings.next().unwrap_or_default().kvs;
         let memberships = listings.next().unwrap_or_default().kvs;
         self.published.node = record;
-        self.published.pods = pods.into_iter().map(|kv| (kv.key, parsed(&kv.value))).collect();
+        self.published.pods = keyed(pods.into_iter().map(|kv| (kv.key, parsed(&kv.value))));
         self.published.members = self.members(store, memberships.first()).await?;
         Ok(Registered::Yes)
     }
@@ -300,7 +301,7 @@ impl Publisher {
             self.keys.pod(&self.node, space, name)
         };
         let pods: BTreeMap<String, Value> =
-            report.pods.iter().map(|pod| (key(pod), pod.clone())).collect();
+            keyed(report.pods.iter().map(|pod| (key(pod), pod.clone())));
         for (key, pod) in &pods {
             if self.published.pods.get(key) != Some(pod) {
                 ops.push(Op::put(key, pod.to_string()));

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::Value;
 
-use crate::base::{fault::Fault, ids::NodeName};
+use crate::base::{fault::Fault, ids::NodeName, keyed::keyed};
 use crate::fleet::records::{Accept, NodeOverlay, Tombstone};
 use crate::source::{
     file::understand,
@@ -77,7 +77,7 @@ impl View {
             key.starts_with(keys.root()).then(|| (key.to_owned(), known))
         });
         Self {
-            known: known.collect(),
+            known: keyed(known),
             keys,
             node,
             validation,
@@ -145,7 +145,7 @@ impl View {
     /// What the store says.
     pub(super) fn reading(&self) -> SourceReading {
         let mut files: BTreeMap<PathBuf, FileReading> =
-            self.files.iter().map(|(key, file)| (origin(key).into(), file.clone())).collect();
+            keyed(self.files.iter().map(|(key, file)| (origin(key).into(), file.clone())));
         // One fault for all of them is enough when nothing is left.
         let mut of_all = self.empty_fault();
         let empty = of_all.is_some();

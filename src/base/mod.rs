@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod errors;
 pub mod fault;
 pub mod ids;
+pub mod keyed;
 pub mod nearest;
 pub mod quantity;
 pub mod signals;

@@ -25,7 +25,7 @@ pub fn key(image: &Value) -> (String, String) {
 /// The names.
 pub fn names(image: &Value) -> Vec<String> {
     let mut names = texts(image, "names");
-    names.sort();
+    names.sort_unstable();
     names
 }
 

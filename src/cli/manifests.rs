@@ -102,7 +102,7 @@ fn expand(argument: &Path, recursive: bool) -> Vec<Result<PathBuf, Fault>> {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
         Err(error) => return vec![Err(contents::unreadable(&shown, &error))],
     };
-    entries.sort();
+    entries.sort_unstable();
     for entry in entries {
         // A link to a directory may lead in a circle.
         if entry.is_dir() && !entry.is_symlink() {

@@ -73,7 +73,7 @@ pub fn expand(argument: &Path) -> Vec<Result<PathBuf, Fault>> {
         Err(error) => return vec![Err(contents::unreadable(&shown, &error))],
     };
     files.retain(|path| is_manifest(path));
-    files.sort();
+    files.sort_unstable();
     if files.is_empty() {
         let problem = "is a directory without *.yaml, *.yml or *.json";
         return vec![Err(Fault::of_file(shown, problem, "name a file, or another directory"))];

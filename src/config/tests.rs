@@ -235,8 +235,8 @@ fn a_store_is_a_source_where_the_file_names_none() {
     let named = load_text(
         "etcd: {endpoints: [http://a:2379]}\nsources: [{file: {path: /etc/podward/manifests}}]\n",
     );
-    assert_eq!(named.unwrap().sources, [manifests.clone()]);
-    assert_eq!(load_text("{}").unwrap().sources, [manifests.clone()]);
+    assert_eq!(named.unwrap().sources, std::slice::from_ref(&manifests));
+    assert_eq!(load_text("{}").unwrap().sources, std::slice::from_ref(&manifests));
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("c.yaml");
     fs::write(&file, "").unwrap();

@@ -158,9 +158,9 @@ mod tests {
             ),
         ] {
             let (found, mut tainted, refused) = laid(overlay.clone(), &[]);
-            tainted.sort();
+            tainted.sort_unstable();
             let mut taints: Vec<String> = taints.into_iter().map(str::to_owned).collect();
-            taints.sort();
+            taints.sort_unstable();
             assert_eq!((found, tainted), (labels.into_iter().map(str::to_owned).collect(), taints));
             assert!(refused.is_empty(), "{overlay}");
         }

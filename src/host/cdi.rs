@@ -16,7 +16,7 @@ pub fn files(dirs: &[PathBuf]) -> (Vec<CdiFile>, Vec<String>) {
     for dir in dirs {
         let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut paths: Vec<PathBuf> = entries.filter(|path| describes(path)).collect();
-        paths.sort();
+        paths.sort_unstable();
         for path in paths {
             match read(&path) {
                 Ok(file) => files.push(file),

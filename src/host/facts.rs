@@ -247,7 +247,7 @@ fn thermal_throttle() -> Vec<String> {
         .filter(|path| path.exists())
         .map(|path| path.to_string_lossy().into_owned())
         .collect();
-    paths.sort();
+    paths.sort_unstable();
     paths
 }
 

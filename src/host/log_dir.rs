@@ -210,7 +210,7 @@ mod tests {
         }
         prune(&links, &pod, "main", 2).unwrap();
         let mut left = list(&logs).unwrap();
-        left.sort();
+        left.sort_unstable();
         assert_eq!(left, ["10.log", "11.txt", "9.log", "notes.txt"].map(|name| logs.join(name)));
     }
 }

@@ -238,7 +238,7 @@ pub fn anonymous_volumes(container: &Container, image: &ImageConfig) -> Vec<Stri
     let own = container.volume_mounts.iter().flatten();
     let own: Vec<String> = own.map(|mount| normal_path(&mount.mount_path)).collect();
     let mut paths: Vec<String> = image.volumes.iter().map(|path| normal_path(path)).collect();
-    paths.sort();
+    paths.sort_unstable();
     paths.dedup();
     paths.retain(|path| path != "/" && !own.contains(path));
     paths

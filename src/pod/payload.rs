@@ -225,7 +225,7 @@ fn nested_in(container: &Container, volume: &str) -> Vec<String> {
     let path = |path: &str| clean(path.trim_start_matches('/')).unwrap_or_default();
     let mounts = container.volume_mounts.as_deref().unwrap_or_default();
     let mut all: Vec<String> = mounts.iter().map(|mount| path(&mount.mount_path)).collect();
-    all.sort();
+    all.sort_unstable();
     let mut found: Vec<String> = Vec::new();
     for own in mounts.iter().filter(|mount| mount.name == volume) {
         let own = path(&own.mount_path) + "/";

@@ -46,7 +46,7 @@ fn certificates(directory: &Path, endpoint: &mut Endpoint) -> io::Result<()> {
             paths.push(entry.path());
         }
     }
-    paths.sort();
+    paths.sort_unstable();
     for path in &paths {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("crt") => endpoint.ca.push(path.clone()),

@@ -29,7 +29,8 @@ fn laughs() -> String {
             .to_owned();
     for (level, before) in "bcdefghi".chars().zip("abcdefgh".chars()) {
         let nine = vec![format!("*{before}"); 9].join(",");
-        text += &format!("{level}: &{level} [{nine}]\n");
+        let line = format!("{level}: &{level} [{nine}]\n");
+        text.push_str(&line);
     }
     text
 }
@@ -76,9 +77,12 @@ fn harms() -> Vec<(&'static str, Vec<u8>)> {
         ("a huge value", set("a", &format!("      dnsPolicy: {key}\n")).into()),
         (
             "anchors without end",
-            (0..200_000).map(|n| format!("a{n}: &a{n} x\n")).collect::<String>().into(),
+            (0..200_000).map(|n| format!("a{n}: &a{n} x\n")).collect::<Vec<_>>().concat().into(),
         ),
-        ("a million keys", (0..400_000).map(|n| format!("k{n}: 1\n")).collect::<String>().into()),
+        (
+            "a million keys",
+            (0..400_000).map(|n| format!("k{n}: 1\n")).collect::<Vec<_>>().concat().into(),
+        ),
         ("a number without end", format!("{{\"kind\": {}}}", "9".repeat(1 << 20)).into()),
         ("a tag", b"!!python/object/apply:os.system [\"id\"]\n".to_vec()),
     ]

@@ -182,7 +182,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        paths.sort();
+        paths.sort_unstable();
         let named = |path: PathBuf| Some((path.file_name()?.to_string_lossy().into_owned(), path));
         let entries = paths.into_iter().filter_map(named);
         Some(entries.filter(|(name, _)| !name.starts_with('.')).collect())

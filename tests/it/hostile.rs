@@ -18,8 +18,10 @@ fn harms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let nine = |name: &str| vec![format!("*{name}"); 9].join(",");
     let mut laughs = "a: &a [lol,lol,lol,lol,lol,lol,lol,lol,lol]\n".to_owned();
     for (level, before) in "bcdefghi".chars().zip("abcdefgh".chars()) {
-        laughs += &format!("{level}: &{level} [{}]\n", nine(&before.to_string()));
+        let line = format!("{level}: &{level} [{}]\n", nine(&before.to_string()));
+        laughs.push_str(&line);
     }
+    let anchors: Vec<String> = (0..200_000).map(|n| format!("a{n}: &a{n} x\n")).collect();
     let key = "k".repeat(3 << 20);
     vec![
         ("laughs", laughs.into(), "unfold"),
@@ -30,11 +32,7 @@ fn harms() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a million documents", b"---\na\n".repeat(680_000), "more than 5000 objects"),
         ("a million objects", b"{}\n".repeat(1_300_000), "more than 5000 objects"),
         ("a huge key", format!("{key}: 1\n").into(), "bad"),
-        (
-            "anchors",
-            (0..200_000).map(|n| format!("a{n}: &a{n} x\n")).collect::<String>().into(),
-            "bad",
-        ),
+        ("anchors", anchors.concat().into(), "bad"),
     ]
 }
 

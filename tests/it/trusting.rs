@@ -1,7 +1,7 @@
 //! Trusted keys: only what one of them signed is followed, and what is refused goes on as it was.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -27,7 +27,7 @@ fn trusting() -> Result<Option<Host>> {
 }
 
 /// Signs a file, which gets the generation if there is one.
-fn sign(host: &Host, key: &str, file: &PathBuf, generation: Option<&str>) -> Result<()> {
+fn sign(host: &Host, key: &str, file: &Path, generation: Option<&str>) -> Result<()> {
     let (key, file) = (host.path(key).display().to_string(), file.display().to_string());
     let mut words = vec!["sign", "-k", &key, "-f", &file];
     words.extend(generation.iter().flat_map(|number| ["--generation", number]));

@@ -8,6 +8,7 @@ fn at(time: &str) -> Timestamp {
     format!("2026-11-30T{time}Z").parse().unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it stands beside `failed`")]
 fn good(text: &str) -> Result<Option<Changed>, Refused> {
     let read = understand(URL, text.as_bytes(), FieldValidation::Strict);
     Ok(Some((read, digest_of(text.as_bytes()), Validators::default())))
