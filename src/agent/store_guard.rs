@@ -118,7 +118,7 @@ impl Guard {
         *memory != before
     }
 
-    /// The file and its text as it is to be written: see [`sets::write`].
+    /// The file and its text as it is to be written: see `sets::write`.
     pub(super) fn snapshot(&self) -> serde_json::Result<(PathBuf, Vec<u8>)> {
         let value = serde_json::to_value(&self.memory)?;
         Ok((self.path.clone(), serde_json::to_vec(&value)?))

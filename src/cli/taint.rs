@@ -17,7 +17,7 @@ use super::{
 /// What `taint` is asked for.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// node NAME... KEY[=VALUE]:EFFECT... KEY[:EFFECT]-...; a `-` at the end takes a taint away
+    /// node NAME... KEY=VALUE:EFFECT... KEY:EFFECT-... KEY-...; a `-` at the end takes a taint away
     #[arg(required = true, value_name = "node NAME KEY=VALUE:EFFECT")]
     pub words: Vec<String>,
     #[command(flatten)]
