@@ -3,6 +3,7 @@
 mod actions;
 pub mod app;
 mod cdi;
+mod checked;
 mod commands;
 mod configs;
 mod confine;

@@ -14,7 +14,6 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::base::{
@@ -23,6 +22,8 @@ use crate::base::{
 };
 use crate::source::merge;
 use crate::spec::{Object, ObjectDocument, ObjectKey, Objects, Set};
+
+use super::checked;
 
 /// The version of the snapshot's shape that this build writes.
 const VERSION: u32 = 1;
@@ -227,8 +228,7 @@ impl Sets {
         let objects = self.documents.values().map(|document| kept_object(document)).collect();
         // Through a value, as records are: see there.
         let value = serde_json::to_value(Snapshot { version: VERSION, sets, objects })?;
-        let text = serde_json::to_vec(&value)?;
-        Ok((self.path.clone(), text))
+        Ok((self.path.clone(), checked::text(value)?))
     }
 }
 
@@ -282,13 +282,9 @@ fn read(path: &Path) -> io::Result<Read> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Read::default()),
         Err(error) => return Err(error),
     };
-    // The parser's own words may repeat a value.
-    let torn = |error: serde_json::Error| {
-        let (line, column) = (error.line(), error.column());
-        io::Error::other(format!("no snapshot from line {line} column {column} on"))
-    };
-    let value: Value = serde_json::from_slice(&text).map_err(torn)?;
-    let snapshot: Snapshot = serde_json::from_value(value).map_err(torn)?;
+    // The reader's own words may repeat a value.
+    let strange = |_| io::Error::other("it is JSON, but no snapshot");
+    let snapshot: Snapshot = serde_json::from_value(checked::object(&text)?).map_err(strange)?;
     if snapshot.version != VERSION {
         return Err(io::Error::other(format!("version {}", snapshot.version)));
     }

@@ -9,10 +9,11 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::fleet::records::{Accept, NodeOverlay};
 use crate::store::Header;
+
+use super::checked;
 
 /// The version of the file's shape that this build writes.
 const VERSION: u32 = 1;
@@ -121,7 +122,7 @@ impl Guard {
     /// The file and its text as it is to be written: see `sets::write`.
     pub(super) fn snapshot(&self) -> serde_json::Result<(PathBuf, Vec<u8>)> {
         let value = serde_json::to_value(&self.memory)?;
-        Ok((self.path.clone(), serde_json::to_vec(&value)?))
+        Ok((self.path.clone(), checked::text(value)?))
     }
 }
 
@@ -132,8 +133,7 @@ fn read(path: &Path) -> io::Result<Option<Memory>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let value: Value = serde_json::from_slice(&text)?;
-    let memory: Memory = serde_json::from_value(value)?;
+    let memory: Memory = serde_json::from_value(checked::object(&text)?)?;
     if memory.version != VERSION {
         return Err(io::Error::other(format!("version {}", memory.version)));
     }
