@@ -225,6 +225,8 @@ async fn a_server_that_dawdles_has_its_time_and_no_more() {
     let drip = dripping.local_addr().unwrap().port();
     thread::spawn(move || {
         let (mut stream, _) = dripping.accept().unwrap();
+        // An answer before the question would be another fault.
+        let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
         while stream.write_all(b"a").is_ok() {
             thread::sleep(Duration::from_millis(20));
