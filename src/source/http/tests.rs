@@ -1,7 +1,7 @@
 //! Tests of pages by HTTP: what changed, what did not, and what is no page, against a server of a few lines.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::TcpListener,
     sync::{
         Mutex,
