@@ -73,6 +73,7 @@ fn link(
         settings.field_validation,
         open,
         reconciler.known_of_store(),
+        guard.memory.overlay.clone(),
     );
     let link = store_link::Settings {
         store: store_settings(&settings.etcd),
@@ -88,7 +89,7 @@ fn link(
 }
 
 /// The store's settings by the configuration.
-fn store_settings(etcd: &EtcdSettings) -> store::Settings {
+pub fn store_settings(etcd: &EtcdSettings) -> store::Settings {
     store::Settings {
         endpoints: etcd.endpoints.clone(),
         ca_file: etcd.ca_file.clone(),

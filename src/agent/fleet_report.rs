@@ -12,7 +12,7 @@ use crate::base::{
     time,
 };
 use crate::fleet::overlay::PROTECTED;
-use crate::fleet::records::{INSTALL_ID, Member};
+use crate::fleet::records::{INSTALL_ID, Member, OVERLAY};
 use crate::pod::status::Place;
 
 use super::{
@@ -38,10 +38,13 @@ impl Reconciler {
         let mut node = value(&self.node_object(self.started));
         node["kind"] = json!("Node");
         node["apiVersion"] = json!("v1");
-        let annotations = json!({
+        let mut annotations = json!({
             INSTALL_ID: self.install_id,
             PROTECTED: self.settings.node.protected.join(","),
         });
+        if let Some(overlay) = &self.feeds.overlay {
+            annotations[OVERLAY] = value(overlay).to_string().into();
+        }
         node["metadata"]["annotations"] = annotations;
         if let Some(conditions) =
             node.pointer_mut("/status/conditions").and_then(Value::as_array_mut)

@@ -60,7 +60,7 @@ pub async fn run(
     let handle = Handle { commands, changes: seen, execs: sender };
     let open = Arc::new(|_: &str, value: &[u8]| Ok(value.to_vec()));
     let strict = FieldValidation::Strict;
-    let view = View::new(keys.clone(), node.name.clone(), strict, open, BTreeMap::new());
+    let view = View::new(keys.clone(), node.name.clone(), strict, open, BTreeMap::new(), None);
     let settings = store_link::Settings {
         store,
         keys,

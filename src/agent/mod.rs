@@ -12,7 +12,7 @@ mod desire;
 mod disk_watch;
 mod effects;
 mod execs;
-mod feeding;
+pub mod feeding;
 mod feeds;
 mod files;
 mod fleet_report;

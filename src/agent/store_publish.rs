@@ -142,6 +142,8 @@ impl Publisher {
             return Ok(Registered::Taken(self.taken(&there)));
         }
         self.renew_lease(store).await?;
+        // A store that was wiped or restored never heard of an earlier one.
+        self.event_lease = None;
         let mut record = ask(handle).await?.node;
         // A node is as old as its record.
         if let Some(created) = there.pointer("/metadata/creationTimestamp") {
@@ -248,9 +250,15 @@ impl Publisher {
             report.node["metadata"]["creationTimestamp"] = created.clone();
         }
         let event_lease = self.lease_for(store, &report).await?;
+        let told = if event_lease == 0 { None } else { Some(self.published.events.clone()) };
         let ops = self.difference(&report, event_lease);
         for some in ops.chunks(BATCH) {
-            if !self.write(store, some).await? {
+            let written = self.write(store, some).await;
+            if let (Ok(false) | Err(_), Some(told)) = (&written, &told) {
+                // The next session reads what there is of all else; events it would take for told.
+                self.published.events.clone_from(told);
+            }
+            if !written? {
                 return Ok(false);
             }
         }

@@ -48,7 +48,7 @@ pub(super) struct View {
     files: BTreeMap<String, FileReading>,
     /// Explicit deletions, by the key that they delete.
     tombstones: BTreeMap<String, Tombstone>,
-    /// What is laid over this node.
+    /// What is laid over this node. No verb deletes its key, so one that is gone is lost like any other: it goes on.
     pub overlay: Option<NodeOverlay>,
     /// Pods that are to go, by uid, with their grace periods.
     pub pods: BTreeMap<String, Option<u64>>,
@@ -71,6 +71,7 @@ impl View {
         validation: FieldValidation,
         open: Open,
         known: BTreeMap<String, Known>,
+        overlay: Option<NodeOverlay>,
     ) -> Self {
         let known = known.into_iter().filter_map(|(origin, known)| {
             let key = origin.strip_prefix("etcd:")?;
@@ -84,7 +85,7 @@ impl View {
             open,
             files: BTreeMap::new(),
             tombstones: BTreeMap::new(),
-            overlay: None,
+            overlay,
             pods: BTreeMap::new(),
             accept: None,
             faults: BTreeMap::new(),
@@ -102,7 +103,7 @@ impl View {
         self.tombstones.clear();
         self.faults.clear();
         self.pods.clear();
-        (self.overlay, self.accept) = (None, None);
+        self.accept = None;
         for kv in kvs {
             self.put(kv);
         }
@@ -140,6 +141,7 @@ impl View {
     /// Believes the next list as it is, with whatever it lacks and however old it is: an operator said so.
     pub(super) fn accept(&mut self) {
         self.known.clear();
+        self.overlay = None;
     }
 
     /// What the store says.
@@ -221,20 +223,30 @@ impl View {
             SpecKey::Node(node) if node == self.node => {
                 // One that cannot be read changes nothing.
                 if let Some(overlay) = self.understood::<NodeOverlay>(&kv.key, opened) {
-                    if overlay.node == self.node.as_str() {
-                        self.overlay = Some(overlay);
-                    } else {
-                        let problem =
-                            format!("is meant for node {:?}; it changes nothing", overlay.node);
-                        let remedy = "write it by podward's own verbs";
-                        let fault = Fault::of_file(origin(&kv.key), problem, remedy);
-                        self.faults.insert(kv.key.clone(), fault);
-                    }
+                    self.lay_over(&kv.key, overlay);
                 }
             }
             SpecKey::Accept => self.accept = self.understood(&kv.key, opened),
             SpecKey::PodTombstone(..) | SpecKey::Node(_) => {}
         }
+    }
+
+    /// Takes an overlay, unless it is for another node or older than the one that is known.
+    fn lay_over(&mut self, key: &str, overlay: NodeOverlay) {
+        let known = self.overlay.as_ref().map_or(0, |known| known.generation);
+        let problem = if overlay.node != self.node.as_str() {
+            format!("is meant for node {:?}; it changes nothing", overlay.node)
+        } else if overlay.generation < known {
+            let new = overlay.generation;
+            format!(
+                "StoreRegressed: generation {new} is older than {known}, which was seen already; it changes nothing"
+            )
+        } else {
+            self.overlay = Some(overlay);
+            return;
+        };
+        let remedy = "write it by podward's own verbs, or `podward store accept` what is there";
+        self.faults.insert(key.to_owned(), Fault::of_file(origin(key), problem, remedy));
     }
 
     /// A key was deleted.
@@ -248,7 +260,6 @@ impl View {
             Some(SpecKey::PodTombstone(_, uid)) => {
                 self.pods.remove(&uid);
             }
-            Some(SpecKey::Node(_)) => self.overlay = None,
             _ => {}
         }
     }

@@ -54,6 +54,7 @@ fn view(known: &[(&str, i64)]) -> View {
         FieldValidation::Strict,
         Arc::new(|_, value| Ok(value.to_vec())),
         known.collect(),
+        None,
     )
 }
 
@@ -188,6 +189,30 @@ fn only_this_nodes_overlay_and_pods_are_taken() {
     view.change(&[Change::Put(kv(keys().node_overlay(&own), &stray))]);
     assert_eq!(view.overlay.as_ref().unwrap().labels["disk"].as_deref(), Some("ssd"));
     assert_eq!(view.faults().count(), 1, "what is meant for another node is refused");
-    view.change(&[Change::Delete(keys().node_overlay(&own), 9)]);
+}
+
+#[test]
+fn an_overlay_that_is_gone_or_older_changes_nothing_until_an_operator_says_so() {
+    let node = NodeName::new("n1");
+    let overlay = |generation: i64| {
+        let value = json!({"node": "n1", "generation": generation, "labels": {"disk": "ssd"}});
+        kv(keys().node_overlay(&node), &value)
+    };
+    let mut view = view(&[]);
+    view.list(&[overlay(3)]);
+    let laid = view.overlay.clone();
+    assert!(laid.is_some());
+    view.change(&[Change::Delete(keys().node_overlay(&node), 9)]);
+    assert_eq!(view.overlay, laid);
+    view.list(&[]);
+    assert_eq!(view.overlay, laid, "a store with nothing left takes no label away");
+    view.list(&[overlay(2)]);
+    assert_eq!(view.overlay, laid);
+    assert!(view.faults().next().unwrap().to_string().contains("StoreRegressed"));
+    view.accept();
+    view.list(&[overlay(2)]);
+    assert_eq!(view.overlay.as_ref().unwrap().generation, 2);
+    view.accept();
+    view.list(&[]);
     assert_eq!(view.overlay, None);
 }

@@ -11,7 +11,7 @@ use crate::base::ids::NodeName;
 use crate::fleet::{
     merge3::annotation,
     overlay::{PROTECTED, is_protected, lay_over},
-    records::NodeOverlay,
+    records::{NodeOverlay, OVERLAY},
 };
 use crate::node::Node;
 use crate::store::{Compare, Range, Txn};
@@ -129,6 +129,14 @@ pub async fn change(
         let Some(record) = record else {
             anyhow::bail!("nodes {:?} not found", name.as_str());
         };
+        if revision == 0
+            && let Some(followed) = annotation(&record, OVERLAY)
+        {
+            // Its key is lost; the node goes on with what it followed, and so does the next change.
+            overlay = serde_json::from_str::<Value>(followed)
+                .and_then(serde_json::from_value)
+                .unwrap_or_default();
+        }
         let protected = annotation(&record, PROTECTED).unwrap_or_default().split(',');
         let protected: Vec<String> =
             protected.map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect();

@@ -1,5 +1,6 @@
 //! The shared store as commands reach it: by the settings, or by `--etcd` from any machine.
 
+use crate::agent::feeding::store_settings;
 use crate::config::Settings;
 use crate::store::{self, Keys, Store};
 
@@ -33,16 +34,7 @@ fn address(endpoint: &str) -> String {
 
 /// What the settings say of a connection; `None` where they name no store.
 pub fn connection(settings: &Settings) -> Option<store::Settings> {
-    let etcd = &settings.etcd;
-    (!etcd.endpoints.is_empty()).then(|| store::Settings {
-        endpoints: etcd.endpoints.clone(),
-        ca_file: etcd.ca_file.clone(),
-        cert_file: etcd.cert_file.clone(),
-        key_file: etcd.key_file.clone(),
-        username: etcd.username.clone(),
-        password_file: etcd.password_file.clone(),
-        timeout: etcd.timeout,
-    })
+    (!settings.etcd.endpoints.is_empty()).then(|| store_settings(&settings.etcd))
 }
 
 /// The same; a command that is about the store cannot do without one.

@@ -12,6 +12,10 @@ use crate::base::ids::TemplateHash;
 /// The annotation of a node's record that names its installation: one state directory, one id.
 pub const INSTALL_ID: &str = "podward.dev/install-id";
 
+/// The annotation of a node's record that holds the overlay that the node follows: when the overlay's key is lost, the next
+/// change goes on from there instead of taking everything else away.
+pub const OVERLAY: &str = "podward.dev/overlay";
+
 /// What operators lay over a node's own labels and taints: `spec/nodes/<node>`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -2,6 +2,7 @@
 //! name, and an operator's word leads out of it.
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
 use crate::hosts::{Fleet, on_store};
 use crate::steady::{Everywhere, follows, settled, unchanged};
@@ -75,7 +76,12 @@ fn an_old_copy_that_is_restored_takes_nothing_away() -> Result<()> {
 #[test]
 fn a_prefix_that_is_suddenly_empty_deletes_nothing() -> Result<()> {
     on_store(2, 1, |fleet| {
-        let before = settled(fleet)?;
+        settled(fleet)?;
+        // A pod that hangs on a label from afar stays as well, though the label's key is gone with the others.
+        fleet.podward(&["label", "node", "h1", "h2", "role=edge"])?;
+        fleet.apply(&Set::named("called").pod(&json!({"nodeSelector": {"role": "edge"}})))?;
+        fleet.each(|host| host.runs("called").map(drop))?;
+        let before = fleet.running()?;
         fleet.etcd()?.ctl(&["del", "--prefix", "/podward/default/spec/"])?;
         fleet.each(|host| host.notes("SourceEmpty", 0))?;
         unchanged(fleet, &before)?;
@@ -85,6 +91,14 @@ fn a_prefix_that_is_suddenly_empty_deletes_nothing() -> Result<()> {
         assert!(complaints.contains("SourceEmpty"), "{complaints}");
         unchanged(fleet, &before)?;
 
+        // The next label begins a new key, and takes nothing of the lost one away.
+        fleet.podward(&["label", "node", "h1", "h2", "site=north"])?;
+        fleet.each(|host| {
+            host.until("its new label", || {
+                let node = fleet.podward(&["get", "nodes", &host.name, "--show-labels"])?;
+                Ok((node.contains("site=north") && node.contains("role=edge")).then_some(()))
+            })
+        })?;
         follows(fleet, "web", &before).context("applied again it is what it was")?;
         follows(fleet, "more", &before)
     })
