@@ -100,7 +100,15 @@ impl Stage {
     }
 
     async fn clear(self, daemon: &Daemon) {
-        assert_eq!(processes_of(&self.container).len(), 2, "the container's own, and its sleep");
+        // The container's own, and its sleep, which a slow machine may not have begun yet.
+        let left = || processes_of(&self.container).len();
+        let begun = async {
+            while left() < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), begun).await.unwrap();
+        assert_eq!(left(), 2);
         self.client.remove_container(&self.container).await.unwrap();
         daemon.assert_empty();
     }
@@ -160,8 +168,10 @@ async fn a_command_is_removed_from_every_state() {
     let stage = Stage::set(&daemon).await;
     let (made, _ends) = stage.make("made", "true", false, None).await;
     stage.remove(&made).await;
-    let (deaf, ends) =
+    let (deaf, mut ends) =
         stage.start("deaf", "trap '' TERM; echo; exec sleep 1000", false, None).await;
+    // The line tells that the shell does not hear TERM any more; before it, TERM would end it.
+    ends.stdout.read_u8().await.unwrap();
     stage.client.kill_exec(&stage.container, &deaf, 15).await.unwrap();
     assert_eq!(stage.status(&deaf).await, Some(TaskStatus::Running));
     stage.remove(&deaf).await;
