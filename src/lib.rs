@@ -16,6 +16,7 @@ mod node;
 mod plan;
 mod pod;
 mod pull;
+mod rollout;
 mod runtime;
 mod serve;
 mod source;

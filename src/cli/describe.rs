@@ -13,12 +13,11 @@ use crate::base::time;
 use super::Globals;
 use super::backend::Backend;
 use super::client::{self, Wanted};
-use super::failure::{Failure, Outcome};
+use super::failure::{self, Failure, Outcome};
 use super::namespace::OneNamespace;
 use super::page::Page;
 use super::resource::{self, Kind, Target};
 use super::rows::typed;
-use super::selector::Selector;
 use super::{describe_node, describe_pod, describe_set, view};
 
 /// What `describe` is asked for.
@@ -79,7 +78,7 @@ pub fn run(args: &Args, globals: &Globals, out: &mut dyn Write, err: &mut dyn Wr
         let hint = format!("`podward get {plural} -o yaml` shows everything");
         return Err(Failure::usage(format!("{plural} have no description"), Some(hint)));
     }
-    let selector = Selector::parse(args.selector.as_deref().unwrap_or_default())?;
+    let selector = failure::selector(args.selector.as_deref())?;
     client::converse(async {
         let mut backend = Backend::open(globals, err).await?;
         let around = Surroundings::ask(&mut backend).await?;

@@ -261,7 +261,11 @@ impl Desk {
 fn size(op: &Op) -> usize {
     match op {
         Op::Put { key, value, .. } => key.len() + value.len(),
-        Op::Delete(range) | Op::Get(range) => range.from.len(),
+        Op::Delete(range)
+        | Op::Get(range)
+        | Op::Count(range)
+        | Op::Names(range)
+        | Op::Before(range, _) => range.from.len(),
     }
 }
 

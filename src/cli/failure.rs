@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, io, process::ExitCode};
 
+use crate::spec::{SELECTOR_SYNTAX, Selector};
+
 /// What a command hands back: its exit code, or why it failed.
 pub type Outcome = anyhow::Result<ExitCode>;
 
@@ -35,6 +37,15 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
+
+/// Reads a label selector of the command line; none selects everything.
+pub fn selector(text: Option<&str>) -> anyhow::Result<Selector> {
+    let text = text.unwrap_or_default();
+    Selector::parse(text).map_err(|fault| {
+        let message = format!("{text:?} is no label selector: {fault}");
+        Failure::usage(message, Some(SELECTOR_SYNTAX.to_owned()))
+    })
+}
 
 /// Says on `err` why a command failed and gives its exit code. A reader that went away, such as
 /// `head`, has all it wanted.

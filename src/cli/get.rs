@@ -11,15 +11,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::base::time;
+use crate::spec::Selector;
 
 use super::Globals;
 use super::backend::Backend;
 use super::client::{self, Wanted};
 use super::document::{self, Format};
-use super::failure::{Failure, Outcome};
+use super::failure::{self, Failure, Outcome};
 use super::namespace::Namespace;
 use super::resource::{self, Kind, Target};
-use super::selector::Selector;
 use super::view::{self, Look, View};
 
 /// What `get` is asked for.
@@ -96,7 +96,7 @@ impl<'a> Query<'a> {
         if args.about.is_some() && targets.iter().any(|target| target.kind != Kind::Event) {
             return refuse("--for is for events only");
         }
-        let selector = Selector::parse(args.selector.as_deref().unwrap_or_default())?;
+        let selector = failure::selector(args.selector.as_deref())?;
         let about = args.about.as_deref().map(resource::named).transpose()?;
         Ok(Self { args, targets, selector, about })
     }

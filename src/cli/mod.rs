@@ -46,7 +46,6 @@ mod pod_row;
 mod pull_view;
 mod resource;
 mod rows;
-mod selector;
 mod set;
 mod sign;
 mod signing;

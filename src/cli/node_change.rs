@@ -18,8 +18,7 @@ use crate::store::{Compare, Range, Txn};
 
 use super::{
     desk::{Desk, is_signed, opened},
-    failure::Failure,
-    selector::Selector,
+    failure::{self, Failure},
     view,
 };
 
@@ -93,7 +92,7 @@ pub async fn nodes(
         (false, false) => return Ok(names.into_iter().map(NodeName::new).collect()),
         (true, true) => {}
     }
-    let selector = Selector::parse(chosen.selector.as_deref().unwrap_or_default())?;
+    let selector = failure::selector(chosen.selector.as_deref())?;
     let prefix = desk.keys().nodes();
     let mut found = Vec::new();
     for kv in desk.read(&[Range::prefix(&*prefix)]).await? {

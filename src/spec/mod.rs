@@ -20,7 +20,9 @@ mod read;
 mod read_object;
 mod reasons;
 mod report;
+mod rollout;
 mod rules;
+mod selector;
 mod shape;
 mod spot;
 mod table;
@@ -56,6 +58,8 @@ pub use hash::{hash_of, template_hash};
 pub use markdown::{markdown, table_rows};
 pub use object::{MAX_OBJECT, Object, ObjectDocument, ObjectKey, ObjectKind, Objects};
 pub use read::read;
+pub use rollout::{Amount, PAUSED, PROMOTED, ROLLED_BACK, Rollout};
+pub use selector::{SELECTOR_SYNTAX, Selector};
 pub use shape::entry_path;
 pub use table::Support;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::spec::{names, report::Report, spot::Spot, validate_pod};
+use crate::spec::{names, report::Report, rollout, spot::Spot, validate_pod};
 
 /// Checks a defaulted DaemonSet and reports all that Kubernetes would refuse.
 pub fn validate(object: &Value, report: &mut Report) {
@@ -19,6 +19,8 @@ pub fn validate(object: &Value, report: &mut Report) {
     spec.at("minReadySeconds").within(report, 0, i64::from(i32::MAX));
     spec.at("revisionHistoryLimit").within(report, 0, i64::from(i32::MAX));
     strategy(&spec.at("updateStrategy"), report);
+    rollout::check(&root.at("metadata").at("annotations"), report);
+    surge(&spec, report);
     let template = spec.at("template");
     selector(&spec.at("selector"), &template.at("metadata").at("labels"), report);
     if spec.has("template").is_some() {
@@ -186,6 +188,38 @@ fn strategy(strategy: &Spot, report: &mut Report) {
             );
         }
         _ => {}
+    }
+}
+
+/// Checks that a new pod can run beside the old one: two that want the same port of the host cannot.
+fn surge(spec: &Spot, report: &mut Report) {
+    let surge = spec.at("updateStrategy").at("rollingUpdate").at("maxSurge");
+    let none = match (surge.number(), surge.text()) {
+        (Some(count), _) => count == 0,
+        (_, Some(share)) => share.trim_end_matches('%').parse() == Ok(0),
+        (None, None) => true,
+    };
+    if none || spec.at("updateStrategy").at("type").text() == Some("OnDelete") {
+        return;
+    }
+    let pod = spec.at("template").at("spec");
+    let host = pod.at("hostNetwork").is_true();
+    for container in pod.at("containers").items() {
+        for port in container.at("ports").items() {
+            let number = port.at("hostPort").number().or(port.at("containerPort").number());
+            if host || port.at("hostPort").number().is_some_and(|port| port != 0) {
+                surge.fault(
+                    report,
+                    format!(
+                        "the new pod cannot start beside the old one: both want port {} of the host ({})",
+                        number.unwrap_or(0),
+                        port.path
+                    ),
+                    "write maxUnavailable instead of maxSurge",
+                );
+                return;
+            }
+        }
     }
 }
 

@@ -104,7 +104,7 @@ impl Store {
     #[cfg(feature = "testing")]
     pub async fn list(&self, range: &Range) -> Result<Listing, Error> {
         let (header, kvs) = self.list_all(std::slice::from_ref(range)).await?;
-        Ok(Listing { header, kvs })
+        Ok(Listing { header, count: kvs.len(), kvs })
     }
 
     /// Reads one key.
@@ -164,8 +164,9 @@ impl Store {
         let header = header(answer.header());
         let listings = answer.op_responses().into_iter().filter_map(|answer| match answer {
             etcd::TxnOpResponse::Get(mut found) => {
+                let count = usize::try_from(found.count()).unwrap_or(0);
                 let kvs = found.take_kvs().into_iter().map(known).collect();
-                Some(Listing { header, kvs })
+                Some(Listing { header, kvs, count })
             }
             _ => None,
         });
@@ -258,5 +259,15 @@ fn operation(op: &Op) -> etcd::TxnOp {
             etcd::TxnOp::delete(&*range.from, options)
         }
         Op::Get(range) => etcd::TxnOp::get(&*range.from, Some(options(range))),
+        Op::Count(range) => etcd::TxnOp::get(&*range.from, Some(options(range).with_count_only())),
+        Op::Names(range) => etcd::TxnOp::get(&*range.from, Some(options(range).with_keys_only())),
+        Op::Before(range, revision) => {
+            let options = options(range)
+                .with_max_create_revision(revision - 1)
+                .with_sort(etcd::SortTarget::Create, etcd::SortOrder::Descend)
+                .with_limit(1)
+                .with_keys_only();
+            etcd::TxnOp::get(&*range.from, Some(options))
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The keys: this is the only file that spells one.
 
-use crate::base::ids::{NodeName, SetKey};
+use crate::base::ids::{NodeName, SetKey, TemplateHash};
 use crate::spec::{ObjectKey, ObjectKind};
 
 use super::kv::Range;
@@ -29,6 +29,31 @@ pub enum SpecKey {
     Node(NodeName),
     /// An operator's word that this store is the right one.
     Accept,
+}
+
+/// What holds a template back, or lets it go on, on every node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// It failed.
+    Condemned,
+    /// Its canary nodes were well once.
+    Baked,
+    /// And not yet for long enough: under a store lease that nobody renews.
+    Baking,
+}
+
+impl Gate {
+    /// Every gate.
+    pub const ALL: [Self; 3] = [Self::Condemned, Self::Baked, Self::Baking];
+
+    /// Its word in keys.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Condemned => "condemned",
+            Self::Baked => "baked",
+            Self::Baking => "baking",
+        }
+    }
 }
 
 impl Keys {
@@ -165,12 +190,94 @@ impl Keys {
 
     /// That nodes should run a set.
     pub fn members(&self, set: &SetKey) -> String {
-        format!("{}{}/{}/member/", self.fleet_sets(), set.namespace, set.name)
+        self.part(set, "member")
     }
 
     /// That a node should run a set, and how that goes.
     pub fn member(&self, set: &SetKey, node: &NodeName) -> String {
         format!("{}{node}", self.members(set))
+    }
+
+    /// Which nodes say that their pod of a set is available.
+    pub fn availables(&self, set: &SetKey) -> String {
+        self.part(set, "available")
+    }
+
+    /// That a node's pod of a set is available.
+    pub fn available(&self, set: &SetKey, node: &NodeName) -> String {
+        format!("{}{node}", self.availables(set))
+    }
+
+    /// Which nodes are in their turns.
+    pub fn turns(&self, set: &SetKey) -> String {
+        self.part(set, "turn")
+    }
+
+    /// A node's turn.
+    pub fn turn(&self, set: &SetKey, node: &NodeName) -> String {
+        format!("{}{node}", self.turns(set))
+    }
+
+    /// Which nodes wait for a turn.
+    pub fn queues(&self, set: &SetKey) -> String {
+        self.part(set, "queue")
+    }
+
+    /// That a node waits for a turn.
+    pub fn queue(&self, set: &SetKey, node: &NodeName) -> String {
+        format!("{}{node}", self.queues(set))
+    }
+
+    /// Which members have a pod of a template.
+    pub fn at_all(&self, set: &SetKey, hash: &str) -> String {
+        format!("{}{hash}/", self.part(set, "at"))
+    }
+
+    /// That a member has a pod of a template: an index of the members, changed in the same transactions.
+    pub fn at(&self, set: &SetKey, hash: &str, node: &NodeName) -> String {
+        format!("{}{node}", self.at_all(set, hash))
+    }
+
+    /// Which members are of the canary.
+    pub fn canaries(&self, set: &SetKey) -> String {
+        self.part(set, "canary")
+    }
+
+    /// That a member is of the canary: an index of the members, too.
+    pub fn canary(&self, set: &SetKey, node: &NodeName) -> String {
+        format!("{}{node}", self.canaries(set))
+    }
+
+    /// A part of what nodes say of a set.
+    fn part(&self, set: &SetKey, part: &str) -> String {
+        format!("{}{}/{}/{part}/", self.fleet_sets(), set.namespace, set.name)
+    }
+
+    /// The gates of all sets.
+    pub fn all_gates(&self) -> String {
+        format!("{}rollouts/", self.fleet())
+    }
+
+    /// The gates of a set.
+    pub fn gates(&self, set: &SetKey) -> String {
+        format!("{}{}/{}/", self.all_gates(), set.namespace, set.name)
+    }
+
+    /// One gate of a set.
+    pub fn gate(&self, set: &SetKey, gate: Gate, hash: &TemplateHash) -> String {
+        format!("{}{}/{hash}", self.gates(set), gate.as_str())
+    }
+
+    /// The set, the gate and the template of a gate's key.
+    pub fn parse_gate(&self, key: &str) -> Option<(SetKey, Gate, TemplateHash)> {
+        let parts: Vec<&str> = key.strip_prefix(&self.all_gates())?.split('/').collect();
+        match *parts.as_slice() {
+            [namespace, name, gate, hash] => {
+                let gate = Gate::ALL.into_iter().find(|known| known.as_str() == gate)?;
+                Some((SetKey::new(namespace, name), gate, TemplateHash::new(hash)))
+            }
+            _ => None,
+        }
     }
 
     /// Every pod.
@@ -275,6 +382,12 @@ mod tests {
             assert_eq!(keys.parse_spec(&key), Some(meant), "{key}");
         }
         assert_eq!(keys.parse_spec(&keys.revision(&set, 3)), None);
-        assert_eq!(keys.parse_member(&keys.member(&set, &node)), Some((set, node)));
+        assert_eq!(keys.parse_member(&keys.member(&set, &node)), Some((set.clone(), node.clone())));
+        let hash = TemplateHash::new("abc");
+        for gate in Gate::ALL {
+            let meant = Some((set.clone(), gate, hash.clone()));
+            assert_eq!(keys.parse_gate(&keys.gate(&set, gate, &hash)), meant);
+        }
+        assert_eq!(keys.at(&set, "abc", &node), "/podward/default/fleet/sets/web/nginx/at/abc/n1");
     }
 }

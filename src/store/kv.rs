@@ -69,6 +69,8 @@ pub struct Listing {
     pub header: Header,
     /// The keys in their order.
     pub kvs: Vec<Kv>,
+    /// How many keys the range holds, shown or not.
+    pub count: usize,
 }
 
 /// One change of a key.
@@ -90,10 +92,6 @@ pub enum Compare {
     /// The key was last changed by this revision (0: it is not there).
     ModRevision(String, i64),
     /// The key was made by this revision.
-    #[cfg_attr(
-        not(feature = "testing"),
-        expect(dead_code, reason = "turns in rollouts will be told apart by it")
-    )]
     CreateRevision(String, i64),
 }
 
@@ -113,6 +111,12 @@ pub enum Op {
     Delete(Range),
     /// Reads; the answer is among the outcome's listings.
     Get(Range),
+    /// Counts.
+    Count(Range),
+    /// Reads keys without their values.
+    Names(Range),
+    /// Reads, of the keys that were made before this revision, the one that was made last.
+    Before(Range, i64),
 }
 
 impl Op {
@@ -128,6 +132,9 @@ impl std::fmt::Debug for Op {
             Self::Put { key, lease, .. } => write!(f, "Put({key}, lease {lease:x})"),
             Self::Delete(range) => write!(f, "Delete({range:?})"),
             Self::Get(range) => write!(f, "Get({range:?})"),
+            Self::Count(range) => write!(f, "Count({range:?})"),
+            Self::Names(range) => write!(f, "Names({range:?})"),
+            Self::Before(range, revision) => write!(f, "Before({range:?}, {revision})"),
         }
     }
 }

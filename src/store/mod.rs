@@ -16,8 +16,6 @@ pub use auth::{Made, Right};
 pub use client::{Status, Store};
 pub use connect::{Settings, password};
 pub use error::Error;
-pub use keys::Keys;
-pub use kv::{Change, Compare, Header, Kv, Op, Range, Txn};
-#[cfg(feature = "testing")]
-pub use kv::{Listing, TxnOutcome};
+pub use keys::{Gate, Keys};
+pub use kv::{Change, Compare, Header, Kv, Listing, Op, Range, Txn, TxnOutcome};
 pub use streams::Watch;

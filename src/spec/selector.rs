@@ -1,8 +1,6 @@
 //! Label selectors: `a=b,c!=d,e in (f,g),h,!i`.
 
-use std::collections::BTreeMap;
-
-use super::failure::Failure;
+use std::{collections::BTreeMap, fmt};
 
 /// A selector: all of its requirements must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,12 +34,8 @@ enum Test {
 
 impl Selector {
     /// Reads a selector; an empty one selects everything.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let fault = |fault: Fault| {
-            let hint = "write it as key=value,key2!=value,key3 in (a,b),key4,!key5".to_owned();
-            Failure::usage(format!("{text:?} is no label selector: {}", fault.0), Some(hint))
-        };
-        Parser { rest: text }.selector().map(Self).map_err(fault)
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        Parser { rest: text }.selector().map(Self)
     }
 
     /// Whether labels are selected.
@@ -62,7 +56,17 @@ impl Selector {
 }
 
 /// What is wrong with a selector.
-struct Fault(String);
+#[derive(Debug)]
+pub struct Fault(String);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a selector is written, for whoever wrote it wrong.
+pub const SELECTOR_SYNTAX: &str = "write it as key=value,key2!=value,key3 in (a,b),key4,!key5";
 
 /// The rest of a selector that is being read.
 struct Parser<'a> {
