@@ -7,8 +7,11 @@ mod harness;
 mod hosts;
 mod operations;
 mod quiet;
+mod sampler;
 mod steady;
 mod stores;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, reason = "the integration tests use the rest")]
 mod support;
+mod updates;
+mod versions;

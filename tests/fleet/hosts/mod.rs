@@ -163,10 +163,21 @@ impl Fleet {
     }
 
     /// The keys below a prefix of this cluster's.
-    pub(crate) fn keys(&mut self, prefix: &str) -> Result<Vec<String>> {
+    pub(crate) fn keys(&self, prefix: &str) -> Result<Vec<String>> {
+        let etcd = self.etcd.as_ref().context("this fleet has no store")?;
         let prefix = format!("{ROOT}{prefix}");
-        let keys = self.etcd()?.ctl(&["get", "--prefix", "--keys-only", &prefix])?;
+        let keys = etcd.ctl(&["get", "--prefix", "--keys-only", &prefix])?;
         Ok(keys.split_whitespace().map(|key| key[ROOT.len()..].to_owned()).collect())
+    }
+
+    /// The value of one of this cluster's keys; null where it is not there.
+    pub(crate) fn value(&self, key: &str) -> Result<Value> {
+        let etcd = self.etcd.as_ref().context("this fleet has no store")?;
+        let text = etcd.ctl(&["get", "--print-value-only", &format!("{ROOT}{key}")])?;
+        if text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).with_context(|| format!("{key}: {text}"))
     }
 
     /// Runs a program at the hub, whatever comes of it.
