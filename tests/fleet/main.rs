@@ -1,9 +1,13 @@
 //! Fleets: hosts in namespaces of their own, each with a containerd and an agent, on a network that can be cut.
 
+mod bad_updates;
+mod broken_rollouts;
 #[path = "../support/etcd.rs"]
 mod etcd;
 mod faults;
+mod gates;
 mod harness;
+mod history;
 mod hosts;
 mod operations;
 mod quiet;

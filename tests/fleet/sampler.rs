@@ -39,6 +39,18 @@ impl Moment {
         let none = self.serving.iter().filter(|(_, versions)| versions.is_empty());
         none.map(|(host, _)| host.as_str()).collect()
     }
+
+    /// Whether this version alone serves everywhere.
+    pub(crate) fn only(&self, version: &str) -> bool {
+        let alone = |versions: &BTreeSet<String>| versions.len() == 1 && versions.contains(version);
+        self.serving.values().all(alone)
+    }
+
+    /// The hosts on which this version serves.
+    pub(crate) fn with(&self, version: &str) -> Vec<&str> {
+        let with = self.serving.iter().filter(|(_, versions)| versions.contains(version));
+        with.map(|(host, _)| host.as_str()).collect()
+    }
 }
 
 /// Every change since the sampler began.
@@ -120,18 +132,32 @@ impl Sampler {
         }
     }
 
+    /// What serves now.
+    pub(crate) fn now(&self) -> Result<Moment> {
+        self.timeline()?.0.pop().context("a sampler begins with a moment")
+    }
+
     /// Waits until this version alone serves everywhere.
     pub(crate) fn all_serve(&self, version: &str) -> Result<()> {
-        let only = BTreeSet::from([version.to_owned()]);
-        self.until(&format!("{version} everywhere"), |moment| {
-            moment.serving.values().all(|versions| *versions == only)
-        })
+        self.until(&format!("{version} everywhere"), |moment| moment.only(version))
+    }
+
+    /// Waits until a host is unavailable; says which.
+    pub(crate) fn falls(&self) -> Result<String> {
+        let mut fallen = String::new();
+        self.until("a host to become unavailable", |moment| {
+            moment.unavailable().first().is_some_and(|host| {
+                (*host).clone_into(&mut fallen);
+                true
+            })
+        })?;
+        Ok(fallen)
     }
 
     /// Waits until this version serves on so many hosts.
     pub(crate) fn some_serve(&self, version: &str, hosts: usize) -> Result<()> {
         self.until(&format!("{version} on {hosts} hosts"), |moment| {
-            moment.serving.values().filter(|versions| versions.contains(version)).count() >= hosts
+            moment.with(version).len() >= hosts
         })
     }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
+use crate::history::History;
 use crate::hosts::{Fleet, on_fleet, on_store};
-use crate::sampler::Sampler;
+use crate::sampler::{Moment, Sampler};
 use crate::support::wait::{PATIENCE, patiently};
-use crate::versions::{Rolling, began, budget};
+use crate::versions::{Rolling, annotated, began, budget};
 
 #[test]
 fn the_sampler_sees_what_serves_and_what_does_not() -> Result<()> {
@@ -90,4 +91,42 @@ fn an_update_goes_from_host_to_host_under_its_budget_in_an_order_of_its_own() ->
         ensure!(orders.len() > 1, "the same order in every rollout: {orders:?}");
         Ok(())
     })
+}
+
+#[test]
+fn two_sets_roll_at_once_each_under_its_own_budget() -> Result<()> {
+    on_store(4, 1, |fleet| {
+        let (web, api) = (Rolling::new(fleet, "web"), Rolling::new(fleet, "api"));
+        let watched = [web.begin(fleet, &web.good("v1"))?, api.begin(fleet, &api.good("v1"))?];
+        fleet.apply(&web.good("v2"))?;
+        fleet.apply(&api.good("v2").spec(&budget(2, 0)))?;
+        for (set, sampler, most) in [(&web, &watched[0], 1), (&api, &watched[1], 2)] {
+            set.ends_at(fleet, sampler, "v2")?;
+            sampler.within(most)?;
+            began(fleet, sampler, "v2", 1)?;
+            History::of(fleet, &set.name)?.check(most)?;
+        }
+        with_two_pods(fleet, &web)
+    })
+}
+
+/// The new pod beside the old one: no host is ever unavailable, whether the new one is good or not.
+fn with_two_pods(fleet: &Fleet, web: &Rolling) -> Result<()> {
+    let sampler = web.sampler(fleet)?;
+    for (version, most) in [("v3", 1), ("v4", 2)] {
+        fleet.apply(&web.slow(version).spec(&budget(0, most)))?;
+        web.ends_at(fleet, &sampler, version)?;
+        began(fleet, &sampler, version, 1)?;
+    }
+    let deadline = annotated(&[("progress-deadline-seconds", "3")]);
+    fleet.apply(&web.never_ready("v5").spec(&budget(0, 1)).metadata(&deadline))?;
+    let stuck = web.failed(fleet, 1)?;
+    ensure!(web.tried(fleet, "v5") == stuck, "{:?} tried it", web.tried(fleet, "v5"));
+    fleet.apply(&web.good("v6").spec(&budget(0, 1)))?;
+    web.ends_at(fleet, &sampler, "v6")?;
+    let seen = sampler.within(0)?;
+    let both = |moment: &Moment| moment.serving.values().filter(|all| all.len() > 1).count();
+    let most = seen.0.iter().map(both).max();
+    ensure!((1..=2).contains(&most.unwrap_or(0)), "{most:?} hosts had two pods:\n{}", seen.text());
+    Ok(())
 }
