@@ -48,9 +48,11 @@ mod start_mounts;
 mod store_guard;
 mod store_link;
 mod store_publish;
+mod store_turns;
 mod store_view;
 #[cfg(test)]
 mod store_view_tests;
+mod turn_deals;
 mod turn_keeper;
 mod turn_looks;
 mod turns;

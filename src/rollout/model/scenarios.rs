@@ -20,17 +20,17 @@ fn two_at_once() {
 }
 #[test]
 fn lost() {
-    holds(Scenario::new("three, lost", 3, &unavailable(1), &[1, 2]).with(|left| left.lost=1));
+    holds(Scenario::new("three, lost", 3, &unavailable(1), &[1, 2]).with(|left| left.lost = 1));
 }
 #[test]
 fn crash() {
-    holds(Scenario::new("three, crash", 3, &unavailable(1), &[1, 2]).with(|left| left.crash=1));
+    holds(Scenario::new("three, crash", 3, &unavailable(1), &[1, 2]).with(|left| left.crash = 1));
 }
 #[test]
 fn undo_redo() {
-    holds(Scenario::new("two, v1 v2 v1 v2", 2, &unavailable(1), &[1, 2,1,2]));
+    holds(Scenario::new("two, v1 v2 v1 v2", 2, &unavailable(1), &[1, 2, 1, 2]));
 }
 #[test]
 fn surging() {
-    holds(Scenario::new("three, surge", 3, &surge(1), &[1, 2,3]));
+    holds(Scenario::new("three, surge", 3, &surge(1), &[1, 2, 3]));
 }
