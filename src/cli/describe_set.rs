@@ -74,7 +74,7 @@ fn is(pod: &Pod, phase: &str) -> bool {
 }
 
 /// The pod template.
-fn template(page: &mut Page, template: &PodTemplateSpec) {
+pub fn template(page: &mut Page, template: &PodTemplateSpec) {
     let meta = template.metadata.clone().unwrap_or_default();
     let spec = template.spec.clone().unwrap_or_default();
     page.line("Pod Template:");

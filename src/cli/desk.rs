@@ -15,6 +15,7 @@ use super::{
     Globals,
     failure::Failure,
     fleet_view::{FleetView, Wish},
+    followed::Followed,
     signing,
     store_client::{self, Fleet, refusal},
 };
@@ -129,6 +130,11 @@ impl Standing {
         ]
     }
 
+    /// The newest entry of a set's history.
+    pub fn newest(&self) -> Option<&Entry> {
+        self.history.iter().max_by_key(|entry| entry.number)
+    }
+
     /// The generation that was deleted; 0 without.
     pub fn buried(&self) -> i64 {
         self.tombstone.as_ref().and_then(|value| value["generation"].as_i64()).unwrap_or(0)
@@ -146,6 +152,11 @@ impl Desk {
     /// Objects of the fleet.
     pub fn view(&self, wish: Wish) -> anyhow::Result<FleetView> {
         Ok(FleetView::new(&self.fleet, &store_client::required(&self.settings)?, wish))
+    }
+
+    /// Keys as they are.
+    pub fn follow(&self, ranges: Vec<Range>) -> anyhow::Result<Followed> {
+        Ok(Followed::new(&self.fleet, &store_client::required(&self.settings)?, ranges))
     }
 
     /// The keys.

@@ -7,4 +7,5 @@ pub mod merge3;
 pub mod overlay;
 pub mod records;
 pub mod revision;
+pub mod rollout_view;
 pub mod status;
