@@ -9,13 +9,12 @@ use crate::base::ids::{SetKey, TemplateHash};
 use crate::config::Settings;
 use crate::fleet::revision::Entry;
 use crate::spec::{self, FieldValidation, ObjectKey, ObjectKind, Outcome};
-use crate::store::{Compare, Keys, Kv, Op, Range, Txn};
+use crate::store::{self, Compare, Keys, Kv, Op, Range, Txn};
 
 use super::{
     Globals,
     failure::Failure,
     fleet_view::{FleetView, Wish},
-    followed::Followed,
     signing,
     store_client::{self, Fleet, refusal},
 };
@@ -151,12 +150,12 @@ impl Desk {
 
     /// Objects of the fleet.
     pub fn view(&self, wish: Wish) -> anyhow::Result<FleetView> {
-        Ok(FleetView::new(&self.fleet, &store_client::required(&self.settings)?, wish))
+        Ok(FleetView::new(&self.fleet, &self.connection()?, wish))
     }
 
-    /// Keys as they are.
-    pub fn follow(&self, ranges: Vec<Range>) -> anyhow::Result<Followed> {
-        Ok(Followed::new(&self.fleet, &store_client::required(&self.settings)?, ranges))
+    /// How to reach the store again.
+    pub fn connection(&self) -> anyhow::Result<store::Settings> {
+        store_client::required(&self.settings)
     }
 
     /// The keys.

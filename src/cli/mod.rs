@@ -17,6 +17,7 @@ mod describe;
 mod describe_container;
 mod describe_node;
 mod describe_pod;
+mod describe_rollout;
 mod describe_set;
 mod describe_volume;
 mod desk;

@@ -1,7 +1,11 @@
 //! One set's rollout out of the keys of the store, once or with each change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::base::{
@@ -11,13 +15,12 @@ use crate::base::{
 use crate::fleet::rollout_view::Scene;
 use crate::rollout::turn::{Canary, Condemned};
 use crate::spec::{Objects, Rollout, Set};
-use crate::store::{Keys, Kv, Range};
-
-use jiff::Timestamp;
+use crate::store::{self, Keys, Kv, Range};
 
 use super::desk::{Desk, opened};
 use super::effective::{self, Identity};
 use super::followed::Followed;
+use super::store_client::Fleet;
 
 /// A set's rollout.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ pub struct RolloutScene {
 #[derive(Debug)]
 pub struct Written {
     /// The set.
-    pub set: std::sync::Arc<Set>,
+    pub set: Arc<Set>,
     /// The identity of its template.
     pub identity: Identity,
     /// What stands in the store that it refers to.
@@ -46,8 +49,13 @@ pub struct Written {
 impl RolloutScene {
     /// Nothing is asked yet.
     pub fn new(desk: &Desk, key: &SetKey) -> anyhow::Result<Self> {
-        let followed = desk.follow(ranges(desk.keys(), key))?;
-        Ok(Self { followed, key: key.clone(), seen: BTreeSet::new(), silent: BTreeMap::new() })
+        Ok(Self::over(&desk.fleet, &desk.connection()?, key))
+    }
+
+    /// The same over any connection.
+    pub fn over(fleet: &Fleet, connection: &store::Settings, key: &SetKey) -> Self {
+        let followed = Followed::new(fleet, connection, ranges(&fleet.keys, key));
+        Self { followed, key: key.clone(), seen: BTreeSet::new(), silent: BTreeMap::new() }
     }
 
     /// Reads everything once.
@@ -94,7 +102,7 @@ impl RolloutScene {
     }
 
     /// The set as this build reads it.
-    fn set(&self) -> Option<std::sync::Arc<Set>> {
+    fn set(&self) -> Option<Arc<Set>> {
         effective::read_set(&self.value()?)
     }
 

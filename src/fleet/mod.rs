@@ -7,5 +7,6 @@ pub mod merge3;
 pub mod overlay;
 pub mod records;
 pub mod revision;
+pub mod rollout_summary;
 pub mod rollout_view;
 pub mod status;

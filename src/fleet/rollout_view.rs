@@ -182,8 +182,14 @@ impl Scene {
         Count { nodes: all, unavailable: all - available, allowed }
     }
 
+    /// How many nodes count, how many are not available, and how many may be.
+    pub fn budget(&self) -> (usize, usize, usize) {
+        let Count { nodes, unavailable, allowed } = self.count();
+        (nodes, unavailable, allowed)
+    }
+
     /// The number of the revision with this identity, as messages write it.
-    fn revision(&self, hash: &str) -> String {
+    pub fn revision(&self, hash: &str) -> String {
         let found = self.revisions.iter().rev().find(|(_, known)| known.as_str() == hash);
         found.map_or_else(
             || format!("the template {hash}"),
