@@ -50,5 +50,8 @@ mod store_publish;
 mod store_view;
 #[cfg(test)]
 mod store_view_tests;
+mod turn_keeper;
+mod turn_looks;
+mod turns;
 pub mod wire;
 mod works;

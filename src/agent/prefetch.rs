@@ -171,7 +171,7 @@ impl Reconciler {
         else {
             return;
         };
-        let Some(spec) = entry.set.template().spec.as_ref() else { return };
+        let Some(spec) = entry.run().template().spec.as_ref() else { return };
         let secrets = secrets_of(&key.namespace, spec, &self.objects);
         let waiter = || Waiter::Set(key.clone());
         let containers = all_containers(spec)

@@ -45,6 +45,7 @@ use super::{
     pulls::PullNews,
     recovery::{Recovered, RecoveryError},
     sets::Sets,
+    turns::Turns,
     works::Works,
 };
 
@@ -196,6 +197,8 @@ pub(super) struct Reconciler {
     pub pulling: Works,
     /// The images of revisions that are still to come.
     pub prefetches: Prefetches,
+    /// Which pods may be disturbed.
+    pub turns: Turns,
     /// When to plan again although nothing happens.
     pub wake: Option<Instant>,
     /// How often containers of pods that are gone were started again.

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{sleep_until, timeout, timeout_at},
@@ -21,11 +22,12 @@ use crate::base::{
     backoff::{Backoff, Bounds},
     errors::Chain,
     fault::Fault,
-    ids::NodeName,
+    ids::{NodeName, SetKey},
+    keyed::keyed,
     time,
 };
 use crate::source::{merge::FileReading, trust::Trust};
-use crate::store::{self, Change, Error, Header, Keys, Kv, Range, Store, Watch};
+use crate::store::{self, Change, Error, Gate, Header, Keys, Kv, Range, Store, Watch};
 
 use super::{
     effects::blocking,
@@ -35,6 +37,8 @@ use super::{
     store_guard::{Guard, Verdict},
     store_publish::{Publisher, Registered},
     store_view::View,
+    turn_keeper::{Hands, Keeper, Round, Waiting},
+    turns::SetGates,
 };
 
 /// How long the next session waits: half of it for certain, the rest at random, so that a fleet does not come at once.
@@ -66,6 +70,12 @@ pub struct Settings {
     pub lease_ttl: Duration,
     /// Whom to believe.
     pub trust: Arc<Trust>,
+    /// This boot of the host.
+    pub boot_id: String,
+    /// Whether turns are taken here: one pass without an agent takes none.
+    pub turns: bool,
+    /// How often whoever waits for a turn looks again, where that is not the usual.
+    pub pace: Option<Duration>,
     /// Wakes whoever is to ask again.
     pub poke: Arc<Notify>,
 }
@@ -84,6 +94,10 @@ pub(super) struct Link {
     guard: Guard,
     /// What this node publishes.
     publisher: Publisher,
+    /// What it may disturb.
+    keeper: Keeper,
+    /// The gates' keys.
+    gates: BTreeMap<String, Kv>,
     /// The endpoint that is asked first.
     first: usize,
     /// How the store was when that was told last.
@@ -129,6 +143,7 @@ impl Link {
             settings.install_id.clone(),
             settings.lease_ttl,
         );
+        let keeper = Keeper::new(&settings, news.clone());
         let first = usize::try_from(random() % 1024).unwrap_or(0);
         Self {
             settings,
@@ -137,6 +152,8 @@ impl Link {
             view,
             guard,
             publisher,
+            keeper,
+            gates: BTreeMap::new(),
             first,
             told: None,
             stale: None,
@@ -197,6 +214,7 @@ impl Link {
     fn followed(&self) -> Vec<Range> {
         let mut followed = self.settings.keys.followed(&self.settings.node);
         followed.push(Range::key(self.settings.keys.node(&self.settings.node)));
+        followed.push(Range::prefix(self.settings.keys.all_gates()));
         followed
     }
 
@@ -204,6 +222,9 @@ impl Link {
     async fn read(&mut self, store: &Store) -> Result<(Header, Mode), Over> {
         let (header, kvs) = store.list_all(&self.followed()).await?;
         let own = self.settings.keys.node(&self.settings.node);
+        let gates = self.settings.keys.all_gates();
+        let (gates, kvs): (Vec<Kv>, Vec<Kv>) =
+            kvs.into_iter().partition(|kv| kv.key.starts_with(&gates));
         let (own, spec): (Vec<Kv>, Vec<Kv>) = kvs.into_iter().partition(|kv| kv.key == own);
         let mut seen = self.view.peek_accept(&spec);
         let accepted = self.guard.accepts(seen.as_ref(), header);
@@ -231,6 +252,9 @@ impl Link {
         }
         self.view.list(&spec);
         self.learn(header, seen.take()).await;
+        self.gates = keyed(gates.into_iter().map(|kv| (kv.key.clone(), kv)));
+        self.keeper.begin();
+        self.gates_changed(store).await?;
         self.publish_view(store, header);
         Ok((header, Mode::Full))
     }
@@ -321,16 +345,37 @@ impl Link {
         let mut renew_at = time::now().mono + every;
         let mut changes = self.handle.changes.clone();
         changes.mark_changed();
+        let mut stirred = self.handle.changes.clone();
+        stirred.mark_changed();
+        let mut waiting = Waiting::default();
         let mut pending = false;
         let poke = Arc::clone(&self.settings.poke);
         let mut poked = std::pin::pin!(poke.notified());
         loop {
             let publish_at = if pending { Some(self.publisher.due()) } else { None };
+            let turns = self.settings.turns;
             tokio::select! {
                 // cancel-safe: a watch, a channel of counts and sleeps lose nothing.
                 news = watch.next() => {
                     let (header, changes) = news?;
                     self.changed(store, watch, header, changes).await?;
+                    stirred.mark_changed();
+                }
+                seen = stirred.changed(), if turns => {
+                    if seen.is_err() {
+                        return std::future::pending().await;
+                    }
+                    self.take_turns(store, &mut waiting).await?;
+                }
+                () = until(self.keeper.due()), if turns => {
+                    self.keeper.stirred(None);
+                    self.take_turns(store, &mut waiting).await?;
+                }
+                heard = waiting.next() => {
+                    let changes = heard?;
+                    let keys: Vec<&str> = changes.iter().map(Change::key).collect();
+                    self.keeper.stirred(Some(&keys));
+                    self.take_turns(store, &mut waiting).await?;
                 }
                 () = sleep_until(renew_at.into()) => {
                     alive.renew().await?;
@@ -349,9 +394,56 @@ impl Link {
                         return Err(Over::Again);
                     }
                     pending = self.publisher.owes();
+                    // What is a member only now takes part in turns.
+                    stirred.mark_changed();
                 }
             }
         }
+    }
+
+    /// Goes on with the turns, and listens to what those wait for that cannot go on.
+    async fn take_turns(&mut self, store: &Store, waiting: &mut Waiting) -> Result<(), Over> {
+        let (publisher, handle) = (&mut self.publisher, &self.handle);
+        let mut hands = Hands { store, publisher, handle };
+        if Box::pin(self.keeper.round(&mut hands)).await? == Round::Fenced {
+            return Err(Over::Again);
+        }
+        let (ranges, from) = self.keeper.listens_to();
+        waiting.listen(store, ranges, from).await?;
+        Ok(())
+    }
+
+    /// Takes the gates as they are now, with the histories of sets of which a template failed.
+    async fn gates_changed(&mut self, store: &Store) -> Result<(), Over> {
+        let keys = self.settings.keys.clone();
+        let mut sets: BTreeMap<SetKey, SetGates> = BTreeMap::new();
+        for kv in self.gates.values() {
+            let Some((set, gate, hash)) = keys.parse_gate(&kv.key) else { continue };
+            let of = sets.entry(set).or_default();
+            match gate {
+                Gate::Condemned => {
+                    let word: Value = serde_json::from_slice(&kv.value).unwrap_or_default();
+                    let Ok(word) = serde_json::from_value(word) else { continue };
+                    of.gates.condemned.push(hash.clone());
+                    of.condemned.insert(hash, word);
+                }
+                Gate::Baked => of.gates.baked.push(hash),
+                Gate::Baking => of.gates.baking.push(hash),
+            }
+        }
+        for (set, of) in sets.iter_mut().filter(|(_, of)| !of.condemned.is_empty()) {
+            let key = keys.set(set);
+            let ranges = [Range::key(&key), Range::prefix(keys.revisions(set))];
+            let (_, kvs) = store.list_all(&ranges).await?;
+            let (own, revisions): (Vec<Kv>, Vec<Kv>) =
+                kvs.into_iter().partition(|kv| kv.key == key);
+            if let Some(own) = own.first() {
+                of.history = self.view.history(&key, own, revisions);
+            }
+        }
+        self.keeper.gates = keyed(sets.iter().map(|(set, of)| (set.clone(), of.gates.clone())));
+        self.send(News::Gates(sets));
+        Ok(())
     }
 
     /// Takes changes, with those that belong to them.
@@ -368,6 +460,9 @@ impl Link {
             return Ok(());
         }
         let began = time::now().mono;
+        // What failed says nothing without the history, which an operator's change moves.
+        let gates = self.take_gates(&mut changes);
+        let mut anew = gates || !self.gates.is_empty();
         loop {
             self.view.change(&changes);
             let settle = if self.view.has_lost() { TOMBSTONE } else { SETTLE };
@@ -377,9 +472,13 @@ impl Link {
                     let (later, more) = more?;
                     header.revision = header.revision.max(later.revision);
                     changes = self.own(more)?;
+                    anew |= self.take_gates(&mut changes);
                 }
                 Err(_) => break,
             }
+        }
+        if anew {
+            self.gates_changed(store).await?;
         }
         let accept = self.view.accept.clone();
         if self.guard.accepts(accept.as_ref(), header) {
@@ -391,17 +490,34 @@ impl Link {
         Ok(())
     }
 
+    /// Takes the changes of gates out of others; `true` when there were any.
+    fn take_gates(&mut self, changes: &mut Vec<Change>) -> bool {
+        let prefix = self.settings.keys.all_gates();
+        let before = changes.len();
+        changes.retain(|change| {
+            if !change.key().starts_with(&prefix) {
+                return true;
+            }
+            match change {
+                Change::Put(kv) => drop(self.gates.insert(kv.key.clone(), kv.clone())),
+                Change::Delete(key, _) => drop(self.gates.remove(key)),
+            }
+            false
+        });
+        changes.len() < before
+    }
+
     /// The changes without those of this node's own record. One that others made ends the session: it was deleted, or
     /// another host took the name.
     fn own(&self, changes: Vec<Change>) -> Result<Vec<Change>, Over> {
         let own = self.settings.keys.node(&self.settings.node);
         let mut others = Vec::new();
         for change in changes {
-            let (key, revision) = match &change {
-                Change::Put(kv) => (&kv.key, kv.mod_revision),
-                Change::Delete(key, revision) => (key, *revision),
+            let revision = match &change {
+                Change::Put(kv) => kv.mod_revision,
+                Change::Delete(_, revision) => *revision,
             };
-            if *key != own {
+            if change.key() != own {
                 others.push(change);
             } else if revision > self.publisher.revision() {
                 return Err(Over::Again);
@@ -418,11 +534,8 @@ impl Link {
             match timeout(self.settings.lease_ttl / 3, watch.next()).await {
                 Ok(news) => {
                     let (_, changes) = news?;
-                    let key = |change: &Change| match change {
-                        Change::Put(kv) => kv.key.clone(),
-                        Change::Delete(key, _) => key.clone(),
-                    };
-                    if changes.iter().any(|change| interesting.contains(&key(change))) {
+                    let heard = |change: &Change| interesting.iter().any(|key| key == change.key());
+                    if changes.iter().any(heard) {
                         return Err(Over::Again);
                     }
                 }
