@@ -99,7 +99,7 @@ async fn release(desk: &Desk, set: &SetKey, node: &NodeName) -> anyhow::Result<S
 /// What a node wrote of one set, with its record and its sign of life.
 async fn own_keys(desk: &Desk, set: &SetKey, node: &NodeName) -> anyhow::Result<Vec<Kv>> {
     let keys = desk.keys();
-    let all = format!("{}{set}/", keys.fleet_sets());
+    let all = keys.of_set(set);
     let ranges = [Range::key(keys.node(node)), Range::key(keys.alive(node)), Range::prefix(all)];
     let mut kvs = desk.read(&ranges).await?;
     kvs.retain(|kv| kv.key.rsplit('/').next() == Some(node.as_str()));

@@ -163,7 +163,8 @@ async fn follow(mut teller: Teller, args: &Args, out: &mut dyn Write) -> Outcome
     let mut screen = Screen::new(args.watch && io::stdout().is_terminal());
     let limit = if args.timeout.is_zero() { FOREVER } else { args.timeout };
     let until = tokio::time::Instant::from_std(time::now().mono + limit);
-    let mut story = tokio::time::timeout_at(until, teller.next(true)).await??;
+    let first = tokio::time::timeout_at(until, teller.next(true)).await;
+    let mut story = first.map_err(|_| timed_out(&Story::default()))??;
     loop {
         screen.show(&story, time::now().wall, out)?;
         if let Some(failed) = &story.failed {

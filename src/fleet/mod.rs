@@ -9,4 +9,5 @@ pub mod records;
 pub mod revision;
 pub mod rollout_summary;
 pub mod rollout_view;
+mod rollout_waits;
 pub mod status;

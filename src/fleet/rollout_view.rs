@@ -161,7 +161,7 @@ impl Scene {
     }
 
     /// Whether a node is without a sign of life and without a turn, and does not count for that.
-    fn ignored(&self, node: &NodeName) -> bool {
+    pub(super) fn ignored(&self, node: &NodeName) -> bool {
         self.rollout.ignore_absent && self.absent(node)
     }
 
@@ -198,7 +198,7 @@ impl Scene {
     }
 
     /// Why the set's own template is not to be had, when it was condemned.
-    fn own_condemned(&self) -> Option<&Condemned> {
+    pub(super) fn own_condemned(&self) -> Option<&Condemned> {
         self.condemned.get(self.hash.as_ref()?)
     }
 
@@ -367,7 +367,7 @@ impl Scene {
         let wanted = self.wanted(member);
         if member.hash != wanted {
             let place = self.queue.iter().position(|waits| waits == node).map(|place| place + 1);
-            let text = self.waiting(place, member);
+            let text = self.waiting(node, place, member);
             return Some(Line { place, ..line(State::Waiting, None, text)? });
         }
         if !self.available.contains(node) && member.status.number_available.unwrap_or(0) == 0 {
@@ -419,19 +419,6 @@ impl Scene {
                 (State::InTurn, format!("it {how}, to {to}{why}"))
             }
         }
-    }
-
-    /// What a node waits for.
-    fn waiting(&self, place: Option<usize>, member: &Member) -> String {
-        let unseen = self.own_condemned().is_none()
-            && self.hash.as_ref().is_some_and(|hash| member.wanted != *hash);
-        if unseen {
-            return "it has not heard of the new template yet".to_owned();
-        }
-        if place.is_some() && member.reason.is_empty() {
-            return "it is in the queue".to_owned();
-        }
-        member.reason.clone()
     }
 }
 
