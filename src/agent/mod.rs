@@ -33,6 +33,7 @@ mod metrics;
 mod notes;
 mod objects;
 mod prefetch;
+mod preflight;
 mod pulls;
 mod reconciler;
 mod records;

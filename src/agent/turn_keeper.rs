@@ -274,7 +274,7 @@ impl Keeper {
         let now = time::now().mono;
         let step = next(&facts);
         let Some(keeping) = self.sets.get_mut(set) else { return Ok(Some(false)) };
-        if !matches!(step, Step::Revoke | Step::Act(Act::Withdraw(_))) {
+        if !matches!(step, Step::Revoke | Step::Act(Act::Withdraw(_) | Act::Done)) {
             keeping.revoked = false;
         }
         let wait = match &step {

@@ -268,7 +268,14 @@ impl Reconciler {
         let rollout = Rollout::of(&entry.set.object);
         let (mut new, mut old): (Option<PodFact>, Option<PodFact>) = (None, None);
         let mut wake = None;
-        for pod in self.pods.values().filter(|pod| pod.record.set == *key && !pod.stopping()) {
+        let mut others = Vec::new();
+        for pod in self.pods.values().filter(|pod| pod.record.set == *key) {
+            if pod.record.hash != standing.target {
+                others.push(&pod.record.hash);
+            }
+            if pod.stopping() {
+                continue;
+            }
             let ready = pod.ready_since().map(|since| elapsed(since, now));
             let missing = ready.map(|ready| rollout.min_ready.saturating_sub(ready));
             let available = missing == Some(Duration::ZERO);
@@ -294,6 +301,7 @@ impl Reconciler {
             revision: revision.and_then(|revision| revision.parse().ok()).unwrap_or(0),
             to: standing.target.clone(),
             own_template: standing.target == standing.own,
+            leftover: others.iter().any(|hash| old.as_ref().is_none_or(|old| old.hash != **hash)),
             new,
             old,
             ready,

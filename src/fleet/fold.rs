@@ -148,6 +148,7 @@ mod tests {
         Member {
             uid: uid.into(),
             hash: hash.into(),
+            canary: false,
             wanted: TemplateHash::new(hash),
             status: DaemonSetStatus {
                 desired_number_scheduled: counts[0],
