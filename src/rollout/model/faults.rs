@@ -127,7 +127,8 @@ fn link(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
         });
     }
     if node.lease != 0 && (node.session == 0 || left.lease > 0) {
-        ways.add(index, "its store lease ends", false, |world, node| {
+        let sure = node.session == 0;
+        ways.add(index, "its store lease ends", sure, |world, node| {
             if node.session != 0 {
                 world.left.lease -= 1;
             }

@@ -3,7 +3,7 @@
 use crate::spec::Rollout;
 
 use super::scenario::{Quality, Scenario};
-use super::world::{AVAILABLE, Node, REPAIR, REPLACE, World};
+use super::world::{AVAILABLE, Node, Pod, REPAIR, REPLACE, World};
 
 /// What does not hold in a world.
 pub(super) fn wrong(scenario: &Scenario, world: &World) -> Option<&'static str> {
@@ -21,9 +21,13 @@ pub(super) fn wrong(scenario: &Scenario, world: &World) -> Option<&'static str> 
         return Some("I1: more nodes are disturbed than may be");
     }
     let surging = |node: &Node| {
-        let [older, newer] = node.pods;
-        let both = older.state == AVAILABLE && newer.state == AVAILABLE;
-        newer.hash != 0 && !both && node.excused == 0 && node.released == 0
+        // Beside a new pod that is available, or is right again, the other one only has to go; of two that are
+        // available one was about to.
+        let (to, _) = scenario.target(node.seen_set, node.seen.condemned);
+        let fine = |pod: &Pod| pod.state == AVAILABLE;
+        let over = node.pods.iter().any(|pod| pod.hash == to && fine(pod))
+            || node.pods.iter().all(fine);
+        node.pods[1].hash != 0 && !over && node.excused == 0 && node.released == 0
     };
     if count(&surging) > surge {
         return Some("I1: more nodes have a pod beside the old one than may");

@@ -223,6 +223,7 @@ impl Mind {
                 own_template,
                 rollout: version.rollout.clone(),
                 new: new.first().map(|pod| fact(pod)),
+                leftover: old.len() > 1,
                 old: old.into_iter().next(),
                 ready: if view.unready == 0 { Ok(()) } else { Err("the port is taken".into()) },
                 domain: domain(role.domain),

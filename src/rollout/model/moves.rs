@@ -67,7 +67,7 @@ pub(super) fn steps(mind: &mut Mind, ways: &mut Ways<'_>) {
         pods(mind, ways, index, &node, &decision);
         reconciler(ways, index, &node, &decision);
         if node.session == 0 {
-            begin(ways, index, &node);
+            begin(mind, ways, index, &node);
         } else if ways.from.away == 0 {
             session(mind, ways, index, &node, &decision);
         }
@@ -75,10 +75,11 @@ pub(super) fn steps(mind: &mut Mind, ways: &mut Ways<'_>) {
 }
 
 /// A session begins: the node's record is written, and its own keys are read.
-fn begin(ways: &mut Ways<'_>, index: usize, node: &Node) {
+fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
     if node.cut != 0 || ways.from.away != 0 || node.wants != 1 {
         return;
     }
+    let shows = mind.scenario.has(Seeded::ShownInTurn);
     ways.add(index, "begins a session and reads its own keys", true, |_, node| {
         if node.lease == 2 {
             // An earlier agent's place in the queue is not ours, and what it said of the pod is taken over.
@@ -86,6 +87,9 @@ fn begin(ways: &mut Ways<'_>, index: usize, node: &Node) {
         }
         (node.lease, node.session, node.released) = (1, 1, 0);
         (node.member, node.at) = (1, node.newest());
+        if shows && node.serves() {
+            node.available = node.newest();
+        }
         (node.own_available, node.own_queue, node.own_turn) =
             (node.available, node.queue, node.turn_revision);
         if node.turn.kind == 0 || node.turn.to != node.known.to {
@@ -343,6 +347,10 @@ fn pods(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &
                 let first = mind.scenario.ready_first && pod.state == STARTING;
                 ways.add(index, "its pod gets on", true, |_, node| {
                     node.pods[slot].state = if first { READY } else { AVAILABLE };
+                    if pod.hash == decision.to && !first && node.stopping == 0 {
+                        // The old pod, which is now too many, begins to stop.
+                        node.drop_pods(|other| other.hash != pod.hash);
+                    }
                     if node.serves() && node.stopping == 0 {
                         (node.disturbed, node.excused) =
                             (0, node.excused & u8::from(node.session == 0));
