@@ -1,6 +1,10 @@
 //! What the control socket may ask of the agent.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -225,6 +229,8 @@ pub struct HeldTurn {
 /// All that the keeper of turns knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TurnsTold {
+    /// The sets of which it knows whether it holds a turn.
+    pub known: BTreeSet<SetKey>,
     /// The turns that it holds.
     pub held: BTreeMap<SetKey, HeldTurn>,
     /// Why it holds none for the others, in a word and in a sentence.

@@ -374,6 +374,12 @@ impl Reconciler {
                 add_needs(&mut needs, &who, spec, None);
             }
         }
+        for (key, template) in self.turns.previous() {
+            if let Some(spec) = &template.spec {
+                let who = format!("daemonset/{}/{}", key.namespace, key.name);
+                add_needs(&mut needs, &who, spec, None);
+            }
+        }
         for (key, image) in self.prefetches.pinned() {
             let who = format!("daemonset/{}/{}", key.namespace, key.name);
             let (reference, digest) = (image.reference.clone(), image.digest.clone());

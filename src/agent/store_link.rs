@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{sleep_until, timeout, timeout_at},
@@ -22,12 +21,12 @@ use crate::base::{
     backoff::{Backoff, Bounds},
     errors::Chain,
     fault::Fault,
-    ids::{NodeName, SetKey},
+    ids::NodeName,
     keyed::keyed,
     time,
 };
 use crate::source::{merge::FileReading, trust::Trust};
-use crate::store::{self, Change, Error, Gate, Header, Keys, Kv, Range, Store, Watch};
+use crate::store::{self, Change, Error, Header, Keys, Kv, Range, Store, Watch};
 
 use super::{
     effects::blocking,
@@ -37,8 +36,8 @@ use super::{
     store_guard::{Guard, Verdict},
     store_publish::{Publisher, Registered},
     store_view::View,
-    turn_keeper::{Hands, Keeper, Round, Waiting},
-    turns::SetGates,
+    turn_keeper::Keeper,
+    turn_looks::Waiting,
 };
 
 /// How long the next session waits: half of it for certain, the rest at random, so that a fleet does not come at once.
@@ -83,21 +82,21 @@ pub struct Settings {
 /// The link.
 pub(super) struct Link {
     /// Its settings.
-    settings: Settings,
+    pub(super) settings: Settings,
     /// The way to the reconciler.
-    handle: Handle,
+    pub(super) handle: Handle,
     /// Where news go.
     news: mpsc::UnboundedSender<News>,
     /// What the keys mean.
-    view: View,
+    pub(super) view: View,
     /// What is remembered of the store.
     guard: Guard,
     /// What this node publishes.
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
     /// What it may disturb.
-    keeper: Keeper,
+    pub(super) keeper: Keeper,
     /// The gates' keys.
-    gates: BTreeMap<String, Kv>,
+    pub(super) gates: BTreeMap<String, Kv>,
     /// The endpoint that is asked first.
     first: usize,
     /// How the store was when that was told last.
@@ -110,7 +109,7 @@ pub(super) struct Link {
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
-enum Over {
+pub(super) enum Over {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Error),
@@ -401,51 +400,6 @@ impl Link {
         }
     }
 
-    /// Goes on with the turns, and listens to what those wait for that cannot go on.
-    async fn take_turns(&mut self, store: &Store, waiting: &mut Waiting) -> Result<(), Over> {
-        let (publisher, handle) = (&mut self.publisher, &self.handle);
-        let mut hands = Hands { store, publisher, handle };
-        if Box::pin(self.keeper.round(&mut hands)).await? == Round::Fenced {
-            return Err(Over::Again);
-        }
-        let (ranges, from) = self.keeper.listens_to();
-        waiting.listen(store, ranges, from).await?;
-        Ok(())
-    }
-
-    /// Takes the gates as they are now, with the histories of sets of which a template failed.
-    async fn gates_changed(&mut self, store: &Store) -> Result<(), Over> {
-        let keys = self.settings.keys.clone();
-        let mut sets: BTreeMap<SetKey, SetGates> = BTreeMap::new();
-        for kv in self.gates.values() {
-            let Some((set, gate, hash)) = keys.parse_gate(&kv.key) else { continue };
-            let of = sets.entry(set).or_default();
-            match gate {
-                Gate::Condemned => {
-                    let word: Value = serde_json::from_slice(&kv.value).unwrap_or_default();
-                    let Ok(word) = serde_json::from_value(word) else { continue };
-                    of.gates.condemned.push(hash.clone());
-                    of.condemned.insert(hash, word);
-                }
-                Gate::Baked => of.gates.baked.push(hash),
-                Gate::Baking => of.gates.baking.push(hash),
-            }
-        }
-        for (set, of) in sets.iter_mut().filter(|(_, of)| !of.condemned.is_empty()) {
-            let key = keys.set(set);
-            let ranges = [Range::key(&key), Range::prefix(keys.revisions(set))];
-            let (_, kvs) = store.list_all(&ranges).await?;
-            let (own, revisions): (Vec<Kv>, Vec<Kv>) =
-                kvs.into_iter().partition(|kv| kv.key == key);
-            if let Some(own) = own.first() {
-                of.history = self.view.history(&key, own, revisions);
-            }
-        }
-        self.keeper.gates = keyed(sets.iter().map(|(set, of)| (set.clone(), of.gates.clone())));
-        self.send(News::Gates(sets));
-        Ok(())
-    }
-
     /// Takes changes, with those that belong to them.
     async fn changed(
         &mut self,
@@ -488,23 +442,6 @@ impl Link {
         self.publish_view(store, header);
         self.learn(header, accept).await;
         Ok(())
-    }
-
-    /// Takes the changes of gates out of others; `true` when there were any.
-    fn take_gates(&mut self, changes: &mut Vec<Change>) -> bool {
-        let prefix = self.settings.keys.all_gates();
-        let before = changes.len();
-        changes.retain(|change| {
-            if !change.key().starts_with(&prefix) {
-                return true;
-            }
-            match change {
-                Change::Put(kv) => drop(self.gates.insert(kv.key.clone(), kv.clone())),
-                Change::Delete(key, _) => drop(self.gates.remove(key)),
-            }
-            false
-        });
-        changes.len() < before
     }
 
     /// The changes without those of this node's own record. One that others made ends the session: it was deleted, or
@@ -572,7 +509,7 @@ impl Link {
     }
 
     /// Sends news; without a reconciler the agent is stopping.
-    fn send(&self, news: News) {
+    pub(super) fn send(&self, news: News) {
         let _ = self.news.send(news);
     }
 }

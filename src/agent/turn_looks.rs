@@ -10,7 +10,7 @@ use crate::rollout::{
     protocol::Facts,
     turn::{Canary, Turn, TurnKind},
 };
-use crate::store::{Error, Keys, Kv, Listing, Op, Range, Store, Txn};
+use crate::store::{Change, Error, Keys, Kv, Listing, Op, Range, Store, Txn, Watch};
 
 /// The node that a key below a set ends with.
 fn node(kv: &Kv) -> NodeName {
@@ -114,4 +114,41 @@ fn absent(members: &Listing, alive: &Listing, turns: &[(NodeName, Turn)]) -> usi
     let here: BTreeSet<NodeName> =
         alive.kvs.iter().map(node).chain(turns.iter().map(|(node, _)| node.clone())).collect();
     members.kvs.iter().filter(|kv| !here.contains(&node(kv))).count()
+}
+
+/// What others do that those wait for who cannot go on.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// What is listened to.
+    ranges: Vec<Range>,
+    /// How.
+    watch: Option<Watch>,
+}
+
+impl Waiting {
+    /// Listens to these from a revision on; what is listened to already goes on.
+    pub(super) async fn listen(
+        &mut self,
+        store: &Store,
+        ranges: Vec<Range>,
+        from: i64,
+    ) -> Result<(), Error> {
+        if self.ranges == ranges {
+            return Ok(());
+        }
+        self.watch = None;
+        if !ranges.is_empty() {
+            self.watch = Some(store.watch(&ranges, from).await?);
+        }
+        self.ranges = ranges;
+        Ok(())
+    }
+
+    /// What is heard next; may be dropped at any moment without loss.
+    pub(super) async fn next(&mut self) -> Result<Vec<Change>, Error> {
+        match &mut self.watch {
+            Some(watch) => Ok(watch.next().await?.1),
+            None => std::future::pending().await,
+        }
+    }
 }

@@ -20,7 +20,10 @@ use crate::base::{
 };
 use crate::fleet::events::EventType;
 use crate::plan::steps::{Hold, Leave};
-use crate::pod::references::{effective_hash, references};
+use crate::pod::{
+    record::PodRecord,
+    references::{effective_hash, references},
+};
 use crate::rollout::{
     admit::Gates,
     breaker::{self, Boot},
@@ -94,6 +97,8 @@ pub(super) struct Turns {
     waits: BTreeMap<SetKey, (&'static str, String)>,
     /// The gates of sets; `None` until the store was heard.
     pub gates: Option<BTreeMap<SetKey, SetGates>>,
+    /// The templates that the fleet wants here and that this host does not run, for they are barred.
+    detours: BTreeMap<SetKey, TemplateHash>,
     /// Since when sets that no store coordinates want another template, and which.
     splays: BTreeMap<SetKey, (TemplateHash, Instant)>,
     /// Whether an agent runs here: one pass takes no turns.
@@ -129,6 +134,7 @@ impl Turns {
             records,
             waits: BTreeMap::new(),
             gates: None,
+            detours: BTreeMap::new(),
             splays: BTreeMap::new(),
             keeps,
         };
@@ -136,6 +142,11 @@ impl Turns {
             turns.save();
         }
         turns
+    }
+
+    /// The templates that this host may have to go back to.
+    pub(super) fn previous(&self) -> impl Iterator<Item = (&SetKey, &PodTemplateSpec)> {
+        self.records.iter().filter_map(|(key, record)| Some((key, record.previous.as_ref()?)))
     }
 
     /// Whether no turn is known here.
@@ -164,14 +175,15 @@ impl Turns {
     fn take(
         &mut self,
         told: TurnsTold,
+        exists: impl Fn(&SetKey) -> bool,
         previous: impl Fn(&SetKey, &str) -> Option<PodTemplateSpec>,
     ) -> bool {
         self.waits = told.waits;
         let mut changed = false;
         self.records.retain(|key, _| {
-            let held = told.held.contains_key(key);
-            changed |= !held;
-            held
+            let stays = told.held.contains_key(key) || (exists(key) && !told.known.contains(key));
+            changed |= !stays;
+            stays
         });
         for (key, HeldTurn { turn, revoked }) in told.held {
             match self.records.get_mut(&key) {
@@ -244,7 +256,8 @@ impl Reconciler {
                 .find(|pod| pod.record.set == *key && pod.record.hash.as_str() == from);
             pod.map(|pod| pod.record.template.clone())
         };
-        if self.turns.take(told, previous) {
+        let sets = self.sets.entries();
+        if self.turns.take(told, |key| sets.contains_key(key), previous) {
             // What is barred here may have changed.
             self.judge();
         }
@@ -268,7 +281,14 @@ impl Reconciler {
         let rollout = Rollout::of(&entry.set.object);
         let (mut new, mut old): (Option<PodFact>, Option<PodFact>) = (None, None);
         let mut wake = None;
-        for pod in self.pods.values().filter(|pod| pod.record.set == *key && !pod.stopping()) {
+        let mut others = Vec::new();
+        for pod in self.pods.values().filter(|pod| pod.record.set == *key) {
+            if pod.record.hash != standing.target {
+                others.push(&pod.record.hash);
+            }
+            if pod.stopping() {
+                continue;
+            }
             let ready = pod.ready_since().map(|since| elapsed(since, now));
             let missing = ready.map(|ready| rollout.min_ready.saturating_sub(ready));
             let available = missing == Some(Duration::ZERO);
@@ -294,6 +314,7 @@ impl Reconciler {
             revision: revision.and_then(|revision| revision.parse().ok()).unwrap_or(0),
             to: standing.target.clone(),
             own_template: standing.target == standing.own,
+            leftover: others.iter().any(|hash| old.as_ref().is_none_or(|old| old.hash != **hash)),
             new,
             old,
             ready,
@@ -315,7 +336,12 @@ impl Reconciler {
             let ill = record.turn.kind == TurnKind::Repair;
             return if ill { Leave::WhileIll } else { Leave::Given };
         }
-        if let Some(barred) = local.barred {
+        if let (Some(barred), Some(target)) = (&local.barred, self.turns.detours.get(key)) {
+            // The way back is part of the same turn.
+            if local.new.is_some() || local.old.as_ref().is_none_or(|pod| !pod.available) {
+                return Leave::Given;
+            }
+            debug_assert_eq!(*target, local.to);
             let why = format!("the new template failed on this host: {}", barred.message);
             return Leave::Held("turn-failed", why);
         }
@@ -386,18 +412,27 @@ impl Reconciler {
         let documents = self.sets.objects();
         let keys: Vec<SetKey> = self.sets.entries().keys().cloned().collect();
         let mut news = false;
+        self.turns.detours.clear();
         for key in keys {
             let entry = &self.sets.entries()[&key];
-            let instead = self.instead(&key, entry, &documents);
+            let (instead, detour) = self.instead(&key, entry, &documents);
             news |= self.sets.set_instead(&key, instead);
+            if let Some(target) = detour {
+                self.turns.detours.insert(key, target);
+            }
         }
         if news {
             self.save_sets();
         }
     }
 
-    /// The set with the template that is to run instead of its own.
-    fn instead(&self, key: &SetKey, entry: &Entry, documents: &Objects) -> Option<Arc<Set>> {
+    /// The set with the template that is to run instead of its own; and what the fleet wants, where that is barred here.
+    fn instead(
+        &self,
+        key: &SetKey,
+        entry: &Entry,
+        documents: &Objects,
+    ) -> (Option<Arc<Set>>, Option<TemplateHash>) {
         let hash = |set: &Set| {
             let spec = set.template().spec.as_ref();
             let referred = spec.map(|spec| references(&key.namespace, spec)).unwrap_or_default();
@@ -420,18 +455,20 @@ impl Reconciler {
         match record.filter(|record| record.turn.to == target) {
             Some(Record { previous: Some(previous), .. }) => {
                 let hash = crate::spec::template_hash(previous);
-                Some(with_template(&entry.set, hash, previous.clone()))
+                (Some(with_template(&entry.set, hash, previous.clone())), Some(target))
             }
-            _ => fleet,
+            _ => (fleet, None),
         }
     }
 
     /// The hash of the template that the fleet wants on this node: another one than it runs only where that is barred.
     pub(super) fn target_of(&self, key: &SetKey, runs: &TemplateHash) -> TemplateHash {
-        let record = self.turns.records.get(key).filter(|record| record.barred.is_some());
-        record
-            .filter(|record| record.turn.from == runs.as_str())
-            .map_or_else(|| runs.clone(), |record| record.turn.to.clone())
+        self.turns.detours.get(key).unwrap_or(runs).clone()
+    }
+
+    /// Whether a pod is one of a template that is barred here: it is not started again, not even to be stopped.
+    pub(super) fn barred(&self, record: &PodRecord) -> bool {
+        self.turns.detours.get(&record.set) == Some(&record.hash)
     }
 
     /// The gates of sets are known, or known anew.

@@ -9,4 +9,6 @@ pub mod protocol;
 pub mod turn;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -57,6 +57,8 @@ pub struct Local {
     pub new: Option<PodFact>,
     /// The pod of another template; of several one that is available.
     pub old: Option<PodFact>,
+    /// Whether there is a pod beside these two, of a template between theirs, which is not gone yet.
+    pub leftover: bool,
     /// Why a new pod could not start here.
     pub ready: Result<(), String>,
     /// Its value of the domain label.
@@ -192,8 +194,11 @@ pub fn next(facts: &Facts) -> Step {
 /// What a node does next in its turn.
 fn in_turn(facts: &Facts, held: &Held) -> Step {
     let (local, turn) = (&facts.local, &held.turn);
+    // Whatever ends a turn comes after the leave that it gave: else a set that changes back and forth while the transaction
+    // is under way would let the pod be stopped outside of any turn.
+    let ending = |act| if facts.granted { Step::Revoke } else { Step::Act(act) };
     if local.new.as_ref().is_some_and(|pod| pod.available) {
-        return Step::Act(Act::Done);
+        return ending(Act::Done);
     }
     if let (Some(verdict), true) = (&local.barred, turn.to == local.to) {
         return match &turn.failed {
@@ -202,7 +207,7 @@ fn in_turn(facts: &Facts, held: &Held) -> Step {
         };
     }
     if let Some(back) = undisturbed(local, turn) {
-        return if facts.granted { Step::Revoke } else { Step::Act(Act::Withdraw(back)) };
+        return ending(Act::Withdraw(back));
     }
     if turn.to != local.to {
         return Step::Act(Act::Retarget);
@@ -223,7 +228,8 @@ fn in_turn(facts: &Facts, held: &Held) -> Step {
 /// The template that still serves when a turn is to be given back: nothing was disturbed yet, and what the turn was for no
 /// longer holds.
 fn undisturbed(local: &Local, turn: &Turn) -> Option<TemplateHash> {
-    let serving = local.old.as_ref().filter(|pod| pod.available && local.new.is_none())?;
+    let alone = local.new.is_none() && !local.leftover;
+    let serving = local.old.as_ref().filter(|pod| pod.available && alone)?;
     let void = turn.to != local.to
         || local.rollout.paused
         || local.rollout.on_delete
