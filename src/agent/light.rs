@@ -300,11 +300,13 @@ impl Light {
                 available: pod.ready_for.is_some_and(|ready| ready >= rollout.min_ready),
             })
         };
+        let old = |pod: &ObservedPod| pod.set == *key && pod.hash != set.hash;
         let revision = set.object.metadata.resource_version.as_deref();
         Local {
             revision: revision.and_then(|revision| revision.parse().ok()).unwrap_or(0),
             to: set.hash.clone(),
             own_template: true,
+            leftover: self.pods.iter().filter(|(pod, _)| old(pod)).count() > 1,
             new: fact(true),
             old: fact(false),
             ready: Ok(()),
