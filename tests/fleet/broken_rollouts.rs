@@ -5,22 +5,15 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
 
 use crate::history::History;
 use crate::hosts::{Fleet, on_store};
-use crate::support::set::Set;
-use crate::versions::{Rolling, began, budget};
+use crate::versions::{Rolling, began, budget, lasting};
 
 /// The number of a host.
 fn number(fleet: &Fleet, name: &str) -> Result<usize> {
     let found = fleet.hosts.iter().position(|host| host.name == name);
     found.with_context(|| format!("no host {name}"))
-}
-
-/// A version with turns that last long enough to break something in them.
-fn lasting(set: Set) -> Set {
-    set.spec(&json!({"minReadySeconds": 2}))
 }
 
 /// The next of a row of numbers that look random, and are the same each time.
@@ -33,7 +26,7 @@ fn shuffled(seed: &mut u64) -> u64 {
 fn agents_die_at_any_time_and_so_does_the_leader_of_the_store() -> Result<()> {
     on_store(4, 3, |fleet| {
         let web = Rolling::new(fleet, "web");
-        let sampler = web.begin(fleet, &web.good("v1"))?;
+        let sampler = web.begin(fleet, &web.good("v1").spec(&lasting()))?;
         let mut seed = u64::from(std::process::id());
         fleet.apply(&web.slow("v2"))?;
         for _ in 0..12 {
@@ -49,7 +42,7 @@ fn agents_die_at_any_time_and_so_does_the_leader_of_the_store() -> Result<()> {
         began(fleet, &sampler, "v2", 1)?;
         sampler.within(1)?;
 
-        fleet.apply(&lasting(web.good("v3")).spec(&budget(2, 0)))?;
+        fleet.apply(&web.slow("v3").spec(&budget(2, 0)))?;
         sampler.falls()?;
         let leader = fleet.etcd()?.leader()?;
         fleet.etcd()?.kill(leader)?;
@@ -70,8 +63,8 @@ fn agents_die_at_any_time_and_so_does_the_leader_of_the_store() -> Result<()> {
 fn a_host_that_is_cut_off_or_booted_in_its_turn_finishes_by_itself() -> Result<()> {
     on_store(4, 1, |fleet| {
         let web = Rolling::new(fleet, "web");
-        let sampler = web.begin(fleet, &web.good("v1"))?;
-        fleet.apply(&lasting(web.slow("v2")))?;
+        let sampler = web.begin(fleet, &web.good("v1").spec(&lasting()))?;
+        fleet.apply(&web.slow("v2").spec(&lasting()))?;
         let fallen = sampler.falls()?;
         let host = number(fleet, &fallen)?;
         fleet.cut(host)?;
@@ -85,7 +78,7 @@ fn a_host_that_is_cut_off_or_booted_in_its_turn_finishes_by_itself() -> Result<(
         web.ends_at(fleet, &sampler, "v2")?;
         began(fleet, &sampler, "v2", 1)?;
 
-        fleet.apply(&lasting(web.slow("v3")))?;
+        fleet.apply(&web.slow("v3").spec(&lasting()))?;
         let fallen = sampler.falls()?;
         let host = number(fleet, &fallen)?;
         fleet.hosts[host].kill()?;
@@ -109,8 +102,8 @@ fn the_only_member_of_the_store_dies_again_and_again_and_no_turn_is_lost_or_take
 -> Result<()> {
     on_store(4, 1, |fleet| {
         let web = Rolling::new(fleet, "web");
-        let sampler = web.begin(fleet, &web.good("v1"))?;
-        fleet.apply(&lasting(web.good("v2")).spec(&budget(2, 0)))?;
+        let sampler = web.begin(fleet, &web.good("v1").spec(&lasting()))?;
+        fleet.apply(&web.good("v2").spec(&lasting()).spec(&budget(2, 0)))?;
         for updated in [0, 1, 3] {
             // Right in a claim, and right when a turn is about to end.
             if updated == 0 {

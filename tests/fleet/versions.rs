@@ -77,7 +77,7 @@ impl Rolling {
 
     /// One that ends badly as soon as it starts.
     pub(crate) fn crashing(&self, version: &str) -> Set {
-        self.version(version, "exit 3")
+        self.version(version, "exit 3").spec(&lasting())
     }
 
     /// One that runs and never gets ready.
@@ -86,10 +86,9 @@ impl Rolling {
         self.version(version, STAY).container(&json!({"readinessProbe": probe}))
     }
 
-    /// One that takes its host down, by [`Rolling::victims`]; it would count as available only much later.
+    /// One that takes its host down, by [`Rolling::victims`], before it counts as available.
     pub(crate) fn killing(&self, version: &str) -> Set {
-        self.version(version, &format!(": >\"$d/victim\"\n{STAY}"))
-            .spec(&json!({"minReadySeconds": 30}))
+        self.version(version, &format!(": >\"$d/victim\"\n{STAY}")).spec(&lasting())
     }
 
     /// Begins to look at every host of the fleet.
@@ -202,6 +201,11 @@ impl Rolling {
             Ok((failed.len() == turns).then_some(failed))
         })
     }
+}
+
+/// The spec of a set with turns that last long enough to break something in them.
+pub(crate) fn lasting() -> Value {
+    json!({"minReadySeconds": 3})
 }
 
 /// Annotations of a set, each after `podward.dev/`.

@@ -182,7 +182,12 @@ impl Host {
     /// Pulls the link to the hub.
     pub(super) fn cut(&mut self, hub: &Machine) -> Result<()> {
         self.cut = true;
-        hub.ip(&format!("link set {} down\n", self.link()))
+        // A host that is down has no link; it boots without one.
+        if self.machine.is_some() {
+            hub.ip(&format!("link set {} down\n", self.link()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Puts the link to the hub back.
