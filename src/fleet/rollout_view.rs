@@ -351,7 +351,8 @@ impl Scene {
             |state, since, text| Some(Line { node: node.clone(), state, since, place: None, text });
         if let Some(turn) = self.turns.get(node) {
             let (state, text) = self.turn(node, turn, member, alive);
-            return line(state, Some(turn.since), text);
+            let since = turn.failed.as_ref().map_or(turn.since, |verdict| verdict.at);
+            return line(state, Some(since), text);
         }
         if !alive {
             let counts = if self.rollout.ignore_absent {

@@ -45,7 +45,7 @@ fn turn(kind: TurnKind, failed: Option<&str>) -> Turn {
     let verdict = |message: &str| Verdict {
         reason: "ProgressDeadlineExceeded".into(),
         message: message.into(),
-        at: at(600),
+        at: at(0),
     };
     Turn {
         kind,

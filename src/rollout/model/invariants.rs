@@ -25,8 +25,8 @@ pub(super) fn wrong(scenario: &Scenario, world: &World) -> Option<&'static str> 
         // available one was about to.
         let (to, _) = scenario.target(node.seen_set, node.seen.condemned);
         let fine = |pod: &Pod| pod.state == AVAILABLE;
-        let over = node.pods.iter().any(|pod| pod.hash == to && fine(pod))
-            || node.pods.iter().all(fine);
+        let over =
+            node.pods.iter().any(|pod| pod.hash == to && fine(pod)) || node.pods.iter().all(fine);
         node.pods[1].hash != 0 && !over && node.excused == 0 && node.released == 0
     };
     if count(&surging) > surge {

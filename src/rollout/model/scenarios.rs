@@ -15,7 +15,8 @@ fn holds(scenario: Scenario) {
 #[test]
 fn four_hosts_with_a_crash_a_partition_and_a_lost_lease() {
     for at_once in [1, 2] {
-        let scenario = Scenario::new("four hosts, one fault each", 4, &unavailable(at_once), &[1, 2]);
+        let scenario =
+            Scenario::new("four hosts, one fault each", 4, &unavailable(at_once), &[1, 2]);
         for change in [
             |left: &mut super::world::Left| left.crash = 1,
             |left: &mut super::world::Left| left.restart = 1,
@@ -50,7 +51,8 @@ fn three_hosts_with_pairs_of_faults() {
 
 #[test]
 fn versions_that_follow_each_other() {
-    let of = |title, hosts, templates: &[u8]| Scenario::new(title, hosts, &unavailable(1), templates);
+    let of =
+        |title, hosts, templates: &[u8]| Scenario::new(title, hosts, &unavailable(1), templates);
     holds(of("a second change under way", 3, &[1, 2, 3]));
     holds(of("undo under way", 3, &[1, 2, 1]));
     holds(of("there and back again", 2, &[1, 2, 1, 2]).with(|left| left.lost = 1));
@@ -111,12 +113,20 @@ fn canary_partition_and_domains() {
     let scenario = Scenario::new("canary and bake", 3, &canary(60), &[1, 2]).role(0, first);
     holds(scenario.clone().with(|left| left.pod = 1));
     let promoted = Rollout { promoted: "v2".into(), ..canary(0) };
-    let scenario = Scenario::new("canary, promoted", 3, &canary(0), &[1, 2]).role(0, first).then(2, promoted);
+    let scenario =
+        Scenario::new("canary, promoted", 3, &canary(0), &[1, 2]).role(0, first).then(2, promoted);
     holds(scenario.with(|left| left.lost = 1));
     let keep = Rollout { partition: Amount::Count(2), ..unavailable(2) };
     holds(Scenario::new("partition", 4, &keep, &[1, 2]).with(|left| left.lost = 1));
     let racks = Rollout { domain: "rack".into(), ..unavailable(2) };
     let rack = |domain| Role { domain, ..Role::default() };
     let scenario = Scenario::new("domains", 4, &racks, &[1, 2]);
-    holds(scenario.role(0, rack(1)).role(1, rack(1)).role(2, rack(2)).role(3, rack(2)).with(|left| left.lost = 1));
+    holds(
+        scenario
+            .role(0, rack(1))
+            .role(1, rack(1))
+            .role(2, rack(2))
+            .role(3, rack(2))
+            .with(|left| left.lost = 1),
+    );
 }
