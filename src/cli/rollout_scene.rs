@@ -166,8 +166,12 @@ impl RolloutScene {
                         scene.condemned.insert(hash, verdict);
                     }
                 }
-                "baked" => drop(scene.baked.insert(hash)),
-                _ => drop(scene.baking.insert(hash)),
+                "baked" => {
+                    scene.baked.insert(hash);
+                }
+                _ => {
+                    scene.baking.insert(hash);
+                }
             }
         }
     }
