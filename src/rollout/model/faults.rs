@@ -4,7 +4,7 @@ use super::mind::Mind;
 use super::moves::{Ways, down};
 use super::scenario::Seeded;
 use super::store;
-use super::world::{AVAILABLE, Flight, Node, STARTING, Turn, World};
+use super::world::{AVAILABLE, Flight, Node, STARTING, SURGE, Turn, World};
 
 /// Everything that comes from outside.
 pub(super) fn faults(mind: &Mind, ways: &mut Ways<'_>) {
@@ -184,6 +184,8 @@ fn operator(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
                 node.strike();
                 node.excused = 1;
             } else {
+                // Two pods that were there within the turn stay; the operator wanted it so.
+                node.excused |= u8::from(node.turn.kind == SURGE && node.pods[1].hash != 0);
                 (node.turn, node.turn_revision, node.released) = (Turn::default(), 0, 1);
             }
             None

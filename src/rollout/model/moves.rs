@@ -96,7 +96,7 @@ fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
             node.forget_turn();
         }
         node.known = node.turn;
-        if node.disturbed == 0 && node.stopping == 0 {
+        if node.disturbed == 0 && node.stopping == 0 && node.pods[1].hash == 0 {
             node.excused = 0;
         }
         None
@@ -106,8 +106,9 @@ fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
 /// The steps of a session.
 fn session(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decision) {
     if node.session == 2 || node.lease == 0 {
+        let keep = mind.scenario.has(Seeded::OldCount);
         ways.add(index, "learns that its session is over", true, |_, node| {
-            node.part(false);
+            node.part(keep);
             None
         });
     }
@@ -348,7 +349,8 @@ fn pods(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &
                         node.drop_pods(|other| other.hash != pod.hash);
                     }
                     if node.serves() && node.stopping == 0 {
-                        (node.disturbed, node.excused) = (0, node.excused & u8::from(node.session == 0));
+                        let still = node.session == 0 || node.pods[1].hash != 0;
+                        (node.disturbed, node.excused) = (0, node.excused & u8::from(still));
                     }
                     None
                 });
