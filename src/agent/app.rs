@@ -57,6 +57,7 @@ use super::{
     sets::Sets,
     sources::source_paths,
     store_guard::Guard,
+    turns::Turns,
     works::Works,
 };
 
@@ -136,7 +137,7 @@ pub enum AppError {
 pub async fn run(launch: Launch, serve: Serve) -> Result<(), AppError> {
     let (stop, stopped) = watch::channel(false);
     let Parts { reconciler, inputs, handle, execs, feeders, lock: _lock } =
-        build(&launch, stopped.clone())?;
+        build(&launch, stopped.clone(), true)?;
     let mut tasks = JoinSet::new();
     for feeder in feeders {
         tasks.spawn(async move {
@@ -171,7 +172,7 @@ pub async fn run(launch: Launch, serve: Serve) -> Result<(), AppError> {
 pub async fn sync(launch: Launch, dry_run: bool) -> Result<SyncReport, AppError> {
     let (stop, stopped) = watch::channel(false);
     let Parts { mut reconciler, inputs, handle, feeders, lock: _lock, .. } =
-        build(&launch, stopped)?;
+        build(&launch, stopped, false)?;
     if dry_run {
         return Ok(reconciler.dry_run_alone()?);
     }
@@ -208,8 +209,8 @@ struct Parts {
 }
 
 /// Makes everything; nothing runs yet. What operators laid over this node holds from the start, whether the store answers
-/// or not.
-fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError> {
+/// or not. One pass without an agent keeps no turns.
+fn build(launch: &Launch, stop: watch::Receiver<bool>, keeps: bool) -> Result<Parts, AppError> {
     let settings = launch.settings.clone();
     let lock = lock(&settings.paths.state)?;
     let (news, pulls) = mpsc::unbounded_channel();
@@ -218,6 +219,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
     let own = [images.dir(), &launch.config, &settings.objects_dir];
     let (watcher, touched) = watch_all(&settings, &own)?;
     let (sets, guard) = remembered(&settings.paths.state);
+    let turns = Turns::load(&settings.paths.state, &effects.facts.boot_id, keeps);
     let node = node_of(&settings, &effects.facts);
     info!(node = %node.name, version = env!("CARGO_PKG_VERSION"), "starting");
     let (handle, orders, execs, changes) = handle();
@@ -265,6 +267,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>) -> Result<Parts, AppError
         actions: Works::default(),
         pulling: Works::default(),
         prefetches: Prefetches::default(),
+        turns,
         wake: None,
         past_restarts: 0,
         syncs: Vec::new(),

@@ -64,6 +64,7 @@ impl Reconciler {
             Command::Report { reply } => {
                 let _ = reply.send(self.fleet_report());
             }
+            Command::Turns { told, reply } => self.exchange_turns(told, reply),
             Command::Metrics { reply } => {
                 let _ = reply.send(self.metrics());
             }
@@ -130,7 +131,7 @@ impl Reconciler {
             let (name, namespace) = (&key.name, &key.namespace);
             format!("daemonsets.apps {name:?} not found in namespace {namespace:?}")
         })?;
-        let verdict = eligibility(&self.node, entry.set.template());
+        let verdict = eligibility(&self.node, entry.run().template());
         let mut why = report(&key.to_string(), self.node.name.as_str(), &verdict);
         let hold = self.holds.get(key);
         why["hold"] = hold

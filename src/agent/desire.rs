@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tracing::{error, info};
 use uuid::Uuid;
 
@@ -21,7 +20,7 @@ use crate::pod::{
     record::{PodRecord, VERSION},
     references::{effective_hash, missing, references},
 };
-use crate::spec::Set;
+use crate::spec::{Rollout, Set};
 
 use super::{
     effects::blocking,
@@ -40,8 +39,12 @@ pub(super) struct Standing {
     pub evict_after: Option<Duration>,
     /// Why not.
     pub refusal: String,
-    /// The identity of the set's template with what a process keeps of its objects: see docs/adr/0007.
+    /// The identity of the template that this node runs, with what a process keeps of its objects: see docs/adr/0007.
     pub hash: TemplateHash,
+    /// The same of the set's own template.
+    pub own: TemplateHash,
+    /// The same of the template that the fleet wants here, which failed on this host where it is another one.
+    pub target: TemplateHash,
     /// What a pod could not start without and is not there.
     pub missing: String,
 }
@@ -62,34 +65,30 @@ fn pod_name(set: &str, uid: Uuid) -> String {
     format!("{base}-{suffix}")
 }
 
-/// Whether the set's update strategy starts the new pod beside the old one.
-fn surges(set: &Set) -> bool {
-    let strategy = set.object.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
-    let surge = strategy
-        .and_then(|strategy| strategy.rolling_update.as_ref())
-        .and_then(|rolling| rolling.max_surge.as_ref());
-    match surge {
-        Some(IntOrString::Int(count)) => *count > 0,
-        Some(IntOrString::String(percent)) => percent.trim_end_matches('%') != "0",
-        None => false,
-    }
-}
-
 impl Reconciler {
     /// Judges every set anew: labels, taints, sets or objects have changed.
     pub(super) fn judge(&mut self) {
         // What the operator's own directory serves is this host's alone: it changes no set's identity.
         let documents = self.sets.objects();
+        self.choose_templates();
         let judged = self.sets.entries().iter().map(|(key, entry)| {
-            let verdict = eligibility(&self.node, entry.set.template());
-            let spec = entry.set.template().spec.as_ref();
-            let referred = spec.map(|spec| references(&key.namespace, spec)).unwrap_or_default();
+            let set = entry.run();
+            let verdict = eligibility(&self.node, set.template());
+            let referred = |set: &Set| {
+                let spec = set.template().spec.as_ref();
+                spec.map(|spec| references(&key.namespace, spec)).unwrap_or_default()
+            };
+            let hash = |set: &Set| effective_hash(&set.hash, &referred(set), &documents);
+            let (own, runs) = (hash(&entry.set), hash(set));
+            let referred = referred(set);
             let standing = Standing {
                 should_run: verdict.should_run,
                 should_continue: verdict.should_continue,
                 evict_after: verdict.evict_after,
                 refusal: verdict.refusal().unwrap_or_default(),
-                hash: effective_hash(&entry.set.hash, &referred, &documents),
+                target: self.target_of(key, &runs),
+                own,
+                hash: runs,
                 missing: missing(&referred, &self.objects).join("; "),
             };
             (key.clone(), standing)
@@ -156,7 +155,7 @@ impl Reconciler {
             let set = DesiredSet {
                 hash: standing.hash.clone(),
                 on_delete: entry.set.on_delete(),
-                surge: surges(&entry.set),
+                surge: Rollout::of(&entry.set.object).surges(),
                 min_ready: entry.set.min_ready(),
                 should_run: standing.should_run,
                 should_continue: standing.should_continue,
@@ -165,6 +164,7 @@ impl Reconciler {
                 missing: standing.missing.clone(),
                 unread: !self.own_objects.read,
                 images: self.prefetches.images(key, &standing.hash),
+                leave: self.leave(key, entry),
             };
             Some((key.clone(), set))
         };
@@ -213,6 +213,8 @@ impl Reconciler {
             return self.save_if_due();
         }
         self.count_down();
+        self.wake = None;
+        self.keep_splays();
         self.prefetches.retain(|key, hash| {
             self.standings.get(key).is_some_and(|standing| standing.hash == *hash)
         });
@@ -220,7 +222,8 @@ impl Reconciler {
         self.plan_disk_look();
         self.plan_image_look();
         let plan: Plan = plan(&self.desired(), &self.observed());
-        self.wake = plan.wake.map(|wait| time::now().mono + wait);
+        let at = plan.wake.map(|wait| time::now().mono + wait);
+        self.wake = [self.wake, at].into_iter().flatten().min();
         if self.holds != plan.holds {
             self.tell_missing(&plan.holds);
             self.holds = plan.holds;
@@ -262,7 +265,7 @@ impl Reconciler {
             set_uid: entry.uid.clone(),
             hash: standing.hash.clone(),
             created: now.wall,
-            template: entry.set.template().clone(),
+            template: entry.run().template().clone(),
             sandbox: None,
             volumes: BTreeMap::new(),
             initialized: None,

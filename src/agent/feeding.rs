@@ -83,6 +83,9 @@ fn link(
         source: settings.sources.iter().position(|source| *source == SourceSettings::Etcd),
         lease_ttl: settings.etcd.lease_ttl,
         trust: Arc::clone(&reconciler.trust),
+        boot_id: reconciler.effects.facts.boot_id.clone(),
+        turns: reconciler.turns.keeps,
+        pace: None,
         poke: Arc::clone(&reconciler.feeds.poke),
     };
     Link::new(link, handle, news, view, guard)

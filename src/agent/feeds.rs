@@ -11,7 +11,12 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
 
-use crate::base::{fault::Fault, ids::PodUid, keyed::keyed, time};
+use crate::base::{
+    fault::Fault,
+    ids::{PodUid, SetKey},
+    keyed::keyed,
+    time,
+};
 use crate::config::{Settings, SourceSettings};
 use crate::fleet::events::EventType;
 use crate::fleet::overlay::lay_over;
@@ -25,6 +30,7 @@ use super::{
     objects::node_of,
     reconciler::Reconciler,
     store_view::Known,
+    turns::SetGates,
 };
 
 /// What a task beside the reconciler learned.
@@ -38,6 +44,10 @@ pub(super) enum News {
     Overlay(Option<NodeOverlay>),
     /// What is wrong with records of the store.
     Faults(Vec<Fault>),
+    /// The gates of sets.
+    Gates(BTreeMap<SetKey, SetGates>),
+    /// Something to tell operators about a set: whether it is a warning, the reason, the message.
+    Noted(SetKey, EventType, &'static str, String),
     /// Pods that operators delete from afar, by uid, with their grace periods in seconds.
     Pods(BTreeMap<String, Option<u64>>),
 }
@@ -149,6 +159,8 @@ impl Reconciler {
                 self.merge_objects();
             }
             News::Store(health) => self.store_news(health),
+            News::Gates(gates) => self.gates_read(gates),
+            News::Noted(key, kind, reason, message) => self.note_set(&key, kind, reason, message),
             News::Pods(pods) => self.delete_from_afar(&pods),
         }
     }

@@ -13,7 +13,9 @@ use crate::base::{
 };
 use crate::fleet::overlay::PROTECTED;
 use crate::fleet::records::{INSTALL_ID, Member, OVERLAY};
+use crate::plan::steps::Hold;
 use crate::pod::status::Place;
+use crate::spec::Rollout;
 
 use super::{
     commands::value,
@@ -73,7 +75,10 @@ impl Reconciler {
                 hash: hash.as_ref().map_or_else(String::new, TemplateHash::to_string),
                 wanted: standing.hash.clone(),
                 status: self.set_object(now, entry).status.unwrap_or_default(),
-                reason: self.holds.get(key).map(ToString::to_string).unwrap_or_default(),
+                reason: self.holds.get(key).and_then(told).unwrap_or_default(),
+                canary: Rollout::of(&entry.set.object)
+                    .canary
+                    .is_some_and(|canary| canary.selects(&self.node.labels)),
             };
             Some((key.clone(), value(&member)))
         };
@@ -86,6 +91,16 @@ impl Reconciler {
         let pulls = BTreeMap::new();
         let place = Place { node: &self.node.name, host_ip: host_ip.as_deref(), pulls: &pulls };
         self.pods.values().map(|pod| trimmed(value(&pod.object(place)))).collect()
+    }
+}
+
+/// What the fleet is told of a hold. What ends by itself is not worth a write: turns and the queue have keys of their own.
+fn told(hold: &Hold) -> Option<String> {
+    match hold {
+        Hold::Stopping | Hold::NotAvailable => None,
+        Hold::NoTurn(id, _) if *id != "turn-failed" => None,
+        Hold::ImagesPending(why) if why.starts_with("they are ") => None,
+        hold => Some(hold.to_string()),
     }
 }
 

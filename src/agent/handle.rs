@@ -1,6 +1,10 @@
 //! What the control socket may ask of the agent.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -8,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::ids::{PodUid, SetKey};
 use crate::image::progress::Progress;
+use crate::rollout::{protocol::Local, turn::Turn};
 
 pub use crate::runtime::containerd::Terminal;
 
@@ -147,6 +152,13 @@ pub enum Command {
         /// The answer.
         reply: oneshot::Sender<FleetReport>,
     },
+    /// What the keeper of turns holds, against what it has to know; `None` before the pods that are here were taken up.
+    Turns {
+        /// What it holds.
+        told: TurnsTold,
+        /// The answer.
+        reply: oneshot::Sender<Option<TurnsAnswer>>,
+    },
     /// Counts what there is.
     Metrics {
         /// The answer.
@@ -203,6 +215,35 @@ pub struct FleetReport {
     pub pods: Vec<Value>,
     /// Its events.
     pub events: Vec<Value>,
+}
+
+/// A turn that the keeper of turns holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldTurn {
+    /// The turn.
+    pub turn: Turn,
+    /// Whether the leave to disturb the pod is taken back: the turn is about to be given back.
+    pub revoked: bool,
+}
+
+/// All that the keeper of turns knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TurnsTold {
+    /// The sets of which it knows whether it holds a turn.
+    pub known: BTreeSet<SetKey>,
+    /// The turns that it holds.
+    pub held: BTreeMap<SetKey, HeldTurn>,
+    /// Why it holds none for the others, in a word and in a sentence.
+    pub waits: BTreeMap<SetKey, (&'static str, String)>,
+}
+
+/// What the keeper of turns has to know.
+#[derive(Debug, Clone, Default)]
+pub struct TurnsAnswer {
+    /// Of each set that takes turns.
+    pub locals: BTreeMap<SetKey, Local>,
+    /// When it changes by itself.
+    pub wake: Option<Duration>,
 }
 
 /// How the store is.

@@ -369,7 +369,13 @@ impl Reconciler {
         }
         for (key, entry) in self.sets.entries() {
             let here = self.standings.get(key).is_none_or(|standing| standing.should_run);
-            if let Some(spec) = entry.set.template().spec.as_ref().filter(|_| here) {
+            if let Some(spec) = entry.run().template().spec.as_ref().filter(|_| here) {
+                let who = format!("daemonset/{}/{}", key.namespace, key.name);
+                add_needs(&mut needs, &who, spec, None);
+            }
+        }
+        for (key, template) in self.turns.previous() {
+            if let Some(spec) = &template.spec {
                 let who = format!("daemonset/{}/{}", key.namespace, key.name);
                 add_needs(&mut needs, &who, spec, None);
             }

@@ -12,7 +12,7 @@ use crate::base::{
     time,
 };
 use crate::node::{Node, eligibility};
-use crate::plan::steps::{DesiredSet, Images, ObservedPod, Step, plan};
+use crate::plan::steps::{DesiredSet, Images, Leave, ObservedPod, Step, plan};
 use crate::source::{
     merge::{Sets, SourceReading, merge},
     trust::Trust,
@@ -68,6 +68,9 @@ pub async fn run(
         install_id: node.name.to_string(),
         source: Some(0),
         lease_ttl: LEASE,
+        boot_id: String::new(),
+        turns: false,
+        pace: None,
         trust: Arc::new(Trust::load(&[], state)),
         poke: Arc::new(Notify::new()),
     };
@@ -127,6 +130,7 @@ impl Light {
                 missing: String::new(),
                 unread: false,
                 images: Images::Ready,
+                leave: Leave::Given,
             };
             (key.clone(), desired)
         };

@@ -145,7 +145,7 @@ impl Reconciler {
     pub(super) fn set_object(&self, now: Now, entry: &Entry) -> DaemonSet {
         let set = &entry.set;
         let standing = self.standings.get(&set.key);
-        let hash = standing.map_or(&set.hash, |standing| &standing.hash);
+        let hash = standing.map_or(&set.hash, |standing| &standing.own);
         let reports: Vec<PodReport> = self
             .pods
             .values()

@@ -48,8 +48,17 @@ enum Stage {
     Pulling(AbortHandle),
     /// They are here: what each container will run.
     Ready(BTreeMap<String, PinnedImage>),
-    /// They could not be had.
-    Failed(String, Instant),
+    /// They could not be had, or are here but the pod could not start.
+    Failed(Why, Instant),
+}
+
+/// Why a pod could not start.
+#[derive(Debug, Clone)]
+enum Why {
+    /// For want of images.
+    Images(String),
+    /// For another reason.
+    Preflight(String),
 }
 
 /// What came of a prefetch: the images by container, and how they came here.
@@ -68,6 +77,8 @@ struct Brought {
     images: BTreeMap<String, PinnedImage>,
     /// How they came here.
     messages: Vec<String>,
+    /// Why the pod could not start all the same.
+    refusal: Option<String>,
 }
 
 impl Prefetches {
@@ -80,7 +91,8 @@ impl Prefetches {
             Stage::Pulling(_) => Images::Pending("they are being pulled".into()),
             Stage::Ready(_) => Images::Ready,
             Stage::Failed(_, retry_at) if *retry_at <= time::now().mono => Images::Unknown,
-            Stage::Failed(why, _) => Images::Pending(why.clone()),
+            Stage::Failed(Why::Images(why), _) => Images::Pending(why.clone()),
+            Stage::Failed(Why::Preflight(why), _) => Images::Refused(why.clone()),
         }
     }
 
@@ -171,7 +183,7 @@ impl Reconciler {
         else {
             return;
         };
-        let Some(spec) = entry.set.template().spec.as_ref() else { return };
+        let Some(spec) = entry.run().template().spec.as_ref() else { return };
         let secrets = secrets_of(&key.namespace, spec, &self.objects);
         let waiter = || Waiter::Set(key.clone());
         let containers = all_containers(spec)
@@ -182,7 +194,7 @@ impl Reconciler {
         });
         let wants: Vec<_> = containers.chain(volumes).collect();
         let (on, hash) = (Arc::clone(&self.effects), standing.hash.clone());
-        let (set, revision) = (key.clone(), hash.clone());
+        let (set, revision, candidate) = (key.clone(), hash.clone(), self.candidate(entry));
         let pull = self.pulling.spawn(async move {
             let brought = async {
                 let mut brought = Brought::default();
@@ -191,6 +203,7 @@ impl Reconciler {
                     brought.messages.push(ready.message);
                     brought.images.extend(container.map(|name| (name, ready.image)));
                 }
+                brought.refusal = Box::pin(on.preflight(candidate, &brought.images)).await.err();
                 Ok(brought)
             };
             let prefetched = Prefetched { hash: revision, outcome: brought.await };
@@ -211,8 +224,17 @@ impl Reconciler {
             return;
         };
         match prefetched.outcome {
-            Ok(Brought { images, messages }) => {
-                prefetch.stage = Stage::Ready(images);
+            Ok(Brought { images, messages, refusal }) => {
+                prefetch.stage = match &refusal {
+                    None => Stage::Ready(images),
+                    Some(why) => {
+                        let retry_at = time::now().mono + prefetch.backoff.next(pace);
+                        Stage::Failed(Why::Preflight(why.clone()), retry_at)
+                    }
+                };
+                if let Some(why) = refusal {
+                    self.note_set(key, EventType::Warning, "FailedPreflight", why);
+                }
                 for message in messages {
                     self.note_set(key, EventType::Normal, "Pulled", message);
                 }
@@ -220,7 +242,7 @@ impl Reconciler {
             Err(fault) => {
                 let retry_at = time::now().mono + prefetch.backoff.next(pace);
                 let why = format!("{}: {}", fault.reason, fault.message);
-                prefetch.stage = Stage::Failed(why, retry_at);
+                prefetch.stage = Stage::Failed(Why::Images(why), retry_at);
                 self.note_set(key, EventType::Warning, "Failed", fault.message);
             }
         }
@@ -271,7 +293,7 @@ mod tests {
     #[test]
     fn a_try_that_is_due_and_that_nobody_asks_for_wakes_the_agent_once() {
         let key = SetKey::new("default", "web");
-        let stage = Stage::Failed("no route".into(), time::now().mono);
+        let stage = Stage::Failed(Why::Images("no route".into()), time::now().mono);
         let failed = Prefetch { hash: TemplateHash::new("h"), stage, backoff: Backoff::default() };
         let mut prefetches = Prefetches([(key.clone(), failed)].into());
         assert!(prefetches.due().is_some_and(|at| at <= time::now().mono));

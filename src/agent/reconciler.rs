@@ -28,7 +28,10 @@ use crate::config::Settings;
 use crate::fleet::events::EventLog;
 use crate::node::Node;
 use crate::plan::{eviction::Timers, renewal::Renewals, steps::Hold};
-use crate::pod::machine::{Effect, Input, Pod, PodEvent, Policy};
+use crate::pod::{
+    machine::{Effect, Input, Pod, PodEvent, Policy},
+    record::Deletion,
+};
 use crate::source::{merge::SourceReading, objects_dir::DirReading, trust::Trust, watch::Watcher};
 use crate::spec::{ObjectKey, Objects};
 
@@ -45,6 +48,7 @@ use super::{
     pulls::PullNews,
     recovery::{Recovered, RecoveryError},
     sets::Sets,
+    turns::Turns,
     works::Works,
 };
 
@@ -196,6 +200,8 @@ pub(super) struct Reconciler {
     pub pulling: Works,
     /// The images of revisions that are still to come.
     pub prefetches: Prefetches,
+    /// Which pods may be disturbed.
+    pub turns: Turns,
     /// When to plan again although nothing happens.
     pub wake: Option<Instant>,
     /// How often containers of pods that are gone were started again.
@@ -337,8 +343,16 @@ impl Reconciler {
         info!(count = recovered.pods.len(), "took up the pods that were here");
         self.containerd_version = recovered.containerd;
         self.recovered = true;
-        for (record, observed) in recovered.pods {
+        for (mut record, observed) in recovered.pods {
             let uid = record.uid.clone();
+            if self.barred(&record) && record.deletion.is_none() {
+                // To start it once more, only to stop it, could take the host down once more.
+                record.deletion = Some(Deletion {
+                    requested: now.wall,
+                    grace: record.grace(),
+                    cause: "its template failed on this host".into(),
+                });
+            }
             let (pod, effects) = Pod::adopt(now, record, &observed, self.policy());
             self.pods.insert(uid.clone(), pod);
             // What changed while no agent ran is not known.
@@ -348,6 +362,7 @@ impl Reconciler {
                 self.watch_holder(&uid);
             }
         }
+        self.changed();
     }
 
     /// The paces of retries under the present settings.

@@ -53,12 +53,13 @@ impl Reconciler {
         let record = &pod.record;
         let Some(entry) = self.sets.entries().get(&record.set) else { return false };
         let effective = self.standings.get(&record.set).map(|standing| &standing.hash);
-        entry.set.hash != record.hash
-            && effective == Some(&entry.set.hash)
+        let set = entry.run();
+        set.hash != record.hash
+            && effective == Some(&set.hash)
             // One that was never up has nothing to lose, and its old limits may be why.
             && record.sandbox.is_some()
-            && self.resizes.failed.get(&record.uid) != Some(&entry.set.hash)
-            && resizable(&record.template, entry.set.template())
+            && self.resizes.failed.get(&record.uid) != Some(&set.hash)
+            && resizable(&record.template, set.template())
             && template_hash(&record.template) == record.hash
     }
 
@@ -70,7 +71,7 @@ impl Reconciler {
         if self.resizes.under_way.contains_key(uid) {
             return;
         }
-        let (hash, template) = (entry.set.hash.clone(), entry.set.template().clone());
+        let (hash, template) = (entry.run().hash.clone(), entry.run().template().clone());
         let resize = Resize { hash, template, running };
         info!(pod = %pod.record.name, hash = %resize.hash, "resizing a pod");
         let (effects, record) = (Arc::clone(&self.effects), pod.record.clone());

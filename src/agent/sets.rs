@@ -12,7 +12,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::PodTemplateSpec};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -41,6 +41,30 @@ pub struct Entry {
     pub generation: i64,
     /// Whether a limited NoExecute toleration ran out and the taint is still there.
     pub evicted: bool,
+    /// The set with another template, which this node runs instead: its own template failed.
+    pub instead: Option<Arc<Set>>,
+}
+
+impl Entry {
+    /// The set with the template that this node is to run.
+    pub fn run(&self) -> &Arc<Set> {
+        self.instead.as_ref().unwrap_or(&self.set)
+    }
+
+    /// Whether the fleet takes turns for its updates: it comes from the shared store.
+    pub fn shared(&self) -> bool {
+        self.set.origin.starts_with("etcd:")
+    }
+}
+
+/// The set with another template.
+pub fn with_template(set: &Set, hash: TemplateHash, template: PodTemplateSpec) -> Arc<Set> {
+    let mut other = set.clone();
+    other.hash = hash;
+    if let Some(spec) = &mut other.object.spec {
+        spec.template = template;
+    }
+    Arc::new(other)
 }
 
 /// All sets, durable.
@@ -105,6 +129,18 @@ struct Kept {
     hash: TemplateHash,
     /// The defaulted object.
     object: DaemonSet,
+    /// The template that the node runs instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instead: Option<KeptTemplate>,
+}
+
+/// One template in the snapshot.
+#[derive(Serialize, Deserialize)]
+struct KeptTemplate {
+    /// Its hash.
+    hash: TemplateHash,
+    /// The template.
+    template: PodTemplateSpec,
 }
 
 /// What a new read changed.
@@ -181,6 +217,7 @@ impl Sets {
             let shared = set.origin.starts_with("etcd:").then(|| set.object.metadata.clone());
             if let Some(entry) = self.entries.get_mut(&key) {
                 if entry.set.object.spec != set.object.spec {
+                    entry.instead = None;
                     entry.generation += 1;
                     changes.push(Change::Changed(key.clone()));
                 }
@@ -188,7 +225,8 @@ impl Sets {
             } else {
                 changes.push(Change::Added(key.clone()));
                 let uid = Uuid::new_v4().to_string();
-                let entry = Entry { set, uid, created: now, generation: 1, evicted: false };
+                let entry =
+                    Entry { set, uid, created: now, generation: 1, evicted: false, instead: None };
                 self.entries.insert(key.clone(), entry);
             }
             // A set of the whole fleet is the same set on every host.
@@ -208,6 +246,15 @@ impl Sets {
             .is_some_and(|entry| std::mem::replace(&mut entry.evicted, evicted) != evicted)
     }
 
+    /// Says which template this node runs instead of the set's own; `true` when that is news.
+    pub fn set_instead(&mut self, key: &SetKey, instead: Option<Arc<Set>>) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        let hash = |set: &Option<Arc<Set>>| set.as_ref().map(|set| set.hash.clone());
+        let news = hash(&entry.instead) != hash(&instead);
+        entry.instead = instead;
+        news
+    }
+
     /// The snapshot as it is to be written: see [`write()`].
     pub fn snapshot(&self) -> serde_json::Result<(PathBuf, Vec<u8>)> {
         let sets = self
@@ -223,6 +270,10 @@ impl Sets {
                 document: entry.set.document,
                 hash: entry.set.hash.clone(),
                 object: entry.set.object.clone(),
+                instead: entry.instead.as_ref().map(|set| KeptTemplate {
+                    hash: set.hash.clone(),
+                    template: set.template().clone(),
+                }),
             })
             .collect();
         let objects = self.documents.values().map(|document| kept_object(document)).collect();
@@ -296,8 +347,10 @@ fn read(path: &Path) -> io::Result<Read> {
             object: kept.object,
             hash: kept.hash,
         };
+        let instead = kept.instead.map(|other| with_template(&set, other.hash, other.template));
         let entry = Entry {
             set: Arc::new(set),
+            instead,
             uid: kept.uid,
             created: kept.created,
             generation: kept.generation,

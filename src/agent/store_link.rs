@@ -22,6 +22,7 @@ use crate::base::{
     errors::Chain,
     fault::Fault,
     ids::NodeName,
+    keyed::keyed,
     time,
 };
 use crate::source::{merge::FileReading, trust::Trust};
@@ -35,6 +36,8 @@ use super::{
     store_guard::{Guard, Verdict},
     store_publish::{Publisher, Registered},
     store_view::View,
+    turn_keeper::Keeper,
+    turn_looks::Waiting,
 };
 
 /// How long the next session waits: half of it for certain, the rest at random, so that a fleet does not come at once.
@@ -66,6 +69,12 @@ pub struct Settings {
     pub lease_ttl: Duration,
     /// Whom to believe.
     pub trust: Arc<Trust>,
+    /// This boot of the host.
+    pub boot_id: String,
+    /// Whether turns are taken here: one pass without an agent takes none.
+    pub turns: bool,
+    /// How often whoever waits for a turn looks again, where that is not the usual.
+    pub pace: Option<Duration>,
     /// Wakes whoever is to ask again.
     pub poke: Arc<Notify>,
 }
@@ -73,17 +82,21 @@ pub struct Settings {
 /// The link.
 pub(super) struct Link {
     /// Its settings.
-    settings: Settings,
+    pub(super) settings: Settings,
     /// The way to the reconciler.
-    handle: Handle,
+    pub(super) handle: Handle,
     /// Where news go.
     news: mpsc::UnboundedSender<News>,
     /// What the keys mean.
-    view: View,
+    pub(super) view: View,
     /// What is remembered of the store.
     guard: Guard,
     /// What this node publishes.
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
+    /// What it may disturb.
+    pub(super) keeper: Keeper,
+    /// The gates' keys.
+    pub(super) gates: BTreeMap<String, Kv>,
     /// The endpoint that is asked first.
     first: usize,
     /// How the store was when that was told last.
@@ -96,7 +109,7 @@ pub(super) struct Link {
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
-enum Over {
+pub(super) enum Over {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Error),
@@ -129,6 +142,7 @@ impl Link {
             settings.install_id.clone(),
             settings.lease_ttl,
         );
+        let keeper = Keeper::new(&settings, news.clone());
         let first = usize::try_from(random() % 1024).unwrap_or(0);
         Self {
             settings,
@@ -137,6 +151,8 @@ impl Link {
             view,
             guard,
             publisher,
+            keeper,
+            gates: BTreeMap::new(),
             first,
             told: None,
             stale: None,
@@ -197,6 +213,7 @@ impl Link {
     fn followed(&self) -> Vec<Range> {
         let mut followed = self.settings.keys.followed(&self.settings.node);
         followed.push(Range::key(self.settings.keys.node(&self.settings.node)));
+        followed.push(Range::prefix(self.settings.keys.all_gates()));
         followed
     }
 
@@ -204,6 +221,9 @@ impl Link {
     async fn read(&mut self, store: &Store) -> Result<(Header, Mode), Over> {
         let (header, kvs) = store.list_all(&self.followed()).await?;
         let own = self.settings.keys.node(&self.settings.node);
+        let gates = self.settings.keys.all_gates();
+        let (gates, kvs): (Vec<Kv>, Vec<Kv>) =
+            kvs.into_iter().partition(|kv| kv.key.starts_with(&gates));
         let (own, spec): (Vec<Kv>, Vec<Kv>) = kvs.into_iter().partition(|kv| kv.key == own);
         let mut seen = self.view.peek_accept(&spec);
         let accepted = self.guard.accepts(seen.as_ref(), header);
@@ -231,6 +251,9 @@ impl Link {
         }
         self.view.list(&spec);
         self.learn(header, seen.take()).await;
+        self.gates = keyed(gates.into_iter().map(|kv| (kv.key.clone(), kv)));
+        self.keeper.begin();
+        self.gates_changed(store).await?;
         self.publish_view(store, header);
         Ok((header, Mode::Full))
     }
@@ -321,16 +344,37 @@ impl Link {
         let mut renew_at = time::now().mono + every;
         let mut changes = self.handle.changes.clone();
         changes.mark_changed();
+        let mut stirred = self.handle.changes.clone();
+        stirred.mark_changed();
+        let mut waiting = Waiting::default();
         let mut pending = false;
         let poke = Arc::clone(&self.settings.poke);
         let mut poked = std::pin::pin!(poke.notified());
         loop {
             let publish_at = if pending { Some(self.publisher.due()) } else { None };
+            let turns = self.settings.turns;
             tokio::select! {
                 // cancel-safe: a watch, a channel of counts and sleeps lose nothing.
                 news = watch.next() => {
                     let (header, changes) = news?;
                     self.changed(store, watch, header, changes).await?;
+                    stirred.mark_changed();
+                }
+                seen = stirred.changed(), if turns => {
+                    if seen.is_err() {
+                        return std::future::pending().await;
+                    }
+                    self.take_turns(store, &mut waiting).await?;
+                }
+                () = until(self.keeper.due()), if turns => {
+                    self.keeper.stirred(None);
+                    self.take_turns(store, &mut waiting).await?;
+                }
+                heard = waiting.next() => {
+                    let changes = heard?;
+                    let keys: Vec<&str> = changes.iter().map(Change::key).collect();
+                    self.keeper.stirred(Some(&keys));
+                    self.take_turns(store, &mut waiting).await?;
                 }
                 () = sleep_until(renew_at.into()) => {
                     alive.renew().await?;
@@ -349,6 +393,8 @@ impl Link {
                         return Err(Over::Again);
                     }
                     pending = self.publisher.owes();
+                    // What is a member only now takes part in turns.
+                    stirred.mark_changed();
                 }
             }
         }
@@ -368,6 +414,9 @@ impl Link {
             return Ok(());
         }
         let began = time::now().mono;
+        // What failed says nothing without the history, which an operator's change moves.
+        let gates = self.take_gates(&mut changes);
+        let mut anew = gates || !self.gates.is_empty();
         loop {
             self.view.change(&changes);
             let settle = if self.view.has_lost() { TOMBSTONE } else { SETTLE };
@@ -377,9 +426,13 @@ impl Link {
                     let (later, more) = more?;
                     header.revision = header.revision.max(later.revision);
                     changes = self.own(more)?;
+                    anew |= self.take_gates(&mut changes);
                 }
                 Err(_) => break,
             }
+        }
+        if anew {
+            self.gates_changed(store).await?;
         }
         let accept = self.view.accept.clone();
         if self.guard.accepts(accept.as_ref(), header) {
@@ -397,11 +450,11 @@ impl Link {
         let own = self.settings.keys.node(&self.settings.node);
         let mut others = Vec::new();
         for change in changes {
-            let (key, revision) = match &change {
-                Change::Put(kv) => (&kv.key, kv.mod_revision),
-                Change::Delete(key, revision) => (key, *revision),
+            let revision = match &change {
+                Change::Put(kv) => kv.mod_revision,
+                Change::Delete(_, revision) => *revision,
             };
-            if *key != own {
+            if change.key() != own {
                 others.push(change);
             } else if revision > self.publisher.revision() {
                 return Err(Over::Again);
@@ -418,11 +471,8 @@ impl Link {
             match timeout(self.settings.lease_ttl / 3, watch.next()).await {
                 Ok(news) => {
                     let (_, changes) = news?;
-                    let key = |change: &Change| match change {
-                        Change::Put(kv) => kv.key.clone(),
-                        Change::Delete(key, _) => key.clone(),
-                    };
-                    if changes.iter().any(|change| interesting.contains(&key(change))) {
+                    let heard = |change: &Change| interesting.iter().any(|key| key == change.key());
+                    if changes.iter().any(heard) {
                         return Err(Over::Again);
                     }
                 }
@@ -459,7 +509,7 @@ impl Link {
     }
 
     /// Sends news; without a reconciler the agent is stopping.
-    fn send(&self, news: News) {
+    pub(super) fn send(&self, news: News) {
         let _ = self.news.send(news);
     }
 }

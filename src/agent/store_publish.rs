@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    mem,
     time::{Duration, Instant},
 };
 
@@ -153,21 +152,16 @@ impl Publisher {
             Some(kv) => Compare::ModRevision(key.clone(), kv.mod_revision),
             None => Compare::Absent(key.clone()),
         };
-        let mut then = vec![self.sign_of_life(&record)];
-        let changed = record != there;
-        if changed {
-            then.push(Op::put(key, record.to_string()));
-        }
+        // The record is written anew although it may be the same: what an earlier session sent and did not hear of demands
+        // the record as it was, and can no longer be done.
+        let mut then = vec![self.sign_of_life(&record), Op::put(key, record.to_string())];
         then.push(Op::Get(Range::prefix(self.keys.pods_of(&self.node))));
         then.push(Op::Get(Range::key(self.keys.memberships(&self.node))));
         let outcome = store.txn(&Txn { when: vec![when], then, otherwise: Vec::new() }).await?;
         if !outcome.succeeded {
             return Ok(Registered::Changed);
         }
-        self.revision = match own {
-            Some(kv) if !changed => kv.mod_revision,
-            _ => outcome.header.revision,
-        };
+        self.revision = outcome.header.revision;
         let mut listings = outcome.listings.into_iter();
         let pods = listings.next().unwrap_or_default().kvs;
         let memberships = listings.next().unwrap_or_default().kvs;
@@ -322,24 +316,95 @@ impl Publisher {
         ops
     }
 
+    /// The sets of which this node is a member, as far as the store knows.
+    pub(super) fn memberships(&self) -> impl Iterator<Item = &SetKey> {
+        self.published.members.iter().filter(|(_, member)| !member.is_null()).map(|(set, _)| set)
+    }
+
+    /// The operations that write what this node says of one set now, and what it said before.
+    pub(super) async fn member_now(
+        &mut self,
+        handle: &Handle,
+        set: &SetKey,
+    ) -> Result<(Vec<Op>, Option<Value>), Error> {
+        let report = ask(handle).await?;
+        let before = self.published.members.get(set).cloned();
+        let mut ops = Vec::new();
+        if let (Some(member), Some(_)) = (report.members.get(set), &before) {
+            self.put_member(set, member, &mut ops);
+        }
+        Ok((ops, before))
+    }
+
+    /// What was taken for written was not.
+    pub(super) fn member_was(&mut self, set: &SetKey, before: Value) {
+        self.published.members.insert(set.clone(), before);
+    }
+
+    /// The uid of a set, as this node said it.
+    pub(super) fn uid_of(&self, set: &SetKey) -> String {
+        self.published
+            .members
+            .get(set)
+            .map(|member| text(member, "/uid").to_owned())
+            .unwrap_or_default()
+    }
+
+    /// What every transaction of this session demands: that the node's record is as it wrote it.
+    pub(super) fn fence(&self) -> Compare {
+        Compare::ModRevision(self.keys.node(&self.node), self.revision)
+    }
+
+    /// Puts what this node says of a set, and the indexes beside it, where they differ.
+    fn put_member(&mut self, set: &SetKey, member: &Value, ops: &mut Vec<Op>) {
+        let before = self.published.members.insert(set.clone(), member.clone()).unwrap_or_default();
+        if before == *member {
+            return;
+        }
+        let hash = |member: &Value| text(member, "/hash").to_owned();
+        let (was, is) = (hash(&before), hash(member));
+        if was != is {
+            if !was.is_empty() {
+                ops.push(Op::Delete(Range::key(self.keys.at(set, &was, &self.node))));
+            }
+            if !is.is_empty() {
+                ops.push(Op::put(self.keys.at(set, &is, &self.node), ""));
+            }
+        }
+        let (canary, key) = (member["canary"] == true, self.keys.canary(set, &self.node));
+        if canary && (was != is || before["canary"] != true) {
+            ops.push(Op::put(key, json!({ "hash": is }).to_string()));
+        } else if !canary && before["canary"] == true {
+            ops.push(Op::Delete(Range::key(key)));
+        }
+        ops.push(Op::put(self.keys.member(set, &self.node), member.to_string()));
+    }
+
     /// The members that differ, with the index that names them. Whoever removes a member removes what depends on it.
     fn member_ops(&mut self, report: &FleetReport, ops: &mut Vec<Op>) {
-        let before = mem::replace(&mut self.published.members, report.members.clone());
-        let names = |members: &BTreeMap<SetKey, Value>| -> BTreeSet<String> {
-            members.keys().map(ToString::to_string).collect()
-        };
-        if names(&before) != names(&report.members) {
-            let index: Vec<String> = names(&report.members).into_iter().collect();
+        let before: Vec<SetKey> = self.published.members.keys().cloned().collect();
+        if !before.iter().eq(report.members.keys()) {
+            let index: Vec<String> = report.members.keys().map(ToString::to_string).collect();
             let key = self.keys.memberships(&self.node);
             ops.push(Op::put(key, Value::from(index).to_string()));
         }
         for (set, member) in &report.members {
-            if before.get(set) != Some(member) {
-                ops.push(Op::put(self.keys.member(set, &self.node), member.to_string()));
-            }
+            self.put_member(set, member, ops);
         }
-        let gone = before.keys().filter(|set| !report.members.contains_key(*set));
-        ops.extend(gone.map(|set| Op::Delete(Range::key(self.keys.member(set, &self.node)))));
+        for set in before.iter().filter(|set| !report.members.contains_key(*set)) {
+            let member = self.published.members.remove(set).unwrap_or_default();
+            let at = self.keys.at(set, text(&member, "/hash"), &self.node);
+            // The member goes last: these may be parts of two transactions, and a turn without a member would count for nobody.
+            let keys = [
+                self.keys.available(set, &self.node),
+                self.keys.turn(set, &self.node),
+                self.keys.queue(set, &self.node),
+                self.keys.canary(set, &self.node),
+                at,
+                self.keys.member(set, &self.node),
+            ];
+            ops.extend(keys.into_iter().map(|key| Op::Delete(Range::key(key))));
+        }
     }
 
     /// The events that are new or were seen again, as many as the pace allows.

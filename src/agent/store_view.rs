@@ -15,7 +15,7 @@ use crate::source::{
     file::understand,
     merge::{FileReading, SourceReading},
 };
-use crate::spec::FieldValidation;
+use crate::spec::{FieldValidation, Set};
 use crate::store::{Change, Keys, Kv, keys::SpecKey};
 
 /// Opens a value that may be sealed: its key and its bytes in, the plain value out.
@@ -200,7 +200,7 @@ impl View {
         match meant {
             SpecKey::Set(_) | SpecKey::Object(_) => {
                 let file = match opened {
-                    Ok(value) => self.file(&kv.key, &value),
+                    Ok(value) => self.file(&kv.key, &value, kv.mod_revision),
                     Err(fault) => refused(fault),
                 };
                 self.files.insert(kv.key.clone(), file);
@@ -276,7 +276,7 @@ impl View {
     }
 
     /// Reads a set or an object.
-    fn file(&mut self, key: &str, value: &[u8]) -> FileReading {
+    fn file(&mut self, key: &str, value: &[u8], revision: i64) -> FileReading {
         let name = origin(key);
         let new = identity(value);
         if let Some(known) = self.known.get(key)
@@ -300,6 +300,7 @@ impl View {
             metadata.uid = Some(new.uid.clone()).filter(|uid| !uid.is_empty());
             metadata.generation = Some(new.generation).filter(|generation| *generation > 0);
             metadata.creation_timestamp = new.created.map(Time);
+            metadata.resource_version = Some(revision.to_string());
         }
         if let Some(fault) = self.misplaced(key, &file) {
             return refused(fault);
@@ -326,6 +327,24 @@ impl View {
             Fault::of_file(origin(key), problem, "write it by `podward apply`")
         };
         (!right).then(fault)
+    }
+
+    /// A set with the templates of its history, the newest first; an entry that cannot be read is left out.
+    pub(super) fn history(&self, key: &str, set: &Kv, mut revisions: Vec<Kv>) -> Vec<Arc<Set>> {
+        let opened = |kv: &Kv| -> Option<Value> {
+            serde_json::from_slice(&(self.open)(&kv.key, &kv.value).ok()?).ok()
+        };
+        let Some(mut object) = opened(set) else { return Vec::new() };
+        revisions.sort_unstable_by(|a, b| b.key.cmp(&a.key));
+        let mut history = Vec::new();
+        for revision in &revisions {
+            let Some(entry) = opened(revision) else { continue };
+            object["spec"]["template"] = entry["data"]["spec"]["template"].clone();
+            let text = object.to_string();
+            let mut file = understand(&origin(key), text.as_bytes(), self.validation);
+            history.append(&mut file.sets);
+        }
+        history
     }
 
     /// The key that a tombstone deletes.

@@ -5,12 +5,12 @@ use std::{io::Write, process::ExitCode};
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::Value;
 
-use crate::base::time;
+use crate::base::{ids::TemplateHash, time};
 use crate::fleet::{
-    merge3::{Stamp, last_applied, merge, note_applied, stamp},
+    merge3::{Stamp, annotate, annotation, forget, last_applied, merge, note_applied, stamp},
     revision::{self, Changed},
 };
-use crate::spec::FieldValidation;
+use crate::spec::{FieldValidation, PROMOTED, ROLLED_BACK};
 use crate::store::{Op, Range, Txn};
 
 use super::{
@@ -154,7 +154,25 @@ pub fn plan(
             merge(&last_applied(live), live, &new)
         }
     };
-    write_over(desk, standing, object, validation, cause)
+    write_over(desk, standing, object, Why { validation, ..Why::because(cause) })
+}
+
+/// Why an object is written over.
+#[derive(Debug, Clone, Copy)]
+pub struct Why<'a> {
+    /// How unknown fields are taken.
+    pub validation: FieldValidation,
+    /// What a set's history says of it.
+    pub cause: &'a str,
+    /// The revision that is left because it was not good, by `rollout undo`.
+    pub left: Option<i64>,
+}
+
+impl<'a> Why<'a> {
+    /// With a cause and nothing else.
+    pub fn because(cause: &'a str) -> Self {
+        Self { validation: FieldValidation::Strict, cause, left: None }
+    }
 }
 
 /// Writes an object over what stands at its place; a set's history goes with it.
@@ -162,12 +180,21 @@ pub fn write_over(
     desk: &Desk,
     standing: &Standing,
     mut object: Value,
-    validation: FieldValidation,
-    cause: &str,
+    why: Why<'_>,
 ) -> anyhow::Result<Plan> {
     let (keys, place, now) = (desk.keys(), &standing.place, time::now().wall);
     let uid = uuid::Uuid::new_v4().to_string();
     let live = standing.live.as_ref();
+    let hash = match (place, live) {
+        (Place::Set(_), _) if live == Some(&object) && standing.tombstone.is_none() => None,
+        (Place::Set(_), _) => Some(hash_of(&object, place, why.validation)?),
+        (Place::Object(_), _) => None,
+    };
+    if let (Some(live), Some(hash)) = (live, &hash)
+        && standing.newest().is_some_and(|newest| newest.hash != hash.as_str())
+    {
+        begin_anew(live, &mut object, why.left);
+    }
     stamp(live, &mut object, Stamp { uid: &uid, buried: standing.buried(), now });
     let word = if live.is_some() { "configured" } else { "created" };
     if live == Some(&object) && standing.tombstone.is_none() {
@@ -178,17 +205,11 @@ pub fn write_over(
     if standing.tombstone.is_some() {
         then.push(Op::Delete(Range::key(place.tombstone(keys))));
     }
-    if let Place::Set(set) = place {
-        let hash = checked(&object, &place.shown(), validation).map_err(|faults| {
-            let faults = faults.join("\n  ");
-            anyhow::anyhow!(
-                "the fields of the file and those that others added do not fit\n  {faults}"
-            )
-        })?;
+    if let (Place::Set(set), Some(hash)) = (place, &hash) {
         if let Some(live) = live {
             same_selector(live, &object, place)?;
         }
-        let changed = Changed { key: set, set: &object, hash: &hash, cause, now };
+        let changed = Changed { key: set, set: &object, hash, cause: why.cause, now };
         let change = revision::change(changed, &standing.history);
         if let Some((number, entry)) = &change.new {
             then.push(desk.put(keys.revision(set, *number), entry, 0)?);
@@ -199,6 +220,31 @@ pub fn write_over(
     }
     let txn = Txn { when: standing.unchanged(keys), then, otherwise: Vec::new() };
     Ok(Plan { txn: Some(txn), object, word })
+}
+
+/// The identity of a set's template; what is wrong with the set is the error.
+fn hash_of(
+    object: &Value,
+    place: &Place,
+    validation: FieldValidation,
+) -> anyhow::Result<TemplateHash> {
+    checked(object, &place.shown(), validation).map_err(|faults| {
+        let faults = faults.join("\n  ");
+        anyhow::anyhow!("the fields of the file and those that others added do not fit\n  {faults}")
+    })
+}
+
+/// Takes from a set that gets another template what was said of the last one; `left` is the revision that was not good.
+fn begin_anew(live: &Value, object: &mut Value, left: Option<i64>) {
+    for key in [PROMOTED, ROLLED_BACK] {
+        // What the author says anew is meant for the new template.
+        if annotation(object, key) == annotation(live, key) {
+            forget(object, key);
+        }
+    }
+    if let Some(left) = left {
+        annotate(object, ROLLED_BACK, left.to_string());
+    }
 }
 
 /// Refuses another selector: pods that run would belong to nobody.

@@ -204,7 +204,9 @@ async fn delete(
             Op::Delete(Range::key(place.key(keys))),
         ];
         if let Place::Set(set) = place {
-            then.push(Op::Delete(Range::prefix(keys.revisions(set))));
+            // What failed of this set says nothing of the next one of its name.
+            let below = [keys.revisions(set), keys.gates(set)];
+            then.extend(below.map(|below| Op::Delete(Range::prefix(below))));
         }
         let txn = Txn { when: standing.unchanged(keys), then, otherwise: Vec::new() };
         if again || desk.commit(&txn).await? {

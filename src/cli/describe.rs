@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use serde_json::Value;
 
 use crate::base::time;
+use crate::fleet::rollout_summary::Summary;
 
 use super::Globals;
 use super::backend::Backend;
@@ -18,7 +19,7 @@ use super::namespace::OneNamespace;
 use super::page::Page;
 use super::resource::{self, Kind, Target};
 use super::rows::typed;
-use super::{describe_node, describe_pod, describe_set, view};
+use super::{describe_node, describe_pod, describe_rollout, describe_set, view};
 
 /// What `describe` is asked for.
 #[derive(Debug, ClapArgs)]
@@ -40,6 +41,8 @@ pub struct Surroundings {
     pub pods: Vec<Pod>,
     /// The events.
     pub events: Vec<Event>,
+    /// The turns of nodes: node, set and how the turn goes; once they were asked for.
+    pub turns: Option<Vec<[String; 3]>>,
 }
 
 impl Surroundings {
@@ -51,6 +54,7 @@ impl Surroundings {
         Ok(Self {
             pods: pods.iter().map(typed).collect::<anyhow::Result<_>>()?,
             events: events.iter().map(typed).collect::<anyhow::Result<_>>()?,
+            turns: None,
         })
     }
 
@@ -81,7 +85,7 @@ pub fn run(args: &Args, globals: &Globals, out: &mut dyn Write, err: &mut dyn Wr
     let selector = failure::selector(args.selector.as_deref())?;
     client::converse(async {
         let mut backend = Backend::open(globals, err).await?;
-        let around = Surroundings::ask(&mut backend).await?;
+        let mut around = Surroundings::ask(&mut backend).await?;
         let mut pages = Vec::new();
         let mut missing = None;
         for target in &targets {
@@ -92,7 +96,15 @@ pub fn run(args: &Args, globals: &Globals, out: &mut dyn Write, err: &mut dyn Wr
                 }
             }
             for object in objects.iter().filter(|object| selector.selects(&view::labels(object))) {
-                pages.push(page(target.kind, object, &around, time::now().wall)?);
+                let now = time::now().wall;
+                let rollout = match target.kind {
+                    Kind::DaemonSet => describe_rollout::of_set(&backend, object, now).await?,
+                    _ => Summary::new(),
+                };
+                if target.kind == Kind::Node && around.turns.is_none() {
+                    around.turns = Some(describe_rollout::turns(&backend, now).await?);
+                }
+                pages.push(page(target.kind, object, &around, &rollout, now)?);
             }
         }
         for (index, page) in pages.iter().enumerate() {
@@ -125,9 +137,15 @@ fn is(object: &Value, name: &str) -> bool {
 }
 
 /// The page of one object.
-fn page(kind: Kind, object: &Value, around: &Surroundings, now: Timestamp) -> anyhow::Result<Page> {
+fn page(
+    kind: Kind,
+    object: &Value,
+    around: &Surroundings,
+    rollout: &Summary,
+    now: Timestamp,
+) -> anyhow::Result<Page> {
     Ok(match kind {
-        Kind::DaemonSet => describe_set::page(&typed::<DaemonSet>(object)?, around, now),
+        Kind::DaemonSet => describe_set::page(&typed::<DaemonSet>(object)?, around, rollout, now),
         Kind::Pod => describe_pod::page(&typed(object)?, around, now),
         Kind::Node => describe_node::page(&typed(object)?, around, now),
         Kind::Event | Kind::Revision | Kind::ConfigMap | Kind::Secret => Page::default(),

@@ -48,6 +48,11 @@ pub fn page(node: &Node, around: &Surroundings, now: Timestamp) -> Page {
     let pods: Vec<&Pod> = around.pods.iter().filter(|pod| runs_on(pod, name)).collect();
     let allocatable = status.allocatable.as_ref().or(status.capacity.as_ref());
     self::pods(&mut page, &pods, allocatable.unwrap_or(&BTreeMap::new()), now);
+    let turns = around.turns.iter().flatten().filter(|[node, ..]| node == name);
+    let turns: Vec<String> = turns.map(|[_, set, turn]| format!("{set}: {turn}")).collect();
+    if !turns.is_empty() {
+        page.many(0, "Turns", &turns);
+    }
     page.events(&around.events_of(Kind::Node, None, name), now);
     page
 }

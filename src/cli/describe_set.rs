@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 
+use crate::fleet::rollout_summary::Summary;
+
 use super::daemon_set_row::selector;
 use super::describe::Surroundings;
 use super::describe_container::containers;
@@ -12,7 +14,7 @@ use super::page::Page;
 use super::resource::Kind;
 
 /// The page.
-pub fn page(set: &DaemonSet, around: &Surroundings, now: Timestamp) -> Page {
+pub fn page(set: &DaemonSet, around: &Surroundings, rollout: &Summary, now: Timestamp) -> Page {
     let mut page = Page::default();
     let meta = &set.metadata;
     let name = meta.name.as_deref().unwrap_or_default();
@@ -51,6 +53,12 @@ pub fn page(set: &DaemonSet, around: &Surroundings, now: Timestamp) -> Page {
         count("Succeeded"),
         count("Failed")
     ));
+    if !rollout.is_empty() {
+        page.line("Rollout:");
+    }
+    for (label, lines) in rollout {
+        page.many(1, label, lines);
+    }
     template(&mut page, &spec.template);
     page.events(&around.events_of(Kind::DaemonSet, namespace, name), now);
     page
@@ -74,7 +82,7 @@ fn is(pod: &Pod, phase: &str) -> bool {
 }
 
 /// The pod template.
-fn template(page: &mut Page, template: &PodTemplateSpec) {
+pub fn template(page: &mut Page, template: &PodTemplateSpec) {
     let meta = template.metadata.clone().unwrap_or_default();
     let spec = template.spec.clone().unwrap_or_default();
     page.line("Pod Template:");

@@ -9,7 +9,7 @@ use crate::base::ids::{SetKey, TemplateHash};
 use crate::config::Settings;
 use crate::fleet::revision::Entry;
 use crate::spec::{self, FieldValidation, ObjectKey, ObjectKind, Outcome};
-use crate::store::{Compare, Keys, Kv, Op, Range, Txn};
+use crate::store::{self, Compare, Keys, Kv, Op, Range, Txn};
 
 use super::{
     Globals,
@@ -129,6 +129,11 @@ impl Standing {
         ]
     }
 
+    /// The newest entry of a set's history.
+    pub fn newest(&self) -> Option<&Entry> {
+        self.history.iter().max_by_key(|entry| entry.number)
+    }
+
     /// The generation that was deleted; 0 without.
     pub fn buried(&self) -> i64 {
         self.tombstone.as_ref().and_then(|value| value["generation"].as_i64()).unwrap_or(0)
@@ -145,7 +150,12 @@ impl Desk {
 
     /// Objects of the fleet.
     pub fn view(&self, wish: Wish) -> anyhow::Result<FleetView> {
-        Ok(FleetView::new(&self.fleet, &store_client::required(&self.settings)?, wish))
+        Ok(FleetView::new(&self.fleet, &self.connection()?, wish))
+    }
+
+    /// How to reach the store again.
+    pub fn connection(&self) -> anyhow::Result<store::Settings> {
+        store_client::required(&self.settings)
     }
 
     /// The keys.

@@ -163,7 +163,7 @@ fn read(text: &str, live: &Value, place: &Place) -> Result<Value, Vec<String>> {
 async fn write(desk: &Desk, standing: &Standing, set: Value) -> anyhow::Result<()> {
     let place = &standing.place;
     let cause = format!("podward edit {}", place.shown());
-    let plan = apply::write_over(desk, standing, set, FieldValidation::Strict, &cause)?;
+    let plan = apply::write_over(desk, standing, set, apply::Why::because(&cause))?;
     if let Some(txn) = &plan.txn
         && !desk.commit(txn).await?
     {

@@ -3,32 +3,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    sync::Arc,
 };
 
 use serde_json::Value;
 
-use crate::base::{
-    ids::{NodeName, SetKey},
-    time,
-};
+use crate::base::ids::{NodeName, SetKey};
 use crate::fleet::{
     fold::{Wanted as WantedSet, node_lost, pod_lost, set_status},
     records::Member,
 };
-use crate::spec::{self, FieldValidation, ObjectKind, Outcome};
-use crate::store::{self, Change, Keys, Kv, Range, Store, Watch};
+use crate::spec::{ObjectKind, Set};
+use crate::store::{self, Keys, Kv, Range};
 
-use super::desk::opened;
+use super::followed::Followed;
 use super::resource::Kind;
-use super::store_client::{Fleet, refusal};
-
-/// How long changes are gathered before they are shown: a rollout has many at once.
-const BURST: Duration = Duration::from_millis(50);
-/// How long a watch that was lost is tried again.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// How long to wait in between.
-const AGAIN: Duration = Duration::from_millis(500);
+use super::store_client::Fleet;
+use super::{desk::opened, effective};
 
 /// Which objects of the fleet are wanted.
 #[derive(Debug, Clone)]
@@ -41,116 +32,39 @@ pub struct Wish {
     pub name: Option<String>,
 }
 
-/// Objects of the fleet, and the watch on what they are made of.
+/// Objects of the fleet, and what they are made of.
 #[derive(Debug)]
 pub struct FleetView {
-    /// The store.
-    fleet: Fleet,
-    /// How to reach it again.
-    connection: store::Settings,
+    /// What they are made of.
+    followed: Followed,
     /// What is wanted.
     wish: Wish,
-    /// What the objects are made of.
-    cache: BTreeMap<String, Kv>,
-    /// Changes of it; `None` before the first list, and after a lost connection.
-    watch: Option<Watch>,
 }
 
 impl FleetView {
     /// Nothing is asked yet.
     pub fn new(fleet: &Fleet, connection: &store::Settings, wish: Wish) -> Self {
-        let (fleet, connection) = (fleet.clone(), connection.clone());
-        Self { fleet, connection, wish, cache: BTreeMap::new(), watch: None }
+        let ranges = ranges(&fleet.keys, &wish);
+        Self { followed: Followed::new(fleet, connection, ranges), wish }
     }
 
     /// Lists once.
     pub async fn list(&mut self) -> anyhow::Result<Vec<Value>> {
-        self.read().await?;
+        self.followed.read().await?;
         Ok(self.objects())
     }
 
     /// The list, and each time it is called again the list after the next changes.
     pub async fn next(&mut self) -> anyhow::Result<Vec<Value>> {
-        let Some(mut watch) = self.watch.take() else {
-            self.begin().await?;
-            return Ok(self.objects());
-        };
-        match self.follow(&mut watch).await {
-            Ok(()) => self.watch = Some(watch),
-            // Whatever ended the watch: the list says what it would have said.
-            Err(_) => self.begin_again().await?,
-        }
+        self.followed.next().await?;
         Ok(self.objects())
-    }
-
-    /// Reads everything at one revision, which is returned.
-    async fn read(&mut self) -> anyhow::Result<i64> {
-        let ranges = ranges(&self.fleet.keys, &self.wish);
-        let (header, kvs) = self.fleet.store.list_all(&ranges).await.map_err(refusal)?;
-        self.cache = kvs.into_iter().map(|kv| (kv.key.clone(), kv)).collect();
-        Ok(header.revision)
-    }
-
-    /// Lists and watches from there on.
-    async fn begin(&mut self) -> anyhow::Result<()> {
-        let revision = self.read().await?;
-        let ranges = ranges(&self.fleet.keys, &self.wish);
-        let watch = self.fleet.store.watch(&ranges, revision + 1).await.map_err(refusal)?;
-        self.watch = Some(watch);
-        Ok(())
-    }
-
-    /// Does so after a lost connection, for as long as an outage of a member may take.
-    async fn begin_again(&mut self) -> anyhow::Result<()> {
-        let until = time::now().mono + PATIENCE;
-        for member in 0.. {
-            match self.begin().await {
-                Ok(()) => break,
-                Err(error) if time::now().mono > until => return Err(error),
-                Err(_) => tokio::time::sleep(AGAIN).await,
-            }
-            if let Ok(store) = Store::connect(&self.connection, member).await {
-                self.fleet.store = store;
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for the next changes and those that come with them.
-    async fn follow(&mut self, watch: &mut Watch) -> Result<(), store::Error> {
-        let mut changed = false;
-        while !changed {
-            changed = self.take(watch.next().await?.1);
-        }
-        let until = tokio::time::Instant::from_std(time::now().mono + BURST);
-        while let Ok(more) = tokio::time::timeout_at(until, watch.next()).await {
-            self.take(more?.1);
-        }
-        Ok(())
-    }
-
-    /// Takes changes in; false when there were none.
-    fn take(&mut self, changes: Vec<Change>) -> bool {
-        let any = !changes.is_empty();
-        for change in changes {
-            match change {
-                Change::Put(kv) => {
-                    self.cache.insert(kv.key.clone(), kv);
-                }
-                Change::Delete(key, _) => {
-                    self.cache.remove(&key);
-                }
-            }
-        }
-        any
     }
 
     /// The objects.
     fn objects(&self) -> Vec<Value> {
-        let keys = &self.fleet.keys;
-        let below =
-            |prefix: String| self.cache.values().filter(move |kv| kv.key.starts_with(&prefix));
-        let alive = alive(keys, &self.cache);
+        let keys = &self.followed.fleet.keys;
+        let below = |prefix: String| self.followed.below(&prefix);
+        let alive = alive(keys, &self.followed.cache);
         let runners = match self.wish.kind {
             Kind::DaemonSet => runners(keys, below(keys.pods())),
             _ => BTreeMap::new(),
@@ -175,15 +89,16 @@ impl FleetView {
 
     /// A set with every default and its status over the fleet.
     fn set(&self, kv: &Kv, alive: &BTreeSet<NodeName>, runners: &Runners) -> Option<Value> {
-        let keys = &self.fleet.keys;
+        let keys = &self.followed.fleet.keys;
         let written = spec_value(kv)?;
-        let (mut object, hash) = shown_set(&written, &kv.key);
+        let (mut object, set) = shown_set(&written);
+        let hash = set.and_then(|set| effective::plain(&set));
         let metadata = &object["metadata"];
         let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
         let set = SetKey::new(text("namespace"), text("name"));
-        let prefix = keys.members(&set);
-        let members = self.cache.values().filter(|kv| kv.key.starts_with(&prefix));
-        let members: Vec<(NodeName, Member)> = members
+        let members: Vec<(NodeName, Member)> = self
+            .followed
+            .below(&keys.members(&set))
             .filter_map(|kv| {
                 let (_, node) = keys.parse_member(&kv.key)?;
                 Some((node, serde_json::from_slice(&kv.value).ok()?))
@@ -300,15 +215,10 @@ fn node(keys: &Keys, kv: &Kv, alive: &BTreeSet<NodeName>) -> Option<Value> {
     Some(node)
 }
 
-/// A set as Kubernetes shows it, every default filled in, and the identity of its template; as it is written when this
-/// build finds faults in it.
-fn shown_set(written: &Value, origin: &str) -> (Value, Option<crate::base::ids::TemplateHash>) {
-    let text = written.to_string();
-    let reading = spec::read(origin, text.as_bytes(), FieldValidation::Ignore);
-    let set = reading.documents.into_iter().find_map(|document| match document.outcome {
-        Outcome::Set(set) => Some(set),
-        _ => None,
-    });
+/// A set as Kubernetes shows it, every default filled in, and as this build reads it; as it is written when this build
+/// finds faults in it.
+pub fn shown_set(written: &Value) -> (Value, Option<Arc<Set>>) {
+    let set = effective::read_set(written);
     let Some(set) = set else {
         return (written.clone(), None);
     };
@@ -319,5 +229,5 @@ fn shown_set(written: &Value, origin: &str) -> (Value, Option<crate::base::ids::
             object["metadata"][field] = metadata[field].clone();
         }
     }
-    (object, Some(set.hash.clone()))
+    (object, Some(set))
 }

@@ -17,6 +17,7 @@ mod describe;
 mod describe_container;
 mod describe_node;
 mod describe_pod;
+mod describe_rollout;
 mod describe_set;
 mod describe_volume;
 mod desk;
@@ -25,11 +26,13 @@ mod document;
 mod documents;
 mod duration;
 mod edit;
+mod effective;
 mod elsewhere;
 mod event_row;
 mod exec;
 mod failure;
 mod fleet_view;
+mod followed;
 mod get;
 mod history_row;
 mod image;
@@ -45,6 +48,14 @@ mod page;
 mod pod_row;
 mod pull_view;
 mod resource;
+mod rollout;
+mod rollout_change;
+mod rollout_history;
+mod rollout_promote;
+mod rollout_release;
+mod rollout_scene;
+mod rollout_screen;
+mod rollout_status;
 mod rows;
 mod set;
 mod sign;
@@ -138,6 +149,8 @@ enum Verb {
     Delete(delete::Args),
     /// Set the images of a set's containers
     Set(set::Args),
+    /// Follow and steer how a set's update goes from host to host
+    Rollout(rollout::Args),
     /// Change a set in an editor
     Edit(edit::Args),
     /// Lay labels over those of nodes
@@ -209,6 +222,7 @@ fn run(cli: &Cli, serve: Serve, out: &mut dyn Write, err: &mut dyn Write) -> Out
         }),
         Verb::Delete(args) => delete::run(args, &cli.globals, out, err),
         Verb::Set(args) => set::run(args, &cli.globals, out, err),
+        Verb::Rollout(args) => rollout::run(args, &cli.globals, out, err),
         Verb::Edit(args) => edit::run(args, &cli.globals, out, err),
         Verb::Label(args) => label::run(args, &cli.globals, out, err),
         Verb::Taint(args) => taint::run(args, &cli.globals, out, err),

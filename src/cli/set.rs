@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde_json::Value;
 
 use crate::base::ids::SetKey;
-use crate::spec::{FieldValidation, names};
+use crate::spec::names;
 
 use super::{
     Globals, apply, client,
@@ -107,7 +107,7 @@ async fn change(desk: &Desk, place: &Place, images: &Images) -> anyhow::Result<b
         };
         set_images(&mut set, images)
             .map_err(|name| anyhow::anyhow!("unable to find container named {name:?}"))?;
-        let plan = apply::write_over(desk, &standing, set, FieldValidation::Strict, &cause)?;
+        let plan = apply::write_over(desk, &standing, set, apply::Why::because(&cause))?;
         match &plan.txn {
             None => return Ok(false),
             Some(txn) if desk.commit(txn).await? => return Ok(true),

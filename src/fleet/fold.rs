@@ -17,7 +17,7 @@ pub struct Wanted<'a> {
     pub uid: &'a str,
     /// Its generation.
     pub generation: i64,
-    /// The identity of its template, where it can be told.
+    /// The identity of its template and of what a process keeps of its ConfigMaps and Secrets, where it can be told.
     pub hash: Option<&'a TemplateHash>,
 }
 
@@ -66,15 +66,18 @@ pub fn set_status(
     }
 }
 
-/// How many of a node's pods have the set's present template. A node that has not seen the present generation cannot say
-/// so itself: the identity of its pod's template does.
+/// How many of a node's pods have the set's present template. A node that wants that template says so itself, by the oldest
+/// of its pods; of one that wants another, because it has not seen the change or goes back from it, the identity of its
+/// pod's template says it.
 fn updated_pods(set: Wanted<'_>, member: &Member, seen: i64) -> i32 {
     let told = member.status.updated_number_scheduled.unwrap_or(0);
-    if seen >= set.generation {
-        return told;
+    match set.hash {
+        Some(hash) if member.wanted != *hash => {
+            i32::from(member.hash == hash.as_str() && member.status.current_number_scheduled > 0)
+        }
+        None if seen < set.generation => 0,
+        _ => told,
     }
-    let same = set.hash.is_some_and(|hash| member.hash == hash.as_str());
-    i32::from(same && member.status.current_number_scheduled > 0)
 }
 
 /// Marks the record of a node that gives no sign of life: nobody knows how it is.
@@ -145,6 +148,7 @@ mod tests {
         Member {
             uid: uid.into(),
             hash: hash.into(),
+            canary: false,
             wanted: TemplateHash::new(hash),
             status: DaemonSetStatus {
                 desired_number_scheduled: counts[0],
@@ -208,6 +212,15 @@ mod tests {
                 vec![member("u", "new", 2, GOOD)],
                 vec!["n0"],
                 ([1, 1, 1, 1, 0, 1], 2),
+            ),
+            (
+                "it goes back to another template",
+                vec![
+                    Member { wanted: TemplateHash::new("old"), ..good() },
+                    member("u", "old", 3, GOOD),
+                ],
+                vec!["n0", "n1"],
+                ([2, 2, 2, 2, 0, 1], 3),
             ),
             (
                 "it still runs a set that was deleted",

@@ -60,10 +60,15 @@ pub fn note_applied(object: &mut Value) {
 
 /// Takes away the note of what was applied.
 pub fn forget_applied(object: &mut Value) {
+    forget(object, LAST_APPLIED);
+}
+
+/// Takes an annotation away.
+pub fn forget(object: &mut Value, key: &str) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
         && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
     {
-        annotations.remove(LAST_APPLIED);
+        annotations.remove(key);
         if annotations.is_empty() {
             metadata.remove("annotations");
         }

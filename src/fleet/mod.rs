@@ -7,4 +7,7 @@ pub mod merge3;
 pub mod overlay;
 pub mod records;
 pub mod revision;
+pub mod rollout_summary;
+pub mod rollout_view;
+mod rollout_waits;
 pub mod status;

@@ -79,4 +79,7 @@ pub struct Member {
     /// Why something wanted is not done.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// Whether the node is one of those that the set's canary selector names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub canary: bool,
 }

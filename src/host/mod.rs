@@ -23,6 +23,7 @@ pub mod logger;
 pub mod logs;
 pub mod mounts;
 pub mod payload_volume;
+pub mod ports;
 pub mod processes;
 pub mod program;
 pub mod removal;

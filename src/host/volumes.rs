@@ -126,6 +126,23 @@ pub fn prepare(
     Ok(paths)
 }
 
+/// Checks what of a pod's volumes can be checked without making any.
+pub fn check(spec: &PodSpec) -> Result<(), VolumeError> {
+    for volume in spec.volumes.iter().flatten() {
+        if let Some(source) = &volume.host_path {
+            let missing = !Path::new(&source.path).exists();
+            let made = matches!(
+                source.type_.as_deref(),
+                None | Some("" | "DirectoryOrCreate" | "FileOrCreate")
+            );
+            if !(missing && made) {
+                host_path(&volume.name, source)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Where an image is mounted as a volume.
 pub fn image_dir(pod_dir: &Path, volume: &str) -> PathBuf {
     pod_dir.join(IMAGES).join(volume)

@@ -35,6 +35,19 @@ pub struct DesiredSet {
     pub unread: bool,
     /// Whether the images of a new pod are here.
     pub images: Images,
+    /// Whether a pod of another template may be disturbed for the present one.
+    pub leave: Leave,
+}
+
+/// Whether a pod of another template may be disturbed for the present one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leave {
+    /// It may.
+    Given,
+    /// It may as long as it is not available: that is why.
+    WhileIll,
+    /// Not now: why, in a word and in a sentence.
+    Held(&'static str, String),
 }
 
 /// Whether the images of a new pod are here.
@@ -44,6 +57,8 @@ pub enum Images {
     Unknown,
     /// They are not; the text says what is done about it.
     Pending(String),
+    /// They are, but the pod could not start for another reason.
+    Refused(String),
     /// They are.
     Ready,
 }
@@ -151,6 +166,10 @@ pub enum Hold {
     ObjectsMissing(String),
     /// The images of a new pod are not here.
     ImagesPending(String),
+    /// A new pod could not start here.
+    Preflight(String),
+    /// All is ready for the new pod, but the node has no turn: why, in a word and in a sentence.
+    NoTurn(&'static str, String),
     /// Its pod ended; the next one starts when its back-off is over.
     Ended {
         /// Whether it failed.
@@ -169,6 +188,8 @@ impl Hold {
             Self::NotAvailable => "not-available",
             Self::ObjectsMissing(_) => "objects-missing",
             Self::ImagesPending(_) => "images-pending",
+            Self::Preflight(_) => "preflight-failed",
+            Self::NoTurn(id, _) => id,
             Self::Ended { .. } => "ended",
         }
     }
@@ -196,6 +217,10 @@ impl fmt::Display for Hold {
                     "the images of a new pod are not here: {why}; what runs goes on till then"
                 )
             }
+            Self::Preflight(why) => {
+                write!(f, "a new pod could not start here: {why}; what runs goes on till then")
+            }
+            Self::NoTurn(_, why) => f.write_str(why),
             Self::Ended { failed } => write!(
                 f,
                 "the pod {}; another one starts when the back-off is over",
@@ -315,18 +340,33 @@ impl Plan {
             self.pull(key, set);
             self.hold(key, Hold::OnDelete);
         } else if pod.resizable {
-            self.steps.push(Step::Resize(pod.uid.clone()));
+            if self.leave(key, set, pod) {
+                self.steps.push(Step::Resize(pod.uid.clone()));
+            }
         } else if set.should_run && !set.missing.is_empty() {
             // A pod that runs is not given up for one that cannot.
             self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
         } else if set.should_run {
-            if pod.idle || self.pull(key, set) {
+            if (pod.idle || self.pull(key, set)) && self.leave(key, set, pod) {
                 self.delete(&[pod], &Cause::Outdated);
             }
         } else {
             // Stopping it would leave the node without a pod: nothing may start here now.
             self.hold(key, Hold::NotEligible(set.refusal.clone()));
         }
+    }
+
+    /// Whether an old pod may be disturbed; otherwise the set is held.
+    fn leave(&mut self, key: &SetKey, set: &DesiredSet, pod: &ObservedPod) -> bool {
+        let available = pod.ready_for.is_some_and(|ready| ready >= set.min_ready);
+        let (id, why) = match &set.leave {
+            Leave::Given => return true,
+            Leave::WhileIll if !available => return true,
+            Leave::WhileIll => ("recovered", "the old pod is available again".to_owned()),
+            Leave::Held(id, why) => (*id, why.clone()),
+        };
+        self.hold(key, Hold::NoTurn(id, why));
+        false
     }
 
     /// Whether the images of a new pod are here; otherwise they are brought, and the set is held.
@@ -338,6 +378,10 @@ impl Plan {
                 "they are looked for".to_owned()
             }
             Images::Pending(why) => why.clone(),
+            Images::Refused(why) => {
+                self.hold(key, Hold::Preflight(why.clone()));
+                return false;
+            }
         };
         self.hold(key, Hold::ImagesPending(pending));
         false
@@ -358,12 +402,18 @@ impl Plan {
         self.delete(&new.chain(old).collect::<Vec<_>>(), &Cause::Surplus);
         match (newest, oldest) {
             (None, Some(_)) if set.on_delete => self.hold(key, Hold::OnDelete),
-            (None, Some(old)) if old.resizable => self.steps.push(Step::Resize(old.uid.clone())),
+            (None, Some(old)) if old.resizable => {
+                if self.leave(key, set, old) {
+                    self.steps.push(Step::Resize(old.uid.clone()));
+                }
+            }
             (None, Some(_)) if set.should_run && !set.missing.is_empty() => {
                 self.hold(key, Hold::ObjectsMissing(set.missing.clone()));
             }
-            (None, Some(_)) if set.should_run && !set.evicted => {
-                self.steps.push(Step::Create(key.clone()));
+            (None, Some(old)) if set.should_run && !set.evicted => {
+                if self.pull(key, set) && self.leave(key, set, old) {
+                    self.steps.push(Step::Create(key.clone()));
+                }
             }
             (Some(newest), Some(oldest)) => self.retire(key, set, newest, oldest),
             (None, _) | (Some(_), None) => {}

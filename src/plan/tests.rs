@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::steps::{Cause, DesiredSet, Ended, Hold, Images, ObservedPod, Plan, Step, plan};
+use super::steps::{Cause, DesiredSet, Ended, Hold, Images, Leave, ObservedPod, Plan, Step, plan};
 use crate::base::ids::{PodUid, SetKey, TemplateHash};
 
 fn key() -> SetKey {
@@ -25,6 +25,7 @@ fn wanted(hash: &str) -> DesiredSet {
         missing: String::new(),
         unread: false,
         images: Images::Ready,
+        leave: Leave::Given,
     }
 }
 

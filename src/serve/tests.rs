@@ -99,7 +99,9 @@ async fn answer(mut inbox: mpsc::Receiver<Command>, objects: Arc<Mutex<Vec<(Kind
                 let answer = format!("{name} {:?}", grace.map(|grace| grace.as_secs()));
                 let _ = reply.send(if name == "a" { Ok(()) } else { Err(answer) });
             }
-            Command::Report { .. } => unreachable!("only the store's link asks"),
+            Command::Report { .. } | Command::Turns { .. } => {
+                unreachable!("only the store's link asks")
+            }
             Command::Why { set, reply } => {
                 let _ = reply.send(Ok(json!({"set": set.to_string()})));
             }

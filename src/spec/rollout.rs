@@ -228,6 +228,8 @@ fn seconds(text: &str, least: u32) -> Result<(), String> {
 mod tests {
     use serde_json::{Value, json};
 
+    use crate::spec::FieldValidation;
+
     use super::*;
 
     fn set(annotations: &Value, rolling: &Value) -> DaemonSet {
@@ -298,7 +300,7 @@ mod tests {
             ("domain", "a b", ""),
         ] {
             let annotations = json!({ format!("{PREFIX}{key}"): value });
-            let mut report = Report::default();
+            let mut report = Report::new("x.yaml", 0, FieldValidation::Strict);
             check(&Spot { path: "metadata.annotations".into(), value: &annotations }, &mut report);
             let told: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
             let valid = key == "canary" && value == "ring=";

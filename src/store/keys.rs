@@ -248,9 +248,14 @@ impl Keys {
         format!("{}{node}", self.canaries(set))
     }
 
-    /// A part of what nodes say of a set.
+    /// What nodes say of a set.
+    pub fn of_set(&self, set: &SetKey) -> String {
+        format!("{}{}/{}/", self.fleet_sets(), set.namespace, set.name)
+    }
+
+    /// A part of that.
     fn part(&self, set: &SetKey, part: &str) -> String {
-        format!("{}{}/{}/{part}/", self.fleet_sets(), set.namespace, set.name)
+        format!("{}{part}/", self.of_set(set))
     }
 
     /// The gates of all sets.

@@ -82,6 +82,16 @@ pub enum Change {
     Delete(String, i64),
 }
 
+impl Change {
+    /// The key.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(kv) => &kv.key,
+            Self::Delete(key, _) => key,
+        }
+    }
+}
+
 /// What a transaction demands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Compare {

@@ -119,6 +119,13 @@ impl Fleet {
         keys.map(str::to_owned).collect()
     }
 
+    /// The identity of the template that a set in the namespace x had in a revision.
+    pub fn hash(&self, set: &str, revision: u32) -> String {
+        let entry = self.value(&format!("spec/revisions/x/{set}/{revision:010}"));
+        let hash = entry["metadata"]["labels"]["controller-revision-hash"].as_str();
+        hash.unwrap_or("h").to_owned()
+    }
+
     /// A host's record and sign of life.
     pub fn node(&self, name: &str, labels: &Value, protected: &str) {
         let node = json!({
@@ -147,7 +154,8 @@ impl Fleet {
                     "imageID": "", "state": {"running": {}}}]},
         });
         self.put(&format!("fleet/pods/{node}/x/{pod}"), &object);
-        let member = json!({"uid": uid, "hash": "h", "wanted": "h", "status": {
+        let hash = self.hash(set, 1);
+        let member = json!({"uid": uid, "hash": hash, "wanted": hash, "status": {
             "desiredNumberScheduled": 1, "currentNumberScheduled": 1, "numberReady": 1, "numberAvailable": 1,
             "numberUnavailable": 0, "updatedNumberScheduled": 1, "numberMisscheduled": 0, "observedGeneration": 1}});
         self.put(&format!("fleet/sets/x/{set}/member/{node}"), &member);

@@ -71,8 +71,7 @@ impl Worlds {
                 known => {
                     let index = known as usize - 1;
                     let at = index * self.count;
-                    if self.heads[index] == head
-                        && self.nodes[at..at + self.count] == *world.live()
+                    if self.heads[index] == head && self.nodes[at..at + self.count] == *world.live()
                     {
                         return (index, false);
                     }
@@ -180,9 +179,9 @@ impl Search {
                 if new {
                     self.parents.push(u32::try_from(next).unwrap());
                 }
-                let found = way.wrong.or_else(|| {
-                    if new { wrong(&self.mind.scenario, &way.world) } else { None }
-                });
+                let found = way
+                    .wrong
+                    .or_else(|| if new { wrong(&self.mind.scenario, &way.world) } else { None });
                 if let Some(found) = found {
                     let trace = self.trace(next, Some(&way));
                     return self.outcome(Some((found.to_owned(), trace)));

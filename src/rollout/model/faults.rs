@@ -10,10 +10,15 @@ use super::world::{AVAILABLE, Flight, Node, STARTING, SURGE, Turn, World};
 pub(super) fn faults(mind: &Mind, ways: &mut Ways<'_>) {
     let last = u8::try_from(mind.scenario.script.len()).unwrap() - 1;
     if ways.from.set < last {
-        ways.add(0, "(nobody) sees how the next version of the set is written", false, |world, _| {
-            world.set += 1;
-            None
-        });
+        ways.add(
+            0,
+            "(nobody) sees how the next version of the set is written",
+            false,
+            |world, _| {
+                world.set += 1;
+                None
+            },
+        );
     }
     let baking = ways.from.gates.baking;
     if baking != 0 {

@@ -15,7 +15,8 @@ pub(super) fn wrong(scenario: &Scenario, world: &World) -> Option<&'static str> 
     };
     let members = count(&|node| node.member != 0);
     let surge = most(&|rollout| rollout.max_surge.of(members));
-    let unavailable = most(&|rollout| rollout.max_unavailable.of(members)).max(usize::from(surge == 0));
+    let unavailable =
+        most(&|rollout| rollout.max_unavailable.of(members)).max(usize::from(surge == 0));
     if count(&|node| node.disturbed != 0 && node.excused == 0) > unavailable {
         return Some("I1: more nodes are disturbed than may be");
     }
@@ -24,8 +25,8 @@ pub(super) fn wrong(scenario: &Scenario, world: &World) -> Option<&'static str> 
         // available one was about to.
         let (to, _) = scenario.target(node.seen_set, node.seen.condemned);
         let fine = |pod: &Pod| pod.state == AVAILABLE;
-        let over = node.pods.iter().any(|pod| pod.hash == to && fine(pod))
-            || node.pods.iter().all(fine);
+        let over =
+            node.pods.iter().any(|pod| pod.hash == to && fine(pod)) || node.pods.iter().all(fine);
         node.pods[1].hash != 0 && !over && node.excused == 0 && node.released == 0
     };
     if count(&surging) > surge {
@@ -120,13 +121,16 @@ pub(super) fn hopeful(scenario: &Scenario, world: &World) -> bool {
         || rollout.partition.of(100) > 0
         || scenario.turns_out(to) != Quality::Good
         || world.gates.condemned & (1 << to) != 0
-        || rollout.canary.is_some() && rollout.bake.is_zero() && rollout.promoted != format!("v{to}");
+        || rollout.canary.is_some()
+            && rollout.bake.is_zero()
+            && rollout.promoted != format!("v{to}");
     if held {
         return false;
     }
     let nodes = world.live();
     let dead_holder = nodes.iter().any(|node| node.up == 0 && node.turn.kind != 0);
-    let barred = nodes.iter().any(|node| node.known.kind != 0 && node.boots >= 2 || twins(node, to));
+    let barred =
+        nodes.iter().any(|node| node.known.kind != 0 && node.boots >= 2 || twins(node, to));
     let members = nodes.iter().filter(|node| node.member != 0).count();
     let dead = nodes.iter().filter(|node| node.up == 0 && node.member != 0).count();
     let allowed = crate::rollout::admit::allowed_unavailable(rollout, members);

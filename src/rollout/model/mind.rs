@@ -9,9 +9,7 @@ use jiff::Timestamp;
 use crate::base::ids::{NodeName, TemplateHash};
 use crate::rollout::admit;
 use crate::rollout::deal::{Beginning, Deal, Demand, Key, Write, deal};
-use crate::rollout::protocol::{
-    Act, Facts, Held, Local, Own, PodFact, Step, next, permitted,
-};
+use crate::rollout::protocol::{Act, Facts, Held, Local, Own, PodFact, Step, next, permitted};
 use crate::rollout::turn::{self, TurnKind, Verdict};
 
 use super::scenario::{Scenario, Seeded, name};
@@ -332,7 +330,9 @@ fn look_of(look: &Look, own_domain: u8) -> Option<admit::Look> {
     if look.elsewhere != 0 {
         turns.push((other.clone(), turn_of(&dummy, 9)));
     }
-    let canary = if look.canaries == 0 { (TemplateHash::new("none"), false) } else {
+    let canary = if look.canaries == 0 {
+        (TemplateHash::new("none"), false)
+    } else {
         (TemplateHash::new(name(look.canaries)), true)
     };
     Some(admit::Look {

@@ -189,7 +189,8 @@ fn sight(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
     }
     let newest = node.newest();
     let partition = mind.scenario.script.iter().any(|version| {
-        version.rollout.partition != crate::spec::Amount::Count(0) || version.rollout.canary.is_some()
+        version.rollout.partition != crate::spec::Amount::Count(0)
+            || version.rollout.canary.is_some()
     });
     if partition && node.session == 1 && node.at != newest {
         ways.add(index, "reports its pod", true, |_, node| {
@@ -241,7 +242,8 @@ fn fenced(mind: &Mind, world: &World, index: usize) -> Option<&'static str> {
     }
     let role = mind.scenario.roles[usize::from(node.role)];
     let rollout = &version.rollout;
-    let held = rollout.canary.is_some() && !role.canary && rollout.promoted != format!("v{}", deal.to);
+    let held =
+        rollout.canary.is_some() && !role.canary && rollout.promoted != format!("v{}", deal.to);
     let baked = world.gates.baked & !world.gates.baking & (1 << deal.to) != 0;
     if held && !baked && deal.act != "Retarget" {
         return Some("a claim before the canary nodes were well");
@@ -275,7 +277,9 @@ fn reconciler(ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decisio
     let by_new = |pod: super::world::Pod| pod.hash == to && pod.state == AVAILABLE;
     if newer.hash != 0 {
         // Of two pods one is too many when the new one is available, or when neither is the new one.
-        let gone = if by_new(older) || (newer.hash != to && older.hash != to && older.state >= newer.state) {
+        let gone = if by_new(older)
+            || (newer.hash != to && older.hash != to && older.state >= newer.state)
+        {
             Some(newer.hash)
         } else if by_new(newer) || (newer.hash != to && older.hash != to) {
             Some(older.hash)

@@ -71,7 +71,8 @@ fn an_operator_may_release_or_delete_a_node_at_any_time() {
 
 #[test]
 fn a_set_may_change_while_a_change_is_under_way() {
-    let of = |title, hosts, templates: &[u8]| Scenario::new(title, hosts, &unavailable(1), templates);
+    let of =
+        |title, hosts, templates: &[u8]| Scenario::new(title, hosts, &unavailable(1), templates);
     holds(of("a second change under way", 3, &[1, 2, 3]));
     holds(of("undo under way", 3, &[1, 2, 1]));
     holds(of("there and back again, lost", 2, &[1, 2, 1, 2]).with(|left| left.lost = 1));
@@ -161,7 +162,8 @@ fn large_four_hosts_with_a_crash_a_partition_and_a_lost_answer() {
 #[test]
 #[ignore = "minutes: make model"]
 fn large_changes() {
-    let of = |title, hosts, templates: &[u8]| Scenario::new(title, hosts, &unavailable(1), templates);
+    let of =
+        |title, hosts, templates: &[u8]| Scenario::new(title, hosts, &unavailable(1), templates);
     holds(of("a second change, four hosts", 4, &[1, 2, 3]));
     holds(of("a second change, lost", 3, &[1, 2, 3]).with(|left| left.lost = 1));
     holds(of("a second change, cut off", 3, &[1, 2, 3]).with(|left| left.cut = 1));
@@ -180,12 +182,16 @@ fn large_surge() {
         for (title, fault) in FAULTS {
             holds(of(title, &[1, 2]).with(fault));
         }
-        holds(of("surge, release, cut off", &[1, 2]).with(|left| (left.release, left.cut) = (1, 1)));
+        holds(
+            of("surge, release, cut off", &[1, 2]).with(|left| (left.release, left.cut) = (1, 1)),
+        );
         holds(of("surge, a second change, lost", &[1, 2, 3]).with(|left| left.lost = 1));
         holds(of("surge, undo, redo", &[1, 2, 1, 2]));
     }
     let both = Rollout { max_surge: Amount::Count(1), ..unavailable(1) };
-    holds(Scenario::new("surge beside maxUnavailable", 3, &both, &[1, 2]).with(|left| left.pod = 1));
+    holds(
+        Scenario::new("surge beside maxUnavailable", 3, &both, &[1, 2]).with(|left| left.pod = 1),
+    );
 }
 
 #[test]

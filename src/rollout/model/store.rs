@@ -114,9 +114,8 @@ pub(super) fn look(mind: &Mind, world: &World, index: usize) -> Look {
         u8::try_from(world.live().iter().filter(|node| holds(node)).count()).unwrap()
     };
     let in_turn = |node: &Node| node.turn.kind != 0;
-    let absent = |node: &Node| {
-        node.member != 0 && node.lease == 0 && !in_turn(node) && node.available == 0
-    };
+    let absent =
+        |node: &Node| node.member != 0 && node.lease == 0 && !in_turn(node) && node.available == 0;
     let partition = version.rollout.partition != Amount::Count(0);
     let mut moving = [0; 3];
     if partition {

@@ -276,8 +276,12 @@ impl World {
         self.renumber_queues();
         let count = usize::from(self.count);
         for node in &mut self.nodes[..count] {
-            let mut revisions =
-                [&mut node.turn_revision, &mut node.own_turn, &mut node.flight.turn, &mut node.late.turn];
+            let mut revisions = [
+                &mut node.turn_revision,
+                &mut node.own_turn,
+                &mut node.flight.turn,
+                &mut node.late.turn,
+            ];
             renumber(&mut revisions);
         }
         let mut places = [0, 1, 2, 3, 4];

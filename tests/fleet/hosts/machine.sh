@@ -64,6 +64,8 @@ boot)
   mkdir /run/lock
   tr -d - </proc/sys/kernel/random/uuid >"$dir/machine-id"
   echo "$name" >"$dir/hostname"
+  cat /proc/sys/kernel/random/uuid >"$dir/boot-id" # the kernel's own is that of the machine below
+  mount --bind "$dir/boot-id" /proc/sys/kernel/random/boot_id
   for file in machine-id hostname; do [ ! -e "/etc/$file" ] || mount --bind "$dir/$file" "/etc/$file"; done
   version=$(stat -fc %T /sys/fs/cgroup)
   mount -t sysfs sysfs /sys # otherwise /sys/class/net shows the machine's own

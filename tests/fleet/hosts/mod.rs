@@ -16,6 +16,7 @@ use crate::etcd::{self, Etcd, Wish};
 use crate::support;
 use crate::support::image::{self, IMAGE};
 use crate::support::set::{Set, merge};
+use crate::support::wait::{PATIENCE, patiently};
 
 pub(crate) use host::{Host, Running};
 use machine::Machine;
@@ -142,6 +143,67 @@ impl Fleet {
         self.etcd.as_mut().context("this fleet has no store")
     }
 
+    /// What `etcdctl` prints.
+    pub(crate) fn etcdctl(&self, arguments: &[&str]) -> Result<String> {
+        self.etcd.as_ref().context("this fleet has no store")?.ctl(arguments)
+    }
+
+    /// The store's present revision.
+    pub(crate) fn revision(&self) -> Result<i64> {
+        self.etcd.as_ref().context("this fleet has no store")?.revision()
+    }
+
+    /// Waits until every host has taken up what was written before, by a label that each of them then says that it has.
+    pub(crate) fn caught_up(&self) -> Result<()> {
+        let label = format!("seen=r{}", self.revision()?);
+        let mut words = vec!["label", "node", "--overwrite"];
+        words.extend(self.hosts.iter().map(|host| host.name.as_str()));
+        words.push(&label);
+        self.podward(&words)?;
+        patiently("every host to have seen a label", PATIENCE, || {
+            std::thread::park_timeout(std::time::Duration::from_millis(200));
+            let nodes = self.podward(&["get", "nodes", "-l", &label, "--no-headers"])?;
+            Ok((nodes.lines().count() == self.hosts.len()).then_some(()))
+        })
+    }
+
+    /// Waits until the store no longer takes a host for alive.
+    pub(crate) fn gone(&self, host: &str) -> Result<()> {
+        patiently("a sign of life to end", PATIENCE, || {
+            std::thread::park_timeout(std::time::Duration::from_millis(300));
+            let alive = self.keys("fleet/alive/")?;
+            Ok((!alive.contains(&format!("fleet/alive/{host}"))).then_some(()))
+        })
+    }
+
+    /// What `podward rollout` does or says.
+    pub(crate) fn rollout(&self, verb: &str, set: &str) -> Result<String> {
+        self.podward(&["rollout", verb, &format!("ds/{set}")])
+    }
+
+    /// What `podward rollout status` says now, whatever its exit code.
+    pub(crate) fn status(&self, set: &str) -> Result<String> {
+        let output = self.run(&["rollout", "status", &format!("ds/{set}"), "--watch=false"])?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Waits until `rollout status` says all of this.
+    pub(crate) fn says(&self, set: &str, words: &[&str]) -> Result<String> {
+        let mut last = String::new();
+        let said = patiently(&format!("the status to say {words:?}"), PATIENCE, || {
+            std::thread::park_timeout(std::time::Duration::from_millis(200));
+            last = self.status(set)?;
+            Ok(words.iter().all(|word| last.contains(word)).then(|| last.clone()))
+        });
+        said.with_context(|| last)
+    }
+
+    /// Where clients reach the store, as flags want it.
+    pub(crate) fn endpoints(&self) -> Result<String> {
+        Ok(self.etcd.as_ref().context("this fleet has no store")?.endpoints_text())
+    }
+
     /// Runs `podward` as an operator at the hub, whatever comes of it.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Output> {
         let etcd = self.etcd.as_ref().context("this fleet has no store")?;
@@ -163,10 +225,19 @@ impl Fleet {
     }
 
     /// The keys below a prefix of this cluster's.
-    pub(crate) fn keys(&mut self, prefix: &str) -> Result<Vec<String>> {
+    pub(crate) fn keys(&self, prefix: &str) -> Result<Vec<String>> {
         let prefix = format!("{ROOT}{prefix}");
-        let keys = self.etcd()?.ctl(&["get", "--prefix", "--keys-only", &prefix])?;
+        let keys = self.etcdctl(&["get", "--prefix", "--keys-only", &prefix])?;
         Ok(keys.split_whitespace().map(|key| key[ROOT.len()..].to_owned()).collect())
+    }
+
+    /// The value of one of this cluster's keys; null where it is not there.
+    pub(crate) fn value(&self, key: &str) -> Result<Value> {
+        let text = self.etcdctl(&["get", "--print-value-only", &format!("{ROOT}{key}")])?;
+        if text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).with_context(|| format!("{key}: {text}"))
     }
 
     /// Runs a program at the hub, whatever comes of it.

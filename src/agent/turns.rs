@@ -1,0 +1,500 @@
+//! Turns as this host's reconciler knows them: which pod it may disturb, which template it is to run, and what the keeper
+//! of turns has to know of its pods. What is held is on the disk, so that a host that boots without a store goes on.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+use crate::base::{
+    ids::{SetKey, TemplateHash},
+    time::{self, elapsed},
+};
+use crate::fleet::events::EventType;
+use crate::plan::steps::{Hold, Leave};
+use crate::pod::{
+    record::PodRecord,
+    references::{effective_hash, references},
+};
+use crate::rollout::{
+    admit::Gates,
+    breaker::{self, Boot},
+    order::{rank, splay_delay},
+    protocol::{Local, PodFact, permitted},
+    turn::{Condemned, Turn, TurnKind, Verdict},
+};
+use crate::spec::{Objects, Rollout, Set};
+
+use super::{
+    checked,
+    handle::{HeldTurn, StoreState, TurnsAnswer, TurnsTold},
+    reconciler::Reconciler,
+    sets::{self, Entry, with_template},
+};
+
+/// The version of the file's shape that this build writes.
+const VERSION: u32 = 1;
+
+/// The gates of a set, with what follows from them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SetGates {
+    /// The templates that failed.
+    pub condemned: BTreeMap<TemplateHash, Condemned>,
+    /// The gates as the protocol knows them.
+    pub gates: Gates,
+    /// The set with the templates of its history, the newest first.
+    pub history: Vec<Arc<Set>>,
+}
+
+/// A turn of this host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    /// The turn.
+    turn: Turn,
+    /// The template that the node came from.
+    #[serde(default)]
+    previous: Option<PodTemplateSpec>,
+    /// Boots in which the turn was found open.
+    #[serde(default)]
+    boots: Vec<Boot>,
+    /// Why the template is not tried again here within this turn.
+    #[serde(default)]
+    barred: Option<Verdict>,
+    /// Whether the leave to disturb the pod is taken back.
+    #[serde(skip)]
+    revoked: bool,
+    /// Whether this is on the disk.
+    #[serde(skip)]
+    saved: bool,
+}
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+struct File {
+    /// The shape's version.
+    version: u32,
+    /// The turns by `namespace/name`.
+    turns: BTreeMap<String, Record>,
+}
+
+/// The turns of this host.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// The file.
+    path: PathBuf,
+    /// Those that are held.
+    records: BTreeMap<SetKey, Record>,
+    /// Why others are not taken, in a word and in a sentence.
+    waits: BTreeMap<SetKey, (&'static str, String)>,
+    /// The gates of sets; `None` until the store was heard.
+    pub gates: Option<BTreeMap<SetKey, SetGates>>,
+    /// The templates that the fleet wants here and that this host does not run, for they are barred.
+    detours: BTreeMap<SetKey, TemplateHash>,
+    /// Since when sets that no store coordinates want another template, and which.
+    splays: BTreeMap<SetKey, (TemplateHash, Instant)>,
+    /// Whether an agent runs here: one pass takes no turns.
+    pub keeps: bool,
+}
+
+impl Turns {
+    /// Loads the turns, and notes which boot this is. A torn file is set aside and named: the store knows the turns, too.
+    pub(super) fn load(state: &Path, boot_id: &str, keeps: bool) -> Self {
+        let path = state.join("turns.json");
+        let mut records = read(&path).unwrap_or_else(|error| {
+            let aside = path.with_extension("json.bad");
+            let _ = fs::rename(&path, &aside);
+            warn!(
+                "{} cannot be used ({error}); it was set aside as {}",
+                path.display(),
+                aside.display()
+            );
+            BTreeMap::new()
+        });
+        let now = time::now().wall;
+        let mut booted = false;
+        for record in records.values_mut() {
+            record.saved = true;
+            if breaker::note(&mut record.boots, &record.turn.boot_id, boot_id, now) {
+                booted = true;
+                record.barred =
+                    record.barred.take().or_else(|| breaker::verdict(&record.boots, now));
+            }
+        }
+        let mut turns = Self {
+            path,
+            records,
+            waits: BTreeMap::new(),
+            gates: None,
+            detours: BTreeMap::new(),
+            splays: BTreeMap::new(),
+            keeps,
+        };
+        if booted {
+            turns.save();
+        }
+        turns
+    }
+
+    /// The templates that this host may have to go back to.
+    pub(super) fn previous(&self) -> impl Iterator<Item = (&SetKey, &PodTemplateSpec)> {
+        self.records.iter().filter_map(|(key, record)| Some((key, record.previous.as_ref()?)))
+    }
+
+    /// Whether no turn is known here.
+    fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Writes the file before anything that it says is acted upon. It is small, and this is seldom.
+    fn save(&mut self) {
+        let turns = self.records.iter().map(|(key, record)| (key.to_string(), record.clone()));
+        let file = File { version: VERSION, turns: turns.collect() };
+        let written = serde_json::to_value(file)
+            .and_then(checked::text)
+            .map_err(io::Error::other)
+            .and_then(|text| sets::write(&self.path, &text));
+        let saved = written.is_ok();
+        if let Err(error) = written {
+            error!(%error, "failed to write the turns; no pod is disturbed before they are");
+        }
+        for record in self.records.values_mut() {
+            record.saved = saved;
+        }
+    }
+
+    /// Takes what the keeper knows; `true` when a turn is another one than before.
+    fn take(
+        &mut self,
+        told: TurnsTold,
+        exists: impl Fn(&SetKey) -> bool,
+        previous: impl Fn(&SetKey, &str) -> Option<PodTemplateSpec>,
+    ) -> bool {
+        self.waits = told.waits;
+        let mut changed = false;
+        self.records.retain(|key, _| {
+            let stays = told.held.contains_key(key) || (exists(key) && !told.known.contains(key));
+            changed |= !stays;
+            stays
+        });
+        for (key, HeldTurn { turn, revoked }) in told.held {
+            match self.records.get_mut(&key) {
+                Some(record) => {
+                    record.revoked = revoked;
+                    if record.turn != turn {
+                        if record.turn.to != turn.to {
+                            (record.boots, record.barred) = (Vec::new(), None);
+                        }
+                        record.turn = turn;
+                        changed = true;
+                    }
+                    changed |= !record.saved;
+                }
+                None => {
+                    let previous = previous(&key, &turn.from);
+                    let record = Record {
+                        turn,
+                        previous,
+                        boots: Vec::new(),
+                        barred: None,
+                        revoked,
+                        saved: false,
+                    };
+                    self.records.insert(key, record);
+                    changed = true;
+                }
+            }
+        }
+        if changed {
+            self.save();
+        }
+        changed
+    }
+}
+
+/// Reads the file; none is an empty one.
+fn read(path: &Path) -> io::Result<BTreeMap<SetKey, Record>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
+    let file: File = serde_json::from_value(checked::object(&text)?)?;
+    if file.version != VERSION {
+        return Err(io::Error::other(format!("version {}", file.version)));
+    }
+    let record = |(key, record): (String, Record)| {
+        let (namespace, name) = key.split_once('/')?;
+        Some((SetKey::new(namespace, name), record))
+    };
+    Ok(file.turns.into_iter().filter_map(record).collect())
+}
+
+impl Reconciler {
+    /// Answers the keeper of turns: what it holds goes in, what it has to know comes out.
+    pub(super) fn exchange_turns(
+        &mut self,
+        told: TurnsTold,
+        reply: oneshot::Sender<Option<TurnsAnswer>>,
+    ) {
+        if !self.recovered {
+            let _ = reply.send(None);
+            return;
+        }
+        let pods = &self.pods;
+        let previous = |key: &SetKey, from: &str| {
+            let pod = pods
+                .values()
+                .find(|pod| pod.record.set == *key && pod.record.hash.as_str() == from);
+            pod.map(|pod| pod.record.template.clone())
+        };
+        let sets = self.sets.entries();
+        if self.turns.take(told, |key| sets.contains_key(key), previous) {
+            // What is barred here may have changed.
+            self.judge();
+        }
+        let mut answer = TurnsAnswer::default();
+        for (key, entry) in self.sets.entries() {
+            if let Some((local, wake)) = self.local(key, entry) {
+                answer.locals.insert(key.clone(), local);
+                answer.wake = [answer.wake, wake].into_iter().flatten().min();
+            }
+        }
+        let _ = reply.send(Some(answer));
+    }
+
+    /// What the protocol has to know of this host and a set that takes turns here, and when that changes by itself.
+    fn local(&self, key: &SetKey, entry: &Entry) -> Option<(Local, Option<Duration>)> {
+        let standing = self.standings.get(key).filter(|standing| standing.should_run)?;
+        if !entry.shared() || !self.turns.keeps {
+            return None;
+        }
+        let now = time::now().wall;
+        let rollout = Rollout::of(&entry.set.object);
+        let (mut new, mut old): (Option<PodFact>, Option<PodFact>) = (None, None);
+        let mut wake = None;
+        let mut others = Vec::new();
+        for pod in self.pods.values().filter(|pod| pod.record.set == *key) {
+            if pod.record.hash != standing.target {
+                others.push(&pod.record.hash);
+            }
+            if pod.stopping() {
+                continue;
+            }
+            let ready = pod.ready_since().map(|since| elapsed(since, now));
+            let missing = ready.map(|ready| rollout.min_ready.saturating_sub(ready));
+            let available = missing == Some(Duration::ZERO);
+            wake = [wake, missing.filter(|missing| !missing.is_zero())].into_iter().flatten().min();
+            let place = if pod.record.hash == standing.target { &mut new } else { &mut old };
+            if place.as_ref().is_none_or(|other| available && !other.available) {
+                *place = Some(PodFact { hash: pod.record.hash.clone(), available });
+            }
+        }
+        let ready = match self.holds.get(key) {
+            Some(
+                hold @ (Hold::ImagesPending(_)
+                | Hold::Preflight(_)
+                | Hold::ObjectsMissing(_)
+                | Hold::NotEligible(_)
+                | Hold::Evicted),
+            ) => Err(hold.to_string()),
+            _ => Ok(()),
+        };
+        let labels = &self.node.labels;
+        let revision = entry.set.object.metadata.resource_version.as_deref();
+        let local = Local {
+            revision: revision.and_then(|revision| revision.parse().ok()).unwrap_or(0),
+            to: standing.target.clone(),
+            own_template: standing.target == standing.own,
+            leftover: others.iter().any(|hash| old.as_ref().is_none_or(|old| old.hash != **hash)),
+            new,
+            old,
+            ready,
+            domain: labels.get(&rollout.domain).cloned().unwrap_or_default(),
+            canary: rollout.canary.as_ref().is_some_and(|canary| canary.selects(labels)),
+            barred: self.turns.records.get(key).and_then(|record| record.barred.clone()),
+            rollout,
+        };
+        Some((local, wake))
+    }
+
+    /// Whether this node may disturb its pod of a set now.
+    pub(super) fn leave(&self, key: &SetKey, entry: &Entry) -> Leave {
+        let Some((local, _)) = self.local(key, entry) else { return self.splay(key, entry) };
+        let held = self.turns.records.get(key);
+        if let Some(record) = held.filter(|record| record.saved && !record.revoked)
+            && permitted(&local, Some(&record.turn))
+        {
+            let ill = record.turn.kind == TurnKind::Repair;
+            return if ill { Leave::WhileIll } else { Leave::Given };
+        }
+        if let (Some(barred), Some(target)) = (&local.barred, self.turns.detours.get(key)) {
+            // The way back is part of the same turn.
+            if local.new.is_some() || local.old.as_ref().is_none_or(|pod| !pod.available) {
+                return Leave::Given;
+            }
+            debug_assert_eq!(*target, local.to);
+            let why = format!("the new template failed on this host: {}", barred.message);
+            return Leave::Held("turn-failed", why);
+        }
+        if let Some(store) =
+            self.feeds.store.as_ref().filter(|store| store.state != StoreState::Ready)
+        {
+            let why = format!("no update begins while the store is away: {}", store.state.reason());
+            return Leave::Held("store-away", why);
+        }
+        match self.turns.waits.get(key) {
+            Some((id, why)) => Leave::Held(id, why.clone()),
+            None => Leave::Held("no-turn", "it waits for its turn".into()),
+        }
+    }
+
+    /// Whether a set that no store coordinates may change here: each host waits its part of the splay.
+    fn splay(&self, key: &SetKey, entry: &Entry) -> Leave {
+        match (self.splay_of(key, entry), self.turns.splays.get(key)) {
+            (None, _) => Leave::Given,
+            (Some(wait), Some((_, since))) if time::now().mono >= *since + wait => Leave::Given,
+            (Some(wait), _) => {
+                let why = format!(
+                    "no store coordinates hosts: each updates by itself, this one {wait:.0?} after it heard of the change"
+                );
+                Leave::Held("splay", why)
+            }
+        }
+    }
+
+    /// How long this host waits with the present template where no store coordinates hosts.
+    fn splay_of(&self, key: &SetKey, entry: &Entry) -> Option<Duration> {
+        let splay = Rollout::of(&entry.set.object).splay.filter(|splay| !splay.is_zero())?;
+        let standing = self.standings.get(key)?;
+        Some(splay_delay(rank(key, &standing.hash, "", &self.node.name), splay))
+    }
+
+    /// Keeps the time since when sets want another template; says when the next may change.
+    pub(super) fn keep_splays(&mut self) {
+        let now = time::now().mono;
+        let mut splays = BTreeMap::new();
+        for (key, entry) in self.sets.entries() {
+            let Some(standing) = self.standings.get(key).filter(|_| !entry.shared()) else {
+                continue;
+            };
+            let outdated = |pod: &&crate::pod::machine::Pod| {
+                pod.record.set == *key && pod.record.hash != standing.hash
+            };
+            if !self.pods.values().any(|pod| outdated(&pod)) {
+                continue;
+            }
+            let Some(wait) = self.splay_of(key, entry) else { continue };
+            let known = self.turns.splays.get(key).filter(|(hash, _)| *hash == standing.hash);
+            let since = known.map_or(now, |(_, since)| *since);
+            if since + wait > now {
+                let at = since + wait;
+                self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+            }
+            splays.insert(key.clone(), (standing.hash.clone(), since));
+        }
+        self.turns.splays = splays;
+    }
+
+    /// Chooses the template that this node runs of each set: the set's own, unless it is condemned, or barred here.
+    pub(super) fn choose_templates(&mut self) {
+        if self.turns.gates.is_none() && self.turns.is_empty() {
+            return;
+        }
+        let documents = self.sets.objects();
+        let keys: Vec<SetKey> = self.sets.entries().keys().cloned().collect();
+        let mut news = false;
+        self.turns.detours.clear();
+        for key in keys {
+            let entry = &self.sets.entries()[&key];
+            let (instead, detour) = self.instead(&key, entry, &documents);
+            news |= self.sets.set_instead(&key, instead);
+            if let Some(target) = detour {
+                self.turns.detours.insert(key, target);
+            }
+        }
+        if news {
+            self.save_sets();
+        }
+    }
+
+    /// The set with the template that is to run instead of its own; and what the fleet wants, where that is barred here.
+    fn instead(
+        &self,
+        key: &SetKey,
+        entry: &Entry,
+        documents: &Objects,
+    ) -> (Option<Arc<Set>>, Option<TemplateHash>) {
+        let hash = |set: &Set| {
+            let spec = set.template().spec.as_ref();
+            let referred = spec.map(|spec| references(&key.namespace, spec)).unwrap_or_default();
+            effective_hash(&set.hash, &referred, documents)
+        };
+        let fleet = match self.turns.gates.as_ref().map(|gates| gates.get(key)) {
+            // What was known last goes on.
+            None => entry.instead.clone(),
+            Some(None) => None,
+            Some(Some(gates)) => {
+                let condemned = |set: &Set| {
+                    gates.condemned.get(&hash(set)).is_some_and(|word| word.uid == entry.uid)
+                };
+                let other = || gates.history.iter().find(|set| !condemned(set)).cloned();
+                if condemned(&entry.set) { other() } else { None }
+            }
+        };
+        let record = self.turns.records.get(key).filter(|record| record.barred.is_some());
+        let target = hash(fleet.as_ref().unwrap_or(&entry.set));
+        match record.filter(|record| record.turn.to == target) {
+            Some(Record { previous: Some(previous), .. }) => {
+                let hash = crate::spec::template_hash(previous);
+                (Some(with_template(&entry.set, hash, previous.clone())), Some(target))
+            }
+            _ => (fleet, None),
+        }
+    }
+
+    /// The hash of the template that the fleet wants on this node: another one than it runs only where that is barred.
+    pub(super) fn target_of(&self, key: &SetKey, runs: &TemplateHash) -> TemplateHash {
+        self.turns.detours.get(key).unwrap_or(runs).clone()
+    }
+
+    /// Whether a pod is one of a template that is barred here: it is not started again, not even to be stopped.
+    pub(super) fn barred(&self, record: &PodRecord) -> bool {
+        self.turns.detours.get(&record.set) == Some(&record.hash)
+    }
+
+    /// The gates of sets are known, or known anew.
+    pub(super) fn gates_read(&mut self, gates: BTreeMap<SetKey, SetGates>) {
+        let before = self.turns.gates.replace(gates);
+        let new: Vec<(SetKey, TemplateHash, Condemned)> = self
+            .turns
+            .gates
+            .iter()
+            .flatten()
+            .flat_map(|(key, gates)| {
+                gates.condemned.iter().map(move |(hash, word)| (key, hash, word))
+            })
+            .filter(|(key, hash, _)| {
+                let known = before.as_ref().and_then(|before| before.get(*key));
+                before.is_some() && known.is_none_or(|known| !known.condemned.contains_key(*hash))
+            })
+            .map(|(key, hash, word)| (key.clone(), hash.clone(), word.clone()))
+            .collect();
+        self.judge();
+        for (key, hash, word) in new {
+            let message = format!(
+                "template {hash} failed on node {} ({}): {}; this node goes back from it",
+                word.node, word.verdict.reason, word.verdict.message
+            );
+            self.note_set(&key, EventType::Warning, "TemplateCondemned", message);
+        }
+    }
+}
