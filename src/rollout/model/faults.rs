@@ -46,7 +46,7 @@ pub(super) fn faults(mind: &Mind, ways: &mut Ways<'_>) {
     }
     for index in 0..usize::from(ways.from.count) {
         let node = ways.from.nodes[index];
-        host(ways, index, &node);
+        host(mind, ways, index, &node);
         if ways.from.away == 0 {
             link(mind, ways, index, &node);
             operator(mind, ways, index, &node);
@@ -56,7 +56,7 @@ pub(super) fn faults(mind: &Mind, ways: &mut Ways<'_>) {
 }
 
 /// What happens to a host.
-fn host(ways: &mut Ways<'_>, index: usize, node: &Node) {
+fn host(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
     if node.up == 0 {
         ways.add(index, "is booted", false, |_, node| {
             node.up = 1;
@@ -77,13 +77,31 @@ fn host(ways: &mut Ways<'_>, index: usize, node: &Node) {
         });
     }
     if left.restart > 0 {
-        ways.add(index, "its agent is killed and begins anew", false, |world, node| {
+        let forgets = mind.scenario.has(Seeded::RevokeForgotten);
+        let killed = move |world: &mut World, node: &mut Node| {
             world.left.restart -= 1;
+            if forgets {
+                node.granted = node.known.to;
+            }
             node.part(false);
             node.stopping = 0;
             node.lease = if node.lease == 0 { 0 } else { 2 };
             None
+        };
+        ways.add(index, "its agent is killed and begins anew", false, |world, node| {
+            if node.stopping != 0 {
+                // It had checked, and not acted.
+                node.disturbed = 0;
+            }
+            killed(world, node)
         });
+        if node.stopping != 0 {
+            ways.add(index, "its agent is killed as it stops the old pod", false, |world, node| {
+                let gone = node.stopping;
+                node.drop_pods(|pod| pod.hash == gone);
+                killed(world, node)
+            });
+        }
     }
     if left.pod > 0 {
         for slot in 0..2 {

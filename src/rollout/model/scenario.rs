@@ -65,6 +65,10 @@ pub(super) enum Seeded {
     DoneGranted,
     /// Leave is given while a transaction is under way.
     GrantInFlight,
+    /// An agent that begins anew no longer knows that the leave was taken back.
+    RevokeForgotten,
+    /// A session that finds its turn gone acts before its reconciler is told.
+    StaleLeave,
 }
 
 /// One exploration.

@@ -87,6 +87,7 @@ fn no_more_nodes_have_two_pods_than_may() {
     holds(of("surge by two, undo", 2, &[1, 2, 1]));
     holds(of("surge, crash", 1, &[1, 2]).with(|left| left.crash = 1));
     holds(of("surge, pod crash", 1, &[1, 2]).with(|left| left.pod = 1));
+    holds(of("to replace, with another template", 1, &[1, 2]).then(3, unavailable(1)));
     holds(Scenario::new("to surge", 3, &unavailable(1), &[1, 2]).then(2, surge(1)));
     holds(of("from surge", 1, &[1, 2]).then(2, unavailable(1)));
 }
