@@ -172,11 +172,18 @@ impl Local {
     }
 }
 
-/// Whether the node may disturb its pod now: it holds a turn for this very template, and is not about to give it back.
+/// Whether the node may disturb its pod now: it holds a turn for this very template, and is not about to give it back. A pod
+/// that is available is disturbed only in the way for which the turn was taken.
 /// Whoever carries that out asks this again right before, of the pod as it is then.
 pub fn permitted(local: &Local, held: Option<&Turn>) -> bool {
+    let fits = |turn: &Turn| {
+        turn.kind == local.kind() || local.old.as_ref().is_none_or(|old| !old.available)
+    };
     held.is_some_and(|turn| {
-        turn.to == local.to && local.barred.is_none() && undisturbed(local, turn).is_none()
+        turn.to == local.to
+            && local.barred.is_none()
+            && fits(turn)
+            && undisturbed(local, turn).is_none()
     })
 }
 
@@ -233,7 +240,7 @@ fn undisturbed(local: &Local, turn: &Turn) -> Option<TemplateHash> {
     let void = turn.to != local.to
         || local.rollout.paused
         || local.rollout.on_delete
-        || turn.kind == TurnKind::Repair
+        || turn.kind != local.kind()
         || local.ready.is_err();
     void.then(|| serving.hash.clone())
 }
