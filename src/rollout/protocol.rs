@@ -205,7 +205,9 @@ fn in_turn(facts: &Facts, held: &Held) -> Step {
     // is under way would let the pod be stopped outside of any turn.
     let ending = |act| if facts.granted { Step::Revoke } else { Step::Act(act) };
     if local.new.as_ref().is_some_and(|pod| pod.available) {
-        return ending(Act::Done);
+        // The old pod goes first: a set that changes back would find it there, outside of any turn.
+        let gone = local.old.is_none();
+        return if gone { ending(Act::Done) } else { Step::Wait(Wait::InTurn) };
     }
     if let (Some(verdict), true) = (&local.barred, turn.to == local.to) {
         return match &turn.failed {

@@ -144,6 +144,12 @@ fn link(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
             None
         });
     }
+    if node.older != 0 {
+        ways.add(index, "the store lease of its earlier agent ends", true, |_, node| {
+            (node.available, node.older) = (0, 0);
+            None
+        });
+    }
     if node.lease != 0 && (node.session == 0 || left.lease > 0) {
         let sure = node.session == 0;
         ways.add(index, "its store lease ends", sure, |world, node| {
@@ -161,7 +167,10 @@ fn link(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
 
 /// Ends a store lease, with what is under it.
 fn expire(mind: &Mind, node: &mut Node) {
-    (node.lease, node.available, node.queue) = (0, 0, 0);
+    (node.lease, node.queue) = (0, 0);
+    if node.older == 0 {
+        node.available = 0;
+    }
     if mind.scenario.has(Seeded::LeasedTurn) {
         (node.turn, node.turn_revision) = (Turn::default(), 0);
     }

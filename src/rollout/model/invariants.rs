@@ -61,7 +61,8 @@ fn wrong_keys(node: &Node) -> Option<&'static str> {
         return Some("a session does not know its own turn");
     }
     let leased = exact && node.lease == 1;
-    if leased && (node.available != node.own_available || node.queue != node.own_queue) {
+    let own = node.available * (1 - node.older);
+    if leased && (own != node.own_available || node.queue != node.own_queue) {
         return Some("a session does not know its own keys");
     }
     None

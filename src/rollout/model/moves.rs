@@ -83,8 +83,9 @@ fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
     let shows = mind.scenario.has(Seeded::ShownInTurn);
     ways.add(index, "begins a session and reads its own keys", true, |_, node| {
         if node.lease == 2 {
-            // An earlier agent's place in the queue is not ours, and what it said of the pod is taken over.
-            node.queue = 0;
+            // What is under the lease of an earlier agent is not ours: the place in the queue goes, and what it said of the
+            // pod is said again.
+            (node.queue, node.older) = (0, u8::from(node.available != 0));
         }
         (node.lease, node.session, node.released) = (1, 1, 0);
         (node.member, node.at) = (1, node.newest());
@@ -92,7 +93,7 @@ fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
             node.available = node.newest();
         }
         (node.own_available, node.own_queue, node.own_turn) =
-            (node.available, node.queue, node.turn_revision);
+            (node.available * (1 - node.older), node.queue, node.turn_revision);
         if node.turn.kind == 0 || node.turn.to != node.known.to {
             let granted = node.granted;
             node.forget_turn();
@@ -297,7 +298,9 @@ fn reconciler(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decis
     if newer.hash != 0 {
         if let Some(gone) = surplus(node, decision) {
             ways.add(index, "stops a pod that is too many", true, |_, node| {
+                let served = node.serves();
                 node.drop_pods(|pod| pod.hash == gone);
+                node.disturbed |= u8::from(served && !node.serves());
                 None
             });
         }

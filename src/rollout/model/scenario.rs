@@ -67,6 +67,8 @@ pub(super) enum Seeded {
     GrantInFlight,
     /// An agent that begins anew no longer knows that the leave was taken back.
     RevokeForgotten,
+    /// A node that is absent is taken from the count although it says that its pod is available.
+    AbsentTwice,
     /// A session that finds its turn gone acts before its reconciler is told.
     StaleLeave,
 }

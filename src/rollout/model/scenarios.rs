@@ -90,6 +90,9 @@ fn no_more_nodes_have_two_pods_than_may() {
     holds(of("to replace, with another template", 1, &[1, 2]).then(3, unavailable(1)));
     holds(Scenario::new("to surge", 3, &unavailable(1), &[1, 2]).then(2, surge(1)));
     holds(of("from surge", 1, &[1, 2]).then(2, unavailable(1)));
+    holds(
+        of("from surge, pod crash", 1, &[1, 2]).then(2, unavailable(1)).with(|left| left.pod = 1),
+    );
 }
 
 #[test]
