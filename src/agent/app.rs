@@ -57,7 +57,7 @@ use super::{
     sets::Sets,
     sources::source_paths,
     store_guard::Guard,
-    turns::Turns,
+    turn_records::Turns,
     works::Works,
 };
 

@@ -48,7 +48,7 @@ use super::{
     pulls::PullNews,
     recovery::{Recovered, RecoveryError},
     sets::Sets,
-    turns::Turns,
+    turn_records::Turns,
     works::Works,
 };
 

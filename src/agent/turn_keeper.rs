@@ -260,8 +260,12 @@ impl Keeper {
         let leased = |key: &str| of(key).filter(|kv| kv.lease == lease);
         Own {
             member: of(&member).is_some(),
-            available: leased(&available)
-                .map(|kv| TemplateHash::new(String::from_utf8_lossy(&kv.value))),
+            // One that hangs on another lease is there, and says nothing: it is put anew, or taken away.
+            available: of(&available).map(|kv| {
+                let said =
+                    if kv.lease == lease { String::from_utf8_lossy(&kv.value) } else { "".into() };
+                TemplateHash::new(said)
+            }),
             turn: of(&turn)
                 .map(|kv| Held { turn: turn_looks::turn(&kv.value), revision: kv.mod_revision }),
             queue: leased(&queue).map(|kv| kv.create_revision),

@@ -1,18 +1,9 @@
 //! Turns as this host's reconciler knows them: which pod it may disturb, which template it is to run, and what the keeper
-//! of turns has to know of its pods. What is held is on the disk, so that a host that boots without a store goes on.
+//! of turns has to know of its pods.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use tracing::{error, warn};
 
 use crate::base::{
     ids::{SetKey, TemplateHash},
@@ -21,27 +12,24 @@ use crate::base::{
 use crate::fleet::events::EventType;
 use crate::plan::steps::{Hold, Leave};
 use crate::pod::{
+    machine::Pod,
     record::PodRecord,
     references::{effective_hash, references},
 };
 use crate::rollout::{
     admit::Gates,
-    breaker::{self, Boot},
     order::{rank, splay_delay},
     protocol::{Local, PodFact, permitted},
-    turn::{Condemned, Turn, TurnKind, Verdict},
+    turn::{Condemned, TurnKind},
 };
-use crate::spec::{Objects, Rollout, Set};
+use crate::spec::{Objects, Rollout, Set, template_hash};
 
 use super::{
-    checked,
-    handle::{HeldTurn, StoreState, TurnsAnswer, TurnsTold},
+    handle::{StoreState, TurnsAnswer, TurnsTold},
     reconciler::Reconciler,
-    sets::{self, Entry, with_template},
+    sets::{Entry, with_template},
+    turn_records::Record,
 };
-
-/// The version of the file's shape that this build writes.
-const VERSION: u32 = 1;
 
 /// The gates of a set, with what follows from them.
 #[derive(Debug, Clone, Default)]
@@ -52,190 +40,6 @@ pub(super) struct SetGates {
     pub gates: Gates,
     /// The set with the templates of its history, the newest first.
     pub history: Vec<Arc<Set>>,
-}
-
-/// A turn of this host.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Record {
-    /// The turn.
-    turn: Turn,
-    /// The template that the node came from.
-    #[serde(default)]
-    previous: Option<PodTemplateSpec>,
-    /// Boots in which the turn was found open.
-    #[serde(default)]
-    boots: Vec<Boot>,
-    /// Why the template is not tried again here within this turn.
-    #[serde(default)]
-    barred: Option<Verdict>,
-    /// Whether the leave to disturb the pod is taken back.
-    #[serde(skip)]
-    revoked: bool,
-    /// Whether this is on the disk.
-    #[serde(skip)]
-    saved: bool,
-}
-
-/// The file.
-#[derive(Serialize, Deserialize)]
-struct File {
-    /// The shape's version.
-    version: u32,
-    /// The turns by `namespace/name`.
-    turns: BTreeMap<String, Record>,
-}
-
-/// The turns of this host.
-#[derive(Debug)]
-pub(super) struct Turns {
-    /// The file.
-    path: PathBuf,
-    /// Those that are held.
-    records: BTreeMap<SetKey, Record>,
-    /// Why others are not taken, in a word and in a sentence.
-    waits: BTreeMap<SetKey, (&'static str, String)>,
-    /// The gates of sets; `None` until the store was heard.
-    pub gates: Option<BTreeMap<SetKey, SetGates>>,
-    /// The templates that the fleet wants here and that this host does not run, for they are barred.
-    detours: BTreeMap<SetKey, TemplateHash>,
-    /// Since when sets that no store coordinates want another template, and which.
-    splays: BTreeMap<SetKey, (TemplateHash, Instant)>,
-    /// Whether an agent runs here: one pass takes no turns.
-    pub keeps: bool,
-}
-
-impl Turns {
-    /// Loads the turns, and notes which boot this is. A torn file is set aside and named: the store knows the turns, too.
-    pub(super) fn load(state: &Path, boot_id: &str, keeps: bool) -> Self {
-        let path = state.join("turns.json");
-        let mut records = read(&path).unwrap_or_else(|error| {
-            let aside = path.with_extension("json.bad");
-            let _ = fs::rename(&path, &aside);
-            warn!(
-                "{} cannot be used ({error}); it was set aside as {}",
-                path.display(),
-                aside.display()
-            );
-            BTreeMap::new()
-        });
-        let now = time::now().wall;
-        let mut booted = false;
-        for record in records.values_mut() {
-            record.saved = true;
-            if breaker::note(&mut record.boots, &record.turn.boot_id, boot_id, now) {
-                booted = true;
-                record.barred =
-                    record.barred.take().or_else(|| breaker::verdict(&record.boots, now));
-            }
-        }
-        let mut turns = Self {
-            path,
-            records,
-            waits: BTreeMap::new(),
-            gates: None,
-            detours: BTreeMap::new(),
-            splays: BTreeMap::new(),
-            keeps,
-        };
-        if booted {
-            turns.save();
-        }
-        turns
-    }
-
-    /// The templates that this host may have to go back to.
-    pub(super) fn previous(&self) -> impl Iterator<Item = (&SetKey, &PodTemplateSpec)> {
-        self.records.iter().filter_map(|(key, record)| Some((key, record.previous.as_ref()?)))
-    }
-
-    /// Whether no turn is known here.
-    fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
-    /// Writes the file before anything that it says is acted upon. It is small, and this is seldom.
-    fn save(&mut self) {
-        let turns = self.records.iter().map(|(key, record)| (key.to_string(), record.clone()));
-        let file = File { version: VERSION, turns: turns.collect() };
-        let written = serde_json::to_value(file)
-            .and_then(checked::text)
-            .map_err(io::Error::other)
-            .and_then(|text| sets::write(&self.path, &text));
-        let saved = written.is_ok();
-        if let Err(error) = written {
-            error!(%error, "failed to write the turns; no pod is disturbed before they are");
-        }
-        for record in self.records.values_mut() {
-            record.saved = saved;
-        }
-    }
-
-    /// Takes what the keeper knows; `true` when a turn is another one than before.
-    fn take(
-        &mut self,
-        told: TurnsTold,
-        exists: impl Fn(&SetKey) -> bool,
-        previous: impl Fn(&SetKey, &str) -> Option<PodTemplateSpec>,
-    ) -> bool {
-        self.waits = told.waits;
-        let mut changed = false;
-        self.records.retain(|key, _| {
-            let stays = told.held.contains_key(key) || (exists(key) && !told.known.contains(key));
-            changed |= !stays;
-            stays
-        });
-        for (key, HeldTurn { turn, revoked }) in told.held {
-            match self.records.get_mut(&key) {
-                Some(record) => {
-                    record.revoked = revoked;
-                    if record.turn != turn {
-                        if record.turn.to != turn.to {
-                            (record.boots, record.barred) = (Vec::new(), None);
-                        }
-                        record.turn = turn;
-                        changed = true;
-                    }
-                    changed |= !record.saved;
-                }
-                None => {
-                    let previous = previous(&key, &turn.from);
-                    let record = Record {
-                        turn,
-                        previous,
-                        boots: Vec::new(),
-                        barred: None,
-                        revoked,
-                        saved: false,
-                    };
-                    self.records.insert(key, record);
-                    changed = true;
-                }
-            }
-        }
-        if changed {
-            self.save();
-        }
-        changed
-    }
-}
-
-/// Reads the file; none is an empty one.
-fn read(path: &Path) -> io::Result<BTreeMap<SetKey, Record>> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error),
-    };
-    let file: File = serde_json::from_value(checked::object(&text)?)?;
-    if file.version != VERSION {
-        return Err(io::Error::other(format!("version {}", file.version)));
-    }
-    let record = |(key, record): (String, Record)| {
-        let (namespace, name) = key.split_once('/')?;
-        Some((SetKey::new(namespace, name), record))
-    };
-    Ok(file.turns.into_iter().filter_map(record).collect())
 }
 
 impl Reconciler {
@@ -386,9 +190,7 @@ impl Reconciler {
             let Some(standing) = self.standings.get(key).filter(|_| !entry.shared()) else {
                 continue;
             };
-            let outdated = |pod: &&crate::pod::machine::Pod| {
-                pod.record.set == *key && pod.record.hash != standing.hash
-            };
+            let outdated = |pod: &&Pod| pod.record.set == *key && pod.record.hash != standing.hash;
             if !self.pods.values().any(|pod| outdated(&pod)) {
                 continue;
             }
@@ -454,7 +256,7 @@ impl Reconciler {
         let target = hash(fleet.as_ref().unwrap_or(&entry.set));
         match record.filter(|record| record.turn.to == target) {
             Some(Record { previous: Some(previous), .. }) => {
-                let hash = crate::spec::template_hash(previous);
+                let hash = template_hash(previous);
                 (Some(with_template(&entry.set, hash, previous.clone())), Some(target))
             }
             _ => (fleet, None),

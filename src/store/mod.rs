@@ -17,5 +17,7 @@ pub use client::{Status, Store};
 pub use connect::{Settings, password};
 pub use error::Error;
 pub use keys::{Gate, Keys};
-pub use kv::{Change, Compare, Header, Kv, Listing, Op, Range, Txn, TxnOutcome};
+#[cfg(feature = "testing")]
+pub use kv::TxnOutcome;
+pub use kv::{Change, Compare, Header, Kv, Listing, Op, Range, Txn};
 pub use streams::Watch;
