@@ -20,7 +20,7 @@ test: ## everything that can be tested on this machine
 unit: ## the tests that need neither root nor containerd
 	@scripts/setup build && $(CARGO) test --locked --lib --test tidy --test licences $(ARGS)
 model: ## the protocol of turns explored further than `make unit` does: minutes, and up to 4 GB
-	@$(CARGO) test --locked --profile quick --lib rollout::model -- --ignored --nocapture --test-threads=1
+	@$(CARGO) test --locked --profile quick --features model --lib rollout::model -- --nocapture --test-threads=1
 it: ## the whole binary against a private containerd (root); ARGS=name runs a part
 	@scripts/test --it $(ARGS)
 fleet: ## hosts in namespaces of their own around a real etcd (root); ARGS=name runs a part

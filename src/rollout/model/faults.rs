@@ -103,6 +103,12 @@ fn host(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
             });
         }
     }
+    on_host(ways, index, node);
+}
+
+/// What happens to the pods of a host, and to what they need.
+fn on_host(ways: &mut Ways<'_>, index: usize, node: &Node) {
+    let left = ways.from.left;
     if left.pod > 0 {
         for slot in 0..2 {
             if node.pods[slot].hash != 0 && node.pods[slot].state == AVAILABLE {

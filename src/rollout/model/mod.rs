@@ -5,8 +5,11 @@
 mod explore;
 mod faults;
 mod invariants;
+#[cfg(feature = "model")]
+mod large;
 mod mind;
 mod moves;
+mod reconciler;
 pub(super) mod scenario;
 mod scenarios;
 mod seeded;

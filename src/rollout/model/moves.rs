@@ -2,8 +2,8 @@
 
 use super::mind::{Decision, Mind, Next};
 use super::scenario::{Quality, Seeded};
-use super::store;
-use super::world::{AVAILABLE, Flight, Look, Node, Pod, READY, REPAIR, STARTING, World};
+use super::world::{AVAILABLE, Flight, Look, Node, READY, STARTING, World};
+use super::{reconciler, store};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(super) fn steps(mind: &mut Mind, ways: &mut Ways<'_>) {
         }
         let decision = mind.decide(&node);
         pods(mind, ways, index, &node, &decision);
-        reconciler(mind, ways, index, &node, &decision);
+        reconciler::steps(mind, ways, index, &node, &decision);
         if node.session == 0 {
             begin(mind, ways, index, &node);
         } else if ways.from.away == 0 {
@@ -259,90 +259,6 @@ fn fenced(mind: &Mind, world: &World, index: usize) -> Option<&'static str> {
         return Some("a claim before the canary nodes were well");
     }
     None
-}
-
-/// Of two pods the one that is too many, as the plan of a host says it.
-fn surplus(node: &Node, decision: &Decision) -> Option<u8> {
-    let [older, newer] = node.pods;
-    let is_new = |pod: Pod| pod.hash == decision.to;
-    if !decision.surges || !is_new(older) && !is_new(newer) {
-        return Some(newer.hash);
-    }
-    let (new, old) = if is_new(newer) { (newer, older) } else { (older, newer) };
-    (new.state == AVAILABLE || old.state == STARTING).then_some(old.hash)
-}
-
-/// What the reconciler does with the leave that it has: the check, and then the act.
-fn reconciler(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decision) {
-    let to = decision.to;
-    let [older, newer] = node.pods;
-    if node.stopping != 0 {
-        ways.add(index, "stops the old pod and starts the new one", true, |_, node| {
-            let gone = node.stopping;
-            node.drop_pods(|pod| pod.hash == gone);
-            node.stopping = 0;
-            if node.pods[0].hash == 0 {
-                node.start(to);
-            }
-            None
-        });
-        return;
-    }
-    if node.wants == 1 && older.hash == 0 && node.member != 0 {
-        ways.add(index, "starts a pod where there is none", true, |_, node| {
-            node.start(to);
-            None
-        });
-        return;
-    }
-    if newer.hash != 0 {
-        if let Some(gone) = surplus(node, decision) {
-            ways.add(index, "stops a pod that is too many", true, |_, node| {
-                let served = node.serves();
-                node.drop_pods(|pod| pod.hash == gone);
-                node.disturbed |= u8::from(served && !node.serves());
-                None
-            });
-        }
-        return;
-    }
-    if decision.barred {
-        let back = node.known.from;
-        if back != 0 && older.hash == node.known.to {
-            ways.add(index, "goes back by itself", true, |_, node| {
-                node.drop_pods(|_| true);
-                node.start(back);
-                None
-            });
-        }
-        return;
-    }
-    let stale = mind.scenario.has(Seeded::StaleLeave) && node.known.kind == 0;
-    let leave = node.granted == to && (decision.permitted || stale);
-    if older.hash == 0 || older.hash == to || !leave {
-        return;
-    }
-    if decision.surges {
-        ways.add(index, "starts the new pod beside the old one", true, |_, node| {
-            // Within a turn that an operator has ended already, which this host does not know yet.
-            node.excused |= node.released;
-            node.start(to);
-            None
-        });
-        return;
-    }
-    ways.add(index, "checks that it may stop the old pod", true, |_, node| {
-        node.stopping = older.hash;
-        if older.state != AVAILABLE {
-            return None;
-        }
-        node.disturbed = 1;
-        if node.known.kind == REPAIR {
-            return Some("a repair costs a pod that is available");
-        }
-        let in_store = node.turn.kind != 0 || node.excused != 0 || node.released != 0;
-        (!in_store).then_some("I5: a pod is stopped without a turn")
-    });
 }
 
 /// What becomes of the pods.

@@ -100,7 +100,8 @@ fn leave_given_while_a_transaction_is_under_way() {
 
 #[test]
 fn an_agent_that_forgets_that_it_took_the_leave_back() {
-    let scenario = three(&[1, 2]).with(|left| (left.unready, left.lost, left.restart) = (1, 1, 1));
+    let scenario = Scenario::new("two hosts", 2, &unavailable(1), &[1, 2])
+        .with(|left| (left.unready, left.lost, left.restart) = (1, 1, 1));
     finds(scenario, Seeded::RevokeForgotten, "I");
 }
 
