@@ -220,3 +220,18 @@ fn a_condemned_template_is_told_with_where_nodes_go_back_to() {
         "{error}"
     );
 }
+
+#[test]
+fn without_a_store_status_asks_the_agent_and_the_other_verbs_name_the_remedy() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.file("config.yaml", "cluster: test\n");
+    let error = fleet.run("rollout status ds/web").refused();
+    assert!(error.contains("no agent answers at"), "{error}");
+    for verb in ["history", "undo", "restart", "pause", "resume", "promote"] {
+        let said = fleet.run(&format!("rollout {verb} ds/web"));
+        assert_eq!(said.code, 2, "{verb}: {said:?}");
+        assert!(said.err.contains("no shared store is configured"), "{verb}: {said:?}");
+    }
+    let said = fleet.run("rollout release ds/web n1");
+    assert!(said.err.contains("no shared store is configured"), "{said:?}");
+}
