@@ -182,7 +182,7 @@ fn what_holds_a_rollout_is_said() {
         "paused: no node begins its turn; go on by `podward rollout resume ds/web`",
         "canary: 1 of 1 canary nodes are available with the new template; the others wait for `podward rollout promote ds/web`",
         "partition: 1 nodes keep",
-        "n2 waiting, place 1: it is in the queue",
+        "n2 waiting, place 1: the rollout is paused",
     ] {
         assert!(told.contains(text), "{text}: {told}");
     }
