@@ -12,17 +12,19 @@
 
 #[path = "../tests/support/etcd.rs"]
 mod etcd;
+#[path = "nodes/mod.rs"]
+mod nodes;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use etcd::Etcd;
+use nodes::{cpu_of, key, memory, node, now, put, settle};
 use podward::testing::{
-    Node, NodeName, SetKey, TemplateHash, light,
-    store::{Change, Keys, Op, Range, Settings, Store, Txn},
-    time,
+    light::{self, Told},
+    store::{Change, Keys, Range, Settings, Store},
 };
-use serde_json::json;
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -53,16 +55,22 @@ async fn fleet(agents: usize, rounds: u32) -> Result<()> {
     let (told, mut heard) = mpsc::unbounded_channel();
     let mut fleet = JoinSet::new();
     let began = now();
+    let shared = light::Settings {
+        store: settings.clone(),
+        keys: keys.clone(),
+        pod_time: Duration::ZERO,
+        turns: false,
+        pace: None,
+        told,
+    };
     for number in 0..agents {
-        let (settings, keys, told) = (settings.clone(), keys.clone(), told.clone());
-        let (path, stopped) = (state.path().join(number.to_string()), stopped.clone());
+        let (shared, stopped) = (shared.clone(), stopped.clone());
+        let path = state.path().join(number.to_string());
         std::fs::create_dir(&path)?;
-        fleet.spawn(async move {
-            light::run(settings, keys, node(number), &path, told, stopped).await;
-        });
+        fleet.spawn(async move { light::run(shared, node(number), &path, stopped).await });
     }
     let store = Store::connect(&settings, 0).await?;
-    put(&store, &keys, 1).await?;
+    put(&store, &keys, 1, &Value::Null, &Value::Null).await?;
     reactions(&mut heard, agents, now()).await?;
     println!(
         "{agents} agents joined and ran the first set in {:.1} s",
@@ -83,46 +91,19 @@ async fn fleet(agents: usize, rounds: u32) -> Result<()> {
     println!(
         "etcd: {:.0} ms of CPU for each change, {:.0} MB resident; goal: p99 < 500 ms",
         cpu.as_secs_f64() * 1000.0 / f64::from(rounds),
-        resident(pid)? as f64 / 1e6
+        memory(pid, "VmRSS")? as f64 / 1e6
     );
     stop.send_replace(true);
     while fleet.join_next().await.is_some() {}
     Ok(())
 }
 
-/// The moment.
-fn now() -> Instant {
-    time::now().mono
-}
-
-/// One of the fleet's nodes.
-fn node(number: usize) -> Node {
-    let name = format!("n{number}");
-    let labels = [("kubernetes.io/hostname".to_owned(), name.clone())].into();
-    Node { name: NodeName::new(name), labels, taints: Vec::new() }
-}
-
-/// Writes the set with another template.
-async fn put(store: &Store, keys: &Keys, generation: i64) -> Result<()> {
-    let labels = json!({"app": "web"});
-    let set = json!({
-        "apiVersion": "apps/v1", "kind": "DaemonSet",
-        "metadata": {"name": "web", "namespace": "default", "uid": "bench", "generation": generation},
-        "spec": {"selector": {"matchLabels": labels}, "template": {
-            "metadata": {"labels": labels, "annotations": {"round": generation.to_string()}},
-            "spec": {"hostNetwork": true, "containers": [{"name": "c", "image": "busybox:1"}]}}},
-    });
-    let key = keys.set(&SetKey::new("default", "web"));
-    store.txn(&Txn { then: vec![Op::put(key, set.to_string())], ..Txn::default() }).await?;
-    Ok(())
-}
-
 /// Changes the set, and says how soon a watch that does nothing else hears of it.
 async fn alone(store: &Store, keys: &Keys, generation: i64, began: Instant) -> Result<Duration> {
-    let key = keys.set(&SetKey::new("default", "web"));
+    let key = keys.set(&key());
     let (header, _) = store.get(&key).await?;
     let mut watch = store.watch(&[Range::key(&key)], header.revision + 1).await?;
-    put(store, keys, generation).await?;
+    put(store, keys, generation, &Value::Null, &Value::Null).await?;
     loop {
         let (_, changes) = watch.next().await?;
         if changes.iter().any(|change| matches!(change, Change::Put(kv) if kv.key == key)) {
@@ -133,7 +114,7 @@ async fn alone(store: &Store, keys: &Keys, generation: i64, began: Instant) -> R
 
 /// Waits until every agent has told its reaction; says how long each took.
 async fn reactions(
-    heard: &mut mpsc::UnboundedReceiver<TemplateHash>,
+    heard: &mut mpsc::UnboundedReceiver<Told>,
     agents: usize,
     began: Instant,
 ) -> Result<Vec<Duration>> {
@@ -141,22 +122,11 @@ async fn reactions(
     while all.len() < agents {
         let one = tokio::time::timeout(PATIENCE, heard.recv()).await;
         ensure!(one.is_ok(), "only {} of {agents} agents reacted", all.len());
-        all.push(began.elapsed());
+        if let Ok(Some(Told::Began(_))) = one {
+            all.push(began.elapsed());
+        }
     }
     Ok(all)
-}
-
-/// Waits until nobody writes any more: two looks a second and a half apart see the same revision.
-async fn settle(store: &Store, keys: &Keys) -> Result<()> {
-    let mut last = 0;
-    loop {
-        let (header, _) = store.get(&keys.accept()).await?;
-        if header.revision == last {
-            return Ok(());
-        }
-        last = header.revision;
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-    }
 }
 
 /// A distribution as a line.
@@ -173,21 +143,4 @@ fn spread(samples: &mut [Duration]) -> String {
         at(0.99),
         at(1.0)
     )
-}
-
-/// The CPU time of a process.
-fn cpu_of(pid: u32) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> =
-        stat.rsplit_once(')').context("a stat line")?.1.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    // Linux counts them in hundredths of a second wherever this runs.
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-/// The memory of a process.
-fn resident(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }

@@ -34,7 +34,7 @@ fn a_bad_update_stops_at_its_budget_and_the_next_one_leads_out() -> Result<()> {
         fleet.apply(&short(web.crashing("v3"), 1))?;
         let lost = web.failed(fleet, 1)?;
         sampler.idle(1)?;
-        fleet.says("web", &[&lost[0], "turn failed"])?;
+        fleet.says("web", &[&lost[0], "ProgressDeadlineExceeded"])?;
         ensure!(web.tried(fleet, "v3") == lost, "{:?} tried it", web.tried(fleet, "v3"));
         fleet.apply(&short(web.good("v4"), 1))?;
         web.ends_at(fleet, &sampler, "v4")?;

@@ -60,6 +60,8 @@ pub(super) struct Decision {
     pub(super) to: u8,
     /// Whether it is not tried again.
     pub(super) barred: bool,
+    /// Whether the set's strategy is to start the new pod beside the old one.
+    pub(super) surges: bool,
 }
 
 /// A key of a transaction.
@@ -184,7 +186,7 @@ impl Mind {
             Step::Join => Next::Deal(self.spell(&Act::Enter, &facts)),
             Step::Act(act) => Next::Deal(self.spell(&act, &facts)),
         };
-        Decision { next, permitted: allowed, to, barred }
+        Decision { next, permitted: allowed, to, barred, surges: facts.local.rollout.surges() }
     }
 
     /// The facts of a node.

@@ -7,7 +7,7 @@ mod faults;
 mod invariants;
 mod mind;
 mod moves;
-mod scenario;
+pub(super) mod scenario;
 mod scenarios;
 mod seeded;
 mod store;

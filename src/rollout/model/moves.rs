@@ -3,7 +3,7 @@
 use super::mind::{Decision, Mind, Next};
 use super::scenario::{Quality, Seeded};
 use super::store;
-use super::world::{AVAILABLE, Flight, Look, Node, READY, REPAIR, STARTING, SURGE, World};
+use super::world::{AVAILABLE, Flight, Look, Node, Pod, READY, REPAIR, STARTING, World};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(super) fn steps(mind: &mut Mind, ways: &mut Ways<'_>) {
         }
         let decision = mind.decide(&node);
         pods(mind, ways, index, &node, &decision);
-        reconciler(ways, index, &node, &decision);
+        reconciler(mind, ways, index, &node, &decision);
         if node.session == 0 {
             begin(mind, ways, index, &node);
         } else if ways.from.away == 0 {
@@ -79,11 +79,13 @@ fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
     if node.cut != 0 || ways.from.away != 0 || node.wants != 1 {
         return;
     }
+    let stale = mind.scenario.has(Seeded::StaleLeave);
     let shows = mind.scenario.has(Seeded::ShownInTurn);
     ways.add(index, "begins a session and reads its own keys", true, |_, node| {
         if node.lease == 2 {
-            // An earlier agent's place in the queue is not ours, and what it said of the pod is taken over.
-            node.queue = 0;
+            // What is under the lease of an earlier agent is not ours: the place in the queue goes, and what it said of the
+            // pod is said again.
+            (node.queue, node.older) = (0, u8::from(node.available != 0));
         }
         (node.lease, node.session, node.released) = (1, 1, 0);
         (node.member, node.at) = (1, node.newest());
@@ -91,12 +93,14 @@ fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
             node.available = node.newest();
         }
         (node.own_available, node.own_queue, node.own_turn) =
-            (node.available, node.queue, node.turn_revision);
+            (node.available * (1 - node.older), node.queue, node.turn_revision);
         if node.turn.kind == 0 || node.turn.to != node.known.to {
+            let granted = node.granted;
             node.forget_turn();
+            node.granted = if stale { granted } else { 0 };
         }
         node.known = node.turn;
-        if node.disturbed == 0 && node.stopping == 0 {
+        if node.disturbed == 0 && node.stopping == 0 && node.pods[1].hash == 0 {
             node.excused = 0;
         }
         None
@@ -106,12 +110,19 @@ fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
 /// The steps of a session.
 fn session(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decision) {
     if node.session == 2 || node.lease == 0 {
+        let keep = mind.scenario.has(Seeded::OldCount);
         ways.add(index, "learns that its session is over", true, |_, node| {
-            node.part(false);
+            node.part(keep);
             None
         });
     }
     sight(mind, ways, index, node);
+    if node.known.kind == 0 && node.granted != 0 {
+        ways.add(index, "tells its reconciler that the turn is gone", true, |_, node| {
+            node.granted = 0;
+            None
+        });
+    }
     if node.late.deal != 0 {
         let deal = &mind.deals[usize::from(node.late.deal)];
         let way = ways.add(index, "a transaction of an earlier session lands:", true, |_, node| {
@@ -250,8 +261,19 @@ fn fenced(mind: &Mind, world: &World, index: usize) -> Option<&'static str> {
     None
 }
 
+/// Of two pods the one that is too many, as the plan of a host says it.
+fn surplus(node: &Node, decision: &Decision) -> Option<u8> {
+    let [older, newer] = node.pods;
+    let is_new = |pod: Pod| pod.hash == decision.to;
+    if !decision.surges || !is_new(older) && !is_new(newer) {
+        return Some(newer.hash);
+    }
+    let (new, old) = if is_new(newer) { (newer, older) } else { (older, newer) };
+    (new.state == AVAILABLE || old.state == STARTING).then_some(old.hash)
+}
+
 /// What the reconciler does with the leave that it has: the check, and then the act.
-fn reconciler(ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decision) {
+fn reconciler(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decision) {
     let to = decision.to;
     let [older, newer] = node.pods;
     if node.stopping != 0 {
@@ -273,21 +295,12 @@ fn reconciler(ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decisio
         });
         return;
     }
-    let by_new = |pod: super::world::Pod| pod.hash == to && pod.state == AVAILABLE;
     if newer.hash != 0 {
-        // Of two pods one is too many when the new one is available, or when neither is the new one.
-        let gone = if by_new(older)
-            || (newer.hash != to && older.hash != to && older.state >= newer.state)
-        {
-            Some(newer.hash)
-        } else if by_new(newer) || (newer.hash != to && older.hash != to) {
-            Some(older.hash)
-        } else {
-            None
-        };
-        if let Some(gone) = gone {
+        if let Some(gone) = surplus(node, decision) {
             ways.add(index, "stops a pod that is too many", true, |_, node| {
+                let served = node.serves();
                 node.drop_pods(|pod| pod.hash == gone);
+                node.disturbed |= u8::from(served && !node.serves());
                 None
             });
         }
@@ -304,11 +317,15 @@ fn reconciler(ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decisio
         }
         return;
     }
-    if older.hash == 0 || older.hash == to || node.granted != to || !decision.permitted {
+    let stale = mind.scenario.has(Seeded::StaleLeave) && node.known.kind == 0;
+    let leave = node.granted == to && (decision.permitted || stale);
+    if older.hash == 0 || older.hash == to || !leave {
         return;
     }
-    if node.known.kind == SURGE {
+    if decision.surges {
         ways.add(index, "starts the new pod beside the old one", true, |_, node| {
+            // Within a turn that an operator has ended already, which this host does not know yet.
+            node.excused |= node.released;
             node.start(to);
             None
         });
@@ -352,8 +369,8 @@ fn pods(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &
                         node.drop_pods(|other| other.hash != pod.hash);
                     }
                     if node.serves() && node.stopping == 0 {
-                        (node.disturbed, node.excused) =
-                            (0, node.excused & u8::from(node.session == 0));
+                        let still = node.session == 0 || node.pods[1].hash != 0;
+                        (node.disturbed, node.excused) = (0, node.excused & u8::from(still));
                     }
                     None
                 });
