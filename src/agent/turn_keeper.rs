@@ -143,12 +143,11 @@ impl Keeper {
             let Some(look) = keeping.look.as_ref().filter(|_| keeping.own.queue.is_some()) else {
                 continue;
             };
-            match &look.ahead {
-                Some(ahead) => ranges.push(Range::key(self.keys.queue(set, ahead))),
-                None => {
-                    ranges.push(Range::prefix(self.keys.availables(set)));
-                    ranges.push(Range::prefix(self.keys.turns(set)));
-                }
+            if let Some(ahead) = &look.ahead {
+                ranges.push(Range::key(self.keys.queue(set, ahead)));
+            } else {
+                ranges.push(Range::prefix(self.keys.availables(set)));
+                ranges.push(Range::prefix(self.keys.turns(set)));
             }
             from = from.min(keeping.seen + 1);
         }
@@ -432,7 +431,7 @@ impl Keeper {
         for write in &deal.then {
             match write {
                 Write::Member => {
-                    then.extend(before.iter().flat_map(|(ops, _)| ops.iter().cloned()))
+                    then.extend(before.iter().flat_map(|(ops, _)| ops.iter().cloned()));
                 }
                 write => then.extend(self.ops(set, write, store, publisher).await?),
             }

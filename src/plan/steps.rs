@@ -198,7 +198,7 @@ impl Hold {
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotEligible(why) => f.write_str(why),
+            Self::NotEligible(why) | Self::NoTurn(_, why) => f.write_str(why),
             Self::Evicted => f.write_str(
                 "evicted: its toleration of a NoExecute taint ran out; \
                  a new pod starts when the taint is gone",
@@ -220,7 +220,6 @@ impl fmt::Display for Hold {
             Self::Preflight(why) => {
                 write!(f, "a new pod could not start here: {why}; what runs goes on till then")
             }
-            Self::NoTurn(_, why) => f.write_str(why),
             Self::Ended { failed } => write!(
                 f,
                 "the pod {}; another one starts when the back-off is over",
