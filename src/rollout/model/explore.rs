@@ -1,5 +1,6 @@
 //! The search itself: breadth first, so that what it finds is as short as can be.
 
+use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 
 use super::faults::faults;
@@ -274,7 +275,7 @@ impl Search {
 fn show(world: &World) -> String {
     let mut text = format!("  then: version {}, gates {:?}\n", world.set, world.gates);
     for node in world.live() {
-        text.push_str(&format!("    {node:?}\n"));
+        let _ = writeln!(text, "    {node:?}");
     }
     text
 }

@@ -4,7 +4,7 @@ use super::mind::Mind;
 use super::moves::{Ways, down};
 use super::scenario::Seeded;
 use super::store;
-use super::world::{AVAILABLE, Flight, Node, STARTING, SURGE, Turn, World};
+use super::world::{AVAILABLE, Node, STARTING, SURGE, Turn, World};
 
 /// Everything that comes from outside.
 pub(super) fn faults(mind: &Mind, ways: &mut Ways<'_>) {
@@ -202,7 +202,7 @@ fn lose(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
     if mind.scenario.has(Seeded::NoEpoch) {
         let way = ways.add(index, "loses its connection during", false, |world, node| {
             world.left.lost -= 1;
-            let flight = std::mem::replace(&mut node.flight, Flight::default());
+            let flight = std::mem::take(&mut node.flight);
             node.part(false);
             node.late = flight;
             None

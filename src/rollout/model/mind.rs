@@ -236,7 +236,7 @@ impl Mind {
                 member: view.member != 0,
                 available: (view.available != 0).then(|| TemplateHash::new(name(view.available))),
                 turn: (view.known.kind != 0)
-                    .then(|| Held { turn: turn_of(&view.known, role.domain), revision: OWN }),
+                    .then(|| Held { turn: turn_of(view.known, role.domain), revision: OWN }),
                 queue: view.queued.then_some(OWN),
             },
             gates: admit::Gates {
@@ -293,7 +293,7 @@ fn domain(domain: u8) -> String {
 }
 
 /// A turn as it stands in the store.
-fn turn_of(turn: &Turn, in_domain: u8) -> turn::Turn {
+fn turn_of(turn: Turn, in_domain: u8) -> turn::Turn {
     turn::Turn {
         kind: match turn.kind {
             REPLACE => TurnKind::Replace,
@@ -322,15 +322,15 @@ fn look_of(look: &Look, own_domain: u8) -> Option<admit::Look> {
     let mut turns = Vec::new();
     let dummy = Turn { kind: REPLACE, ..Turn::default() };
     for _ in 0..look.surging {
-        turns.push((other.clone(), turn_of(&Turn { kind: SURGE, ..dummy }, own_domain)));
+        turns.push((other.clone(), turn_of(Turn { kind: SURGE, ..dummy }, own_domain)));
     }
     for (template, count) in (1..=3).zip(look.moving) {
         for _ in 0..count {
-            turns.push((other.clone(), turn_of(&Turn { to: template, ..dummy }, own_domain)));
+            turns.push((other.clone(), turn_of(Turn { to: template, ..dummy }, own_domain)));
         }
     }
     if look.elsewhere != 0 {
-        turns.push((other.clone(), turn_of(&dummy, 9)));
+        turns.push((other.clone(), turn_of(dummy, 9)));
     }
     let canary = if look.canaries == 0 {
         (TemplateHash::new("none"), false)

@@ -64,12 +64,12 @@ pub(super) fn steps(mind: &mut Mind, ways: &mut Ways<'_>) {
             continue;
         }
         let decision = mind.decide(&node);
-        pods(mind, ways, index, &node, &decision);
-        reconciler::steps(mind, ways, index, &node, &decision);
+        pods(mind, ways, index, &node, decision);
+        reconciler::steps(mind, ways, index, &node, decision);
         if node.session == 0 {
             begin(mind, ways, index, &node);
         } else if ways.from.away == 0 {
-            session(mind, ways, index, &node, &decision);
+            session(mind, ways, index, &node, decision);
         }
     }
 }
@@ -108,7 +108,7 @@ fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
 }
 
 /// The steps of a session.
-fn session(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decision) {
+fn session(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: Decision) {
     if node.session == 2 || node.lease == 0 {
         let keep = mind.scenario.has(Seeded::OldCount);
         ways.add(index, "learns that its session is over", true, |_, node| {
@@ -262,7 +262,7 @@ fn fenced(mind: &Mind, world: &World, index: usize) -> Option<&'static str> {
 }
 
 /// What becomes of the pods.
-fn pods(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decision) {
+fn pods(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: Decision) {
     for slot in 0..2 {
         let pod = node.pods[slot];
         if pod.hash == 0 || pod.state == AVAILABLE || pod.hash == node.stopping {

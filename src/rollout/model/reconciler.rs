@@ -6,7 +6,7 @@ use super::scenario::Seeded;
 use super::world::{AVAILABLE, Node, Pod, REPAIR, STARTING};
 
 /// Of two pods the one that is too many, as the plan of a host says it.
-fn surplus(node: &Node, decision: &Decision) -> Option<u8> {
+fn surplus(node: &Node, decision: Decision) -> Option<u8> {
     let [older, newer] = node.pods;
     let is_new = |pod: Pod| pod.hash == decision.to;
     if !decision.surges || !is_new(older) && !is_new(newer) {
@@ -22,7 +22,7 @@ pub(super) fn steps(
     ways: &mut Ways<'_>,
     index: usize,
     node: &Node,
-    decision: &Decision,
+    decision: Decision,
 ) {
     let to = decision.to;
     let [older, newer] = node.pods;
