@@ -325,7 +325,8 @@ impl Scene {
                 (!nodes.is_empty()).then(|| format!("{} {}", few(&nodes), state.as_str()))
             })
             .collect();
-        if causes.is_empty() || !(waiting || !self.turns.is_empty()) {
+        let idle = !waiting && self.turns.is_empty();
+        if causes.is_empty() || idle {
             return None;
         }
         Some(format!(
@@ -455,8 +456,8 @@ pub fn sentence(
 /// Up to five names, and how many more there are.
 pub fn few(names: &[&str]) -> String {
     let more = names.len().saturating_sub(5);
-    let named = names[..names.len() - more].join(", ");
-    if more > 0 { format!("{named} and {more} more") } else { named }
+    let first = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{first} and {more} more") } else { first }
 }
 
 #[cfg(test)]
