@@ -207,7 +207,7 @@ fn ranges(keys: &Keys, set: &SetKey) -> Vec<Range> {
 
 /// The nodes that have a key below a prefix.
 fn names(followed: &Followed, prefix: &str) -> impl Iterator<Item = NodeName> {
-    followed.below(prefix).filter_map(move |kv| node(kv))
+    followed.below(prefix).filter_map(node)
 }
 
 /// The node that a key ends with.
