@@ -38,7 +38,9 @@ pub struct Held {
 pub struct PodFact {
     /// Its template.
     pub hash: TemplateHash,
-    /// Whether it has been ready for long enough.
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Whether it has been that for long enough.
     pub available: bool,
 }
 
@@ -140,10 +142,10 @@ pub enum Act {
 }
 
 impl Local {
-    /// In what way its pod would be disturbed.
+    /// In what way its pod would be disturbed. One that is ready, but not for long enough, serves: it is not ill.
     pub fn kind(&self) -> TurnKind {
         match &self.old {
-            Some(old) if !old.available => TurnKind::Repair,
+            Some(old) if !old.ready => TurnKind::Repair,
             _ if self.rollout.surges() => TurnKind::Surge,
             _ => TurnKind::Replace,
         }
@@ -176,9 +178,8 @@ impl Local {
 /// that is available is disturbed only in the way for which the turn was taken.
 /// Whoever carries that out asks this again right before, of the pod as it is then.
 pub fn permitted(local: &Local, held: Option<&Turn>) -> bool {
-    let fits = |turn: &Turn| {
-        turn.kind == local.kind() || local.old.as_ref().is_none_or(|old| !old.available)
-    };
+    let fits =
+        |turn: &Turn| turn.kind == local.kind() || local.old.as_ref().is_none_or(|old| !old.ready);
     held.is_some_and(|turn| {
         turn.to == local.to
             && local.barred.is_none()
@@ -281,6 +282,9 @@ fn out_of_turn(facts: &Facts) -> Step {
     }
     if mover.kind == TurnKind::Repair {
         return Step::Act(Act::Repair);
+    }
+    if facts.own.available.is_none() {
+        return leave(facts).unwrap_or(Step::Wait(Wait::NotAvailable));
     }
     let Some(queue) = facts.own.queue else { return Step::Join };
     match facts.look.as_ref().filter(|look| look.under == queue) {

@@ -23,7 +23,7 @@ fn verdict() -> Verdict {
 
 #[expect(clippy::unnecessary_wraps, reason = "pods are optional wherever they stand")]
 fn pod(name: &str, available: bool) -> Option<PodFact> {
-    Some(PodFact { hash: hash(name), available })
+    Some(PodFact { hash: hash(name), ready: available, available })
 }
 
 fn turn(kind: TurnKind, to: &str) -> Turn {

@@ -198,6 +198,7 @@ impl Mind {
         let long_enough = if scenario.has(Seeded::DoneEarly) { READY } else { AVAILABLE };
         let fact = |pod: &Pod| PodFact {
             hash: TemplateHash::new(name(pod.hash)),
+            ready: pod.state >= READY && pod.hash != view.stopping,
             available: pod.state >= long_enough && pod.hash != view.stopping,
         };
         let pods = view.pods.iter().filter(|pod| pod.hash != 0);
