@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test unit it fleet bench bench-quick lint fmt doc deny units deb size release \
+.PHONY: help demo build test unit model it fleet bench bench-quick lint fmt doc deny units deb size release \
         test-containerd-matrix test-vm setup install uninstall ci clean bless
 
 help: ## list the verbs
@@ -19,6 +19,8 @@ test: ## everything that can be tested on this machine
 	@scripts/test $(ARGS)
 unit: ## the tests that need neither root nor containerd
 	@scripts/setup build && $(CARGO) test --locked --lib --test tidy --test licences $(ARGS)
+model: ## the protocol of turns explored further than `make unit` does: minutes, and up to 4 GB
+	@$(CARGO) test --locked --profile quick --features model --lib rollout::model -- --nocapture --test-threads=1
 it: ## the whole binary against a private containerd (root); ARGS=name runs a part
 	@scripts/test --it $(ARGS)
 fleet: ## hosts in namespaces of their own around a real etcd (root); ARGS=name runs a part

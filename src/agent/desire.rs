@@ -156,7 +156,12 @@ impl Reconciler {
                 hash: standing.hash.clone(),
                 on_delete: entry.set.on_delete(),
                 surge: Rollout::of(&entry.set.object).surges(),
-                min_ready: entry.set.min_ready(),
+                min_ready: entry
+                    .run()
+                    .template()
+                    .spec
+                    .as_ref()
+                    .map_or(Duration::ZERO, |spec| self.needed(key, spec, entry.set.min_ready())),
                 should_run: standing.should_run,
                 should_continue: standing.should_continue,
                 refusal: standing.refusal.clone(),

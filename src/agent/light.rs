@@ -296,6 +296,7 @@ impl Light {
             let pods = self.pods.iter().map(|(pod, _)| pod);
             let mut pods = pods.filter(|pod| pod.set == *key && (pod.hash == set.hash) == new);
             pods.next().map(|pod| PodFact {
+                ready: pod.ready_for.is_some(),
                 hash: pod.hash.clone(),
                 available: pod.ready_for.is_some_and(|ready| ready >= rollout.min_ready),
             })

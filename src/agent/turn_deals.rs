@@ -119,7 +119,7 @@ impl Keeper {
             Write::Enter => vec![Op::Put { key: key(&Key::Queue), value: Vec::new(), lease }],
             Write::Turn(turn) => vec![Op::put(key(&Key::Turn), turn_looks::json(turn))],
             Write::Condemn(hash, verdict) => {
-                let uid = self.uid(set, publisher);
+                let uid = publisher.uid_of(set);
                 let node = self.node.to_string();
                 let word = Condemned { uid, node, verdict: verdict.clone() };
                 vec![Op::put(key(&Key::Condemned(hash.clone())), turn_looks::json(&word))]
@@ -133,10 +133,5 @@ impl Keeper {
             Write::Delete(which) => vec![Op::Delete(Range::key(key(which)))],
             Write::Member => Vec::new(),
         })
-    }
-
-    /// The uid of a set, as this node said it.
-    fn uid(&self, set: &SetKey, publisher: &Publisher) -> String {
-        publisher.uid_of(set)
     }
 }

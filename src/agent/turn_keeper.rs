@@ -38,6 +38,16 @@ const CONFLICT: Bounds =
 /// How often whoever waits outside a queue that is full looks again, and whoever waits inside without hearing anything.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// And how soon at the soonest.
+const SOONEST: Duration = Duration::from_secs(1);
+
+/// Which share of a fleet has neither the new template nor a place in the queue.
+fn left_over(look: &Look) -> f64 {
+    let count = |nodes: usize| f64::from(u32::try_from(nodes).unwrap_or(u32::MAX));
+    (count(look.members) - count(look.updated) - count(look.queued)).max(0.0)
+        / count(look.members).max(1.0)
+}
+
 /// What the keeper knows of one set.
 #[derive(Debug)]
 pub(super) struct Keeping {
@@ -143,12 +153,11 @@ impl Keeper {
             let Some(look) = keeping.look.as_ref().filter(|_| keeping.own.queue.is_some()) else {
                 continue;
             };
-            match &look.ahead {
-                Some(ahead) => ranges.push(Range::key(self.keys.queue(set, ahead))),
-                None => {
-                    ranges.push(Range::prefix(self.keys.availables(set)));
-                    ranges.push(Range::prefix(self.keys.turns(set)));
-                }
+            if let Some(ahead) = &look.ahead {
+                ranges.push(Range::key(self.keys.queue(set, ahead)));
+            } else {
+                ranges.push(Range::prefix(self.keys.availables(set)));
+                ranges.push(Range::prefix(self.keys.turns(set)));
             }
             from = from.min(keeping.seen + 1);
         }
@@ -403,7 +412,8 @@ impl Keeper {
             Some(_) if room => {
                 return self.act(set, &Act::Enter, facts, hands).await;
             }
-            Some(_) => now + self.again.mul_f64(0.5 + place),
+            // The fewer still wait, the sooner each looks again: together they ask about as often from first to last.
+            Some(_) => now + self.again.mul_f64((0.5 + place) * left_over(&look)).max(SOONEST),
         };
         if let Some(keeping) = self.sets.get_mut(set) {
             keeping.join = Some((facts.local.to.clone(), at));
@@ -432,7 +442,7 @@ impl Keeper {
         for write in &deal.then {
             match write {
                 Write::Member => {
-                    then.extend(before.iter().flat_map(|(ops, _)| ops.iter().cloned()))
+                    then.extend(before.iter().flat_map(|(ops, _)| ops.iter().cloned()));
                 }
                 write => then.extend(self.ops(set, write, store, publisher).await?),
             }

@@ -163,32 +163,20 @@ impl Turns {
             stays
         });
         for (key, HeldTurn { turn, revoked }) in told.held {
-            match self.records.get_mut(&key) {
-                Some(record) => {
-                    record.revoked = revoked;
-                    if record.turn != turn {
-                        if record.turn.to != turn.to {
-                            (record.boots, record.barred) = (Vec::new(), None);
-                        }
-                        record.turn = turn;
-                        changed = true;
-                    }
-                    changed |= !record.saved;
+            if let Some(record) = self.records.get_mut(&key) {
+                record.revoked = revoked;
+                changed |= record.turn != turn || !record.saved;
+                if record.turn.to != turn.to {
+                    (record.boots, record.barred) = (Vec::new(), None);
                 }
-                None => {
-                    let previous = previous(&key, &turn.from);
-                    let record = Record {
-                        turn,
-                        previous,
-                        boots: Vec::new(),
-                        barred: None,
-                        revoked,
-                        saved: false,
-                    };
-                    self.records.insert(key, record);
-                    changed = true;
-                }
+                record.turn = turn;
+                continue;
             }
+            let previous = previous(&key, &turn.from);
+            let (boots, barred) = (Vec::new(), None);
+            let record = Record { turn, previous, boots, barred, revoked, saved: false };
+            self.records.insert(key, record);
+            changed = true;
         }
         if changed {
             self.save();

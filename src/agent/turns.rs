@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use k8s_openapi::api::core::v1::PodSpec;
 use tokio::sync::oneshot;
 
 use crate::base::{
@@ -30,6 +31,9 @@ use super::{
     sets::{Entry, with_template},
     turn_records::Record,
 };
+
+/// How long the process of a container that nothing probes has to run in a turn.
+const UNPROBED: Duration = Duration::from_secs(2);
 
 /// The gates of a set, with what follows from them.
 #[derive(Debug, Clone, Default)]
@@ -94,12 +98,17 @@ impl Reconciler {
                 continue;
             }
             let ready = pod.ready_since().map(|since| elapsed(since, now));
-            let missing = ready.map(|ready| rollout.min_ready.saturating_sub(ready));
+            let needed = self.needed(key, pod.record.spec(), rollout.min_ready);
+            let missing = ready.map(|ready| needed.saturating_sub(ready));
             let available = missing == Some(Duration::ZERO);
             wake = [wake, missing.filter(|missing| !missing.is_zero())].into_iter().flatten().min();
             let place = if pod.record.hash == standing.target { &mut new } else { &mut old };
             if place.as_ref().is_none_or(|other| available && !other.available) {
-                *place = Some(PodFact { hash: pod.record.hash.clone(), available });
+                *place = Some(PodFact {
+                    hash: pod.record.hash.clone(),
+                    ready: ready.is_some(),
+                    available,
+                });
             }
         }
         let ready = match self.holds.get(key) {
@@ -128,6 +137,16 @@ impl Reconciler {
             rollout,
         };
         Some((local, wake))
+    }
+
+    /// How long a pod must be ready to count as available. In a turn, one that nothing probes counts as ready the moment its
+    /// process runs, also when that ends at once: it has to run for a while.
+    pub(super) fn needed(&self, key: &SetKey, spec: &PodSpec, min_ready: Duration) -> Duration {
+        let probed = spec.containers.iter().all(|container| container.readiness_probe.is_some());
+        if probed || !self.turns.records.contains_key(key) {
+            return min_ready;
+        }
+        min_ready.max(UNPROBED)
     }
 
     /// Whether this node may disturb its pod of a set now.

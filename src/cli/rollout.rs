@@ -91,7 +91,7 @@ impl Sets {
 /// Runs one of them.
 pub fn run(args: &Args, globals: &Globals, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let (sets, change) = match &args.verb {
-        Verb::Status(args) => return rollout_status::run(args, globals, out),
+        Verb::Status(args) => return rollout_status::run(args, globals, out, err),
         Verb::History(args) => return rollout_history::run(args, globals, out),
         Verb::Promote(args) => return rollout_promote::run(args, globals, out),
         Verb::Release(args) => return rollout_release::run(args, globals, out),

@@ -35,15 +35,14 @@ pub fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Outcome {
         return Err(Failure::usage("turns are those of a set", Some("write ds/NAME NODE".into())));
     };
     let set = SetKey::new(&args.namespace.namespace, &name);
-    let node = match args.node.split_once('/') {
-        None => args.node.clone(),
-        Some(_) => match resource::named(&args.node)? {
-            (Kind::Node, node) => node,
-            _ => {
-                let hint = Some("write ds/NAME NODE".to_owned());
-                return Err(Failure::usage(format!("{:?} is no node", args.node), hint));
-            }
-        },
+    let node = if args.node.contains('/') {
+        let (Kind::Node, node) = resource::named(&args.node)? else {
+            let hint = Some("write ds/NAME NODE".to_owned());
+            return Err(Failure::usage(format!("{:?} is no node", args.node), hint));
+        };
+        node
+    } else {
+        args.node.clone()
     };
     client::converse(async {
         let desk = Desk::open(globals).await?;

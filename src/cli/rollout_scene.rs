@@ -166,8 +166,12 @@ impl RolloutScene {
                         scene.condemned.insert(hash, verdict);
                     }
                 }
-                "baked" => drop(scene.baked.insert(hash)),
-                _ => drop(scene.baking.insert(hash)),
+                "baked" => {
+                    scene.baked.insert(hash);
+                }
+                _ => {
+                    scene.baking.insert(hash);
+                }
             }
         }
     }
@@ -203,7 +207,7 @@ fn ranges(keys: &Keys, set: &SetKey) -> Vec<Range> {
 
 /// The nodes that have a key below a prefix.
 fn names(followed: &Followed, prefix: &str) -> impl Iterator<Item = NodeName> {
-    followed.below(prefix).filter_map(move |kv| node(kv))
+    followed.below(prefix).filter_map(node)
 }
 
 /// The node that a key ends with.

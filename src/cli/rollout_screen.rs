@@ -74,13 +74,16 @@ impl Screen {
         let (width, height) = terminal::size().unwrap_or((80, 24));
         let width = usize::try_from(width).unwrap_or(80).max(20);
         // One line more than fits would scroll, and what scrolled away cannot be rewritten.
-        let room = usize::try_from(height).unwrap_or(24).max(6) - 4;
+        let room = usize::try_from(height).unwrap_or(24).max(6) - 2;
         let mut lines = vec![bar(story), story.sentence.clone()];
         let details = details(story, now, usize::MAX);
-        let more = details.len().saturating_sub(room);
-        lines.extend(details.into_iter().take(room).map(|(_, text)| text));
-        if more > 0 {
-            lines.push(format!("and {more} more"));
+        for (number, (_, text)) in details.iter().enumerate() {
+            let wrapped = wrapped(&plain(text), width - 1);
+            if lines.len() + wrapped.len() > room {
+                lines.push(format!("and {} more", details.len() - number));
+                break;
+            }
+            lines.extend(wrapped);
         }
         if self.lines > 0 {
             write!(out, "\x1b[{}A", self.lines)?;
@@ -106,6 +109,21 @@ impl Screen {
 /// A terminal shall not obey what a record said.
 fn plain(text: &str) -> String {
     text.replace(|c: char| c.is_control(), "?")
+}
+
+/// A text in lines that are no wider than this, broken between words: the way out stands at the end.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is a line from the beginning");
+        if !line.trim().is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(format!("    {word}"));
+        } else {
+            line.push_str(if line.is_empty() { "" } else { " " });
+            line.push_str(word);
+        }
+    }
+    lines
 }
 
 /// How many nodes have the template.
@@ -179,6 +197,16 @@ mod tests {
             shown(&mut screen, &story, 63),
             "  n0, n1, n2, n3, n4 and 15 more waiting: paused\n"
         );
+    }
+
+    #[test]
+    fn what_is_wider_than_the_terminal_is_broken_between_words() {
+        assert_eq!(
+            wrapped("n1 failed: run `podward", 12),
+            ["n1 failed:", "    run", "    `podward"]
+        );
+        assert_eq!(wrapped("short", 12), ["short"]);
+        assert_eq!(wrapped("averyveryverylongword", 5), ["averyveryverylongword"]);
     }
 
     #[test]

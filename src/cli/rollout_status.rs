@@ -57,18 +57,23 @@ enum Teller {
 }
 
 /// Shows the update of one set.
-pub fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Outcome {
+pub fn run(args: &Args, globals: &Globals, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let key = args.sets.only()?;
     client::converse(async {
         let settings = globals.settings_to_ask()?;
         if globals.local || store_client::connection(&settings).is_none() {
             return follow(agent(globals, &key).await?, args, out).await;
         }
-        let desk = Desk::open(globals).await?;
-        let mut scene = RolloutScene::new(&desk, &key)?;
-        scene.next().await?;
-        if scene.value().is_some() {
-            return follow(Teller::Fleet(Box::new(scene)), args, out).await;
+        match shared(globals, &key).await {
+            Ok(scene) if scene.value().is_some() => {
+                return follow(Teller::Fleet(Box::new(scene)), args, out).await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let Ok(agent) = agent(globals, &key).await else { return Err(error) };
+                writeln!(err, "warning: {error:#}")?;
+                return follow(agent, args, out).await;
+            }
         }
         // A set of this host's own files is not in the store.
         let place = Place::Set(key.clone());
@@ -79,6 +84,14 @@ pub fn run(args: &Args, globals: &Globals, out: &mut dyn Write) -> Outcome {
             }
         }
     })
+}
+
+/// Asks the store.
+async fn shared(globals: &Globals, key: &SetKey) -> anyhow::Result<RolloutScene> {
+    let desk = Desk::open(globals).await?;
+    let mut scene = RolloutScene::new(&desk, key)?;
+    scene.next().await?;
+    Ok(scene)
 }
 
 /// Asks the agent on this host.

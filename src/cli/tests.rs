@@ -559,6 +559,10 @@ Number of Nodes Scheduled with Up-to-date Pods: 1
 Number of Nodes Scheduled with Available Pods: 1
 Number of Nodes Misscheduled: 0
 Pods Status:  1 Running / 0 Waiting / 0 Succeeded / 0 Failed
+Rollout:
+  Strategy:   RollingUpdate (1 max unavailable, 0 max surge)
+  Min Ready:  0s
+  Deadline:   10m0s, then stall
 Pod Template:
   Labels:  app=web
   Containers:

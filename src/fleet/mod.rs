@@ -7,6 +7,7 @@ pub mod merge3;
 pub mod overlay;
 pub mod records;
 pub mod revision;
+mod rollout_notes;
 pub mod rollout_summary;
 pub mod rollout_view;
 mod rollout_waits;

@@ -132,13 +132,13 @@ pub struct Story {
 
 /// What nodes add up to, with those left out that do not count.
 #[derive(Debug, Clone, Copy)]
-struct Count {
+pub(super) struct Count {
     /// How many nodes count.
-    nodes: usize,
+    pub nodes: usize,
     /// How many of them are not available.
-    unavailable: usize,
+    pub unavailable: usize,
     /// How many may be.
-    allowed: usize,
+    pub allowed: usize,
 }
 
 impl Scene {
@@ -171,7 +171,7 @@ impl Scene {
     }
 
     /// How many nodes count, and how many are not available.
-    fn count(&self) -> Count {
+    pub(super) fn count(&self) -> Count {
         let nodes = self.members.iter().filter(|(node, _)| !self.ignored(node));
         let (mut all, mut available) = (0, 0);
         for (node, _) in nodes {
@@ -203,7 +203,7 @@ impl Scene {
     }
 
     /// The newest revision that did not fail: where nodes go when the set's own template did.
-    fn back(&self) -> Option<&(i64, TemplateHash)> {
+    pub(super) fn back(&self) -> Option<&(i64, TemplateHash)> {
         self.revisions.iter().rev().find(|(_, hash)| !self.condemned.contains_key(hash))
     }
 
@@ -225,115 +225,6 @@ impl Scene {
         ))
     }
 
-    /// What holds the whole set.
-    fn notes(&self, lines: &[Line]) -> Vec<String> {
-        let name = &self.name;
-        let mut notes = Vec::new();
-        if self.rollout.paused {
-            notes.push(format!(
-                "paused: no node begins its turn; go on by `podward rollout resume ds/{name}`"
-            ));
-        }
-        if let Some(condemned) = self.own_condemned() {
-            let own = self.hash.as_ref().map_or_else(String::new, ToString::to_string);
-            let verdict = &condemned.verdict;
-            let back = match self.back() {
-                Some((number, _)) => format!("nodes go back to revision {number}"),
-                None => "there is no revision to go back to; apply another template".to_owned(),
-            };
-            notes.push(format!(
-                "condemned: {} by node {} ({}: {}); {back}",
-                self.revision(&own),
-                condemned.node,
-                verdict.reason,
-                verdict.message
-            ));
-        } else {
-            notes.extend(self.canary());
-        }
-        let keep = self.rollout.partition.of(self.count().nodes);
-        if keep > 0 {
-            notes.push(format!("partition: {keep} nodes keep the template that they have"));
-        }
-        notes.extend(self.stall(lines));
-        notes
-    }
-
-    /// What the canary nodes keep the others waiting for.
-    fn canary(&self) -> Option<String> {
-        let (hash, rollout) = (self.hash.as_ref()?, &self.rollout);
-        if rollout.canary.is_none() || rollout.promoted == hash.as_str() {
-            return None;
-        }
-        let (name, all) = (&self.name, self.canaries.len());
-        if rollout.bake.is_zero() || !self.baked.contains(hash) {
-            let well = |(node, at): &(&NodeName, &String)| {
-                at.as_str() == hash.as_str() && self.available.contains(*node)
-            };
-            let well = self.canaries.iter().filter(well).count();
-            let what = match all {
-                0 => "no node matches the annotation podward.dev/canary".to_owned(),
-                _ => format!("{well} of {all} canary nodes are available with the new template"),
-            };
-            let bake = if rollout.bake.is_zero() {
-                String::new()
-            } else {
-                format!(" and bake for {}", time::go_duration(rollout.bake))
-            };
-            return Some(match bake.as_str() {
-                "" => format!(
-                    "canary: {what}; the others wait for `podward rollout promote ds/{name}`"
-                ),
-                bake => format!(
-                    "canary: {what}; the others wait until all are{bake}, or for `podward rollout promote ds/{name}`"
-                ),
-            });
-        }
-        self.baking.contains(hash).then(|| {
-            format!(
-                "canary: baking for {}; the others follow then, or with `podward rollout promote ds/{name}`",
-                time::go_duration(rollout.bake)
-            )
-        })
-    }
-
-    /// That nothing moves, and why.
-    fn stall(&self, lines: &[Line]) -> Option<String> {
-        let of = |wanted: State| -> Vec<&str> {
-            lines
-                .iter()
-                .filter(|line| line.state == wanted)
-                .map(|line| line.node.as_str())
-                .collect()
-        };
-        let waiting = !of(State::Waiting).is_empty();
-        let Count { nodes, unavailable, allowed } = self.count();
-        let surging = self.turns.values().filter(|turn| turn.kind == TurnKind::Surge).count();
-        let full = if self.rollout.surges() {
-            surging >= self.rollout.max_surge.of(nodes)
-        } else {
-            unavailable >= allowed
-        };
-        if !of(State::InTurn).is_empty() || (waiting && !full) {
-            return None;
-        }
-        let causes: Vec<String> = [State::Failed, State::Lost, State::Absent, State::Unavailable]
-            .into_iter()
-            .filter(|state| *state != State::Absent || !self.rollout.ignore_absent)
-            .filter_map(|state| {
-                let nodes = of(state);
-                (!nodes.is_empty()).then(|| format!("{} {}", few(&nodes), state.as_str()))
-            })
-            .collect();
-        if causes.is_empty() || !(waiting || !self.turns.is_empty()) {
-            return None;
-        }
-        Some(format!(
-            "stalled: nothing moves, since {unavailable} of {nodes} nodes are unavailable and {allowed} may be: {}",
-            causes.join(", ")
-        ))
-    }
-
     /// The nodes that matter, the worst first.
     fn lines(&self) -> Vec<Line> {
         let mut lines: Vec<Line> =
@@ -351,7 +242,8 @@ impl Scene {
             |state, since, text| Some(Line { node: node.clone(), state, since, place: None, text });
         if let Some(turn) = self.turns.get(node) {
             let (state, text) = self.turn(node, turn, member, alive);
-            return line(state, Some(turn.since), text);
+            let since = turn.failed.as_ref().map_or(turn.since, |verdict| verdict.at);
+            return line(state, Some(since), text);
         }
         if !alive {
             let counts = if self.rollout.ignore_absent {
@@ -454,8 +346,8 @@ pub fn sentence(
 /// Up to five names, and how many more there are.
 pub fn few(names: &[&str]) -> String {
     let more = names.len().saturating_sub(5);
-    let named = names[..names.len() - more].join(", ");
-    if more > 0 { format!("{named} and {more} more") } else { named }
+    let first = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{first} and {more} more") } else { first }
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub struct DesiredSet {
 pub enum Leave {
     /// It may.
     Given,
-    /// It may as long as it is not available: that is why.
+    /// It may as long as it is not ready: that is why.
     WhileIll,
     /// Not now: why, in a word and in a sentence.
     Held(&'static str, String),
@@ -198,7 +198,7 @@ impl Hold {
 impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotEligible(why) => f.write_str(why),
+            Self::NotEligible(why) | Self::NoTurn(_, why) => f.write_str(why),
             Self::Evicted => f.write_str(
                 "evicted: its toleration of a NoExecute taint ran out; \
                  a new pod starts when the taint is gone",
@@ -220,7 +220,6 @@ impl fmt::Display for Hold {
             Self::Preflight(why) => {
                 write!(f, "a new pod could not start here: {why}; what runs goes on till then")
             }
-            Self::NoTurn(_, why) => f.write_str(why),
             Self::Ended { failed } => write!(
                 f,
                 "the pod {}; another one starts when the back-off is over",
@@ -358,11 +357,10 @@ impl Plan {
 
     /// Whether an old pod may be disturbed; otherwise the set is held.
     fn leave(&mut self, key: &SetKey, set: &DesiredSet, pod: &ObservedPod) -> bool {
-        let available = pod.ready_for.is_some_and(|ready| ready >= set.min_ready);
         let (id, why) = match &set.leave {
             Leave::Given => return true,
-            Leave::WhileIll if !available => return true,
-            Leave::WhileIll => ("recovered", "the old pod is available again".to_owned()),
+            Leave::WhileIll if pod.ready_for.is_none() => return true,
+            Leave::WhileIll => ("recovered", "the old pod is ready again".to_owned()),
             Leave::Held(id, why) => (*id, why.clone()),
         };
         self.hold(key, Hold::NoTurn(id, why));

@@ -63,6 +63,8 @@ pub enum Wait {
     Paused,
     /// The new pod could not start here.
     NotReady(String),
+    /// The old pod is ready, but not for long enough.
+    NotAvailable,
     /// The template failed elsewhere, and there is none to go back to.
     Condemned,
     /// The canary nodes go first.
@@ -112,6 +114,7 @@ impl Wait {
             Self::OnDelete => "on-delete",
             Self::Paused => "paused",
             Self::NotReady(_) => "preflight-failed",
+            Self::NotAvailable => "old-not-available",
             Self::Condemned => "condemned",
             Self::Canary => "canary-first",
             Self::Baking => "canary-baking",
@@ -135,6 +138,7 @@ impl fmt::Display for Wait {
             }
             Self::Paused => f.write_str("the rollout is paused; go on by `podward rollout resume`"),
             Self::NotReady(why) => write!(f, "the new pod could not start here: {why}"),
+            Self::NotAvailable => f.write_str("the old pod is not available yet"),
             Self::Condemned => f.write_str(
                 "the new template failed on another node and was condemned, and there is none to go back to; \
                  apply another one",

@@ -120,8 +120,10 @@ pub fn deal(act: &Act, facts: &Facts, beginning: Beginning<'_>) -> Deal {
         }
         Act::Retarget => {
             let kind = held.map_or(TurnKind::Replace, |held| held.turn.kind);
+            // Where the host came from stays what it was: what lies between may never have run.
+            let from = held.map(|held| held.turn.from.clone()).unwrap_or_default();
             let when = fence.into_iter().chain([in_turn()]).collect();
-            (when, vec![Write::Turn(Turn { kind, ..begun(facts, beginning) })])
+            (when, vec![Write::Turn(Turn { kind, from, ..begun(facts, beginning) })])
         }
         Act::Withdraw(hash) => (
             vec![Present(Key::Member), in_turn()],

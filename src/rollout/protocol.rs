@@ -38,7 +38,9 @@ pub struct Held {
 pub struct PodFact {
     /// Its template.
     pub hash: TemplateHash,
-    /// Whether it has been ready for long enough.
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Whether it has been that for long enough.
     pub available: bool,
 }
 
@@ -140,10 +142,10 @@ pub enum Act {
 }
 
 impl Local {
-    /// In what way its pod would be disturbed.
+    /// In what way its pod would be disturbed. One that is ready, but not for long enough, serves: it is not ill.
     pub fn kind(&self) -> TurnKind {
         match &self.old {
-            Some(old) if !old.available => TurnKind::Repair,
+            Some(old) if !old.ready => TurnKind::Repair,
             _ if self.rollout.surges() => TurnKind::Surge,
             _ => TurnKind::Replace,
         }
@@ -172,11 +174,17 @@ impl Local {
     }
 }
 
-/// Whether the node may disturb its pod now: it holds a turn for this very template, and is not about to give it back.
+/// Whether the node may disturb its pod now: it holds a turn for this very template, and is not about to give it back. A pod
+/// that is available is disturbed only in the way for which the turn was taken.
 /// Whoever carries that out asks this again right before, of the pod as it is then.
 pub fn permitted(local: &Local, held: Option<&Turn>) -> bool {
+    let fits =
+        |turn: &Turn| turn.kind == local.kind() || local.old.as_ref().is_none_or(|old| !old.ready);
     held.is_some_and(|turn| {
-        turn.to == local.to && local.barred.is_none() && undisturbed(local, turn).is_none()
+        turn.to == local.to
+            && local.barred.is_none()
+            && fits(turn)
+            && undisturbed(local, turn).is_none()
     })
 }
 
@@ -198,7 +206,9 @@ fn in_turn(facts: &Facts, held: &Held) -> Step {
     // is under way would let the pod be stopped outside of any turn.
     let ending = |act| if facts.granted { Step::Revoke } else { Step::Act(act) };
     if local.new.as_ref().is_some_and(|pod| pod.available) {
-        return ending(Act::Done);
+        // The old pod goes first: a set that changes back would find it there, outside of any turn.
+        let gone = local.old.is_none();
+        return if gone { ending(Act::Done) } else { Step::Wait(Wait::InTurn) };
     }
     if let (Some(verdict), true) = (&local.barred, turn.to == local.to) {
         return match &turn.failed {
@@ -233,7 +243,7 @@ fn undisturbed(local: &Local, turn: &Turn) -> Option<TemplateHash> {
     let void = turn.to != local.to
         || local.rollout.paused
         || local.rollout.on_delete
-        || turn.kind == TurnKind::Repair
+        || turn.kind != local.kind()
         || local.ready.is_err();
     void.then(|| serving.hash.clone())
 }
@@ -272,6 +282,9 @@ fn out_of_turn(facts: &Facts) -> Step {
     }
     if mover.kind == TurnKind::Repair {
         return Step::Act(Act::Repair);
+    }
+    if facts.own.available.is_none() {
+        return leave(facts).unwrap_or(Step::Wait(Wait::NotAvailable));
     }
     let Some(queue) = facts.own.queue else { return Step::Join };
     match facts.look.as_ref().filter(|look| look.under == queue) {

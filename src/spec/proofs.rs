@@ -39,6 +39,10 @@ const SET: &[Line] = &[
         "spec.minReadySeconds",
         &["it::fields::a_pod_is_available_only_after_the_time_that_it_must_be_ready"],
     ),
+    (
+        "spec.revisionHistoryLimit",
+        &["fleet::revision::tests::a_history_grows_with_new_templates_only"],
+    ),
     ("spec.selector**", &["spec::tests::rules::the_selector_must_match_the_template"]),
     ("spec.template", &["it::living::a_changed_template_replaces_the_pod"]),
     ("spec.template.metadata", &["it::fields::names_labels_and_annotations_are_shown_as_written"]),

@@ -27,7 +27,7 @@ pub static SET_SPEC: Type = Type {
     name: "DaemonSetSpec",
     fields: &[
         field("minReadySeconds", Int32, Honoured),
-        field("revisionHistoryLimit", Int32, Ignored("revisions are not kept in this version")),
+        field("revisionHistoryLimit", Int32, Honoured),
         needed("selector", Object(&LABEL_SELECTOR), Honoured),
         needed("template", Object(&POD_TEMPLATE_SPEC), Honoured),
         field("updateStrategy", Object(&SET_UPDATE_STRATEGY), Honoured),

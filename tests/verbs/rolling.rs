@@ -182,7 +182,7 @@ fn what_holds_a_rollout_is_said() {
         "paused: no node begins its turn; go on by `podward rollout resume ds/web`",
         "canary: 1 of 1 canary nodes are available with the new template; the others wait for `podward rollout promote ds/web`",
         "partition: 1 nodes keep",
-        "n2 waiting, place 1: it is in the queue",
+        "n2 waiting, place 1: the rollout is paused",
     ] {
         assert!(told.contains(text), "{text}: {told}");
     }
@@ -219,4 +219,19 @@ fn a_condemned_template_is_told_with_where_nodes_go_back_to() {
         error.contains("was rolled back to revision 1: its template failed on node n2 (BootLoop)"),
         "{error}"
     );
+}
+
+#[test]
+fn without_a_store_status_asks_the_agent_and_the_other_verbs_name_the_remedy() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.file("config.yaml", "cluster: test\n");
+    let error = fleet.run("rollout status ds/web").refused();
+    assert!(error.contains("no agent answers at"), "{error}");
+    for verb in ["history", "undo", "restart", "pause", "resume", "promote"] {
+        let said = fleet.run(&format!("rollout {verb} ds/web"));
+        assert_eq!(said.code, 2, "{verb}: {said:?}");
+        assert!(said.err.contains("no shared store is configured"), "{verb}: {said:?}");
+    }
+    let said = fleet.run("rollout release ds/web n1");
+    assert!(said.err.contains("no shared store is configured"), "{said:?}");
 }

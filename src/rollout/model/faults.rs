@@ -4,7 +4,7 @@ use super::mind::Mind;
 use super::moves::{Ways, down};
 use super::scenario::Seeded;
 use super::store;
-use super::world::{AVAILABLE, Flight, Node, STARTING, Turn, World};
+use super::world::{AVAILABLE, Node, STARTING, SURGE, Turn, World};
 
 /// Everything that comes from outside.
 pub(super) fn faults(mind: &Mind, ways: &mut Ways<'_>) {
@@ -46,7 +46,7 @@ pub(super) fn faults(mind: &Mind, ways: &mut Ways<'_>) {
     }
     for index in 0..usize::from(ways.from.count) {
         let node = ways.from.nodes[index];
-        host(ways, index, &node);
+        host(mind, ways, index, &node);
         if ways.from.away == 0 {
             link(mind, ways, index, &node);
             operator(mind, ways, index, &node);
@@ -56,7 +56,7 @@ pub(super) fn faults(mind: &Mind, ways: &mut Ways<'_>) {
 }
 
 /// What happens to a host.
-fn host(ways: &mut Ways<'_>, index: usize, node: &Node) {
+fn host(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
     if node.up == 0 {
         ways.add(index, "is booted", false, |_, node| {
             node.up = 1;
@@ -77,14 +77,38 @@ fn host(ways: &mut Ways<'_>, index: usize, node: &Node) {
         });
     }
     if left.restart > 0 {
-        ways.add(index, "its agent is killed and begins anew", false, |world, node| {
+        let forgets = mind.scenario.has(Seeded::RevokeForgotten);
+        let killed = move |world: &mut World, node: &mut Node| {
             world.left.restart -= 1;
+            if forgets {
+                node.granted = node.known.to;
+            }
             node.part(false);
             node.stopping = 0;
             node.lease = if node.lease == 0 { 0 } else { 2 };
             None
+        };
+        ways.add(index, "its agent is killed and begins anew", false, |world, node| {
+            if node.stopping != 0 {
+                // It had checked, and not acted.
+                node.disturbed = 0;
+            }
+            killed(world, node)
         });
+        if node.stopping != 0 {
+            ways.add(index, "its agent is killed as it stops the old pod", false, |world, node| {
+                let gone = node.stopping;
+                node.drop_pods(|pod| pod.hash == gone);
+                killed(world, node)
+            });
+        }
     }
+    on_host(ways, index, node);
+}
+
+/// What happens to the pods of a host, and to what they need.
+fn on_host(ways: &mut Ways<'_>, index: usize, node: &Node) {
+    let left = ways.from.left;
     if left.pod > 0 {
         for slot in 0..2 {
             if node.pods[slot].hash != 0 && node.pods[slot].state == AVAILABLE {
@@ -126,6 +150,12 @@ fn link(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
             None
         });
     }
+    if node.older != 0 {
+        ways.add(index, "the store lease of its earlier agent ends", true, |_, node| {
+            (node.available, node.older) = (0, 0);
+            None
+        });
+    }
     if node.lease != 0 && (node.session == 0 || left.lease > 0) {
         let sure = node.session == 0;
         ways.add(index, "its store lease ends", sure, |world, node| {
@@ -143,7 +173,10 @@ fn link(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
 
 /// Ends a store lease, with what is under it.
 fn expire(mind: &Mind, node: &mut Node) {
-    (node.lease, node.available, node.queue) = (0, 0, 0);
+    (node.lease, node.queue) = (0, 0);
+    if node.older == 0 {
+        node.available = 0;
+    }
     if mind.scenario.has(Seeded::LeasedTurn) {
         (node.turn, node.turn_revision) = (Turn::default(), 0);
     }
@@ -169,7 +202,7 @@ fn lose(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
     if mind.scenario.has(Seeded::NoEpoch) {
         let way = ways.add(index, "loses its connection during", false, |world, node| {
             world.left.lost -= 1;
-            let flight = std::mem::replace(&mut node.flight, Flight::default());
+            let flight = std::mem::take(&mut node.flight);
             node.part(false);
             node.late = flight;
             None
@@ -189,6 +222,8 @@ fn operator(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
                 node.strike();
                 node.excused = 1;
             } else {
+                // Two pods that were there within the turn stay; the operator wanted it so.
+                node.excused |= u8::from(node.turn.kind == SURGE && node.pods[1].hash != 0);
                 (node.turn, node.turn_revision, node.released) = (Turn::default(), 0, 1);
             }
             None

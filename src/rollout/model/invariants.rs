@@ -21,13 +21,13 @@ pub(super) fn wrong(scenario: &Scenario, world: &World) -> Option<&'static str> 
         return Some("I1: more nodes are disturbed than may be");
     }
     let surging = |node: &Node| {
-        // Beside a new pod that is available, or is right again, the other one only has to go; of two that are
-        // available one was about to.
+        // Beside a new pod that is available, or an old one that is not, the old one only has to go.
         let (to, _) = scenario.target(node.seen_set, node.seen.condemned);
-        let fine = |pod: &Pod| pod.state == AVAILABLE;
-        let over =
-            node.pods.iter().any(|pod| pod.hash == to && fine(pod)) || node.pods.iter().all(fine);
-        node.pods[1].hash != 0 && !over && node.excused == 0 && node.released == 0
+        let old = |pod: &Pod| pod.hash != to && pod.state == AVAILABLE;
+        let over = node.pods.iter().any(|pod| pod.hash == to && pod.state == AVAILABLE);
+        let both = node.pods[1].hash != 0 && node.pods.iter().any(old) && !over;
+        // A repair is no surge: its old pod goes at once, unless it recovers at that very moment.
+        both && node.excused == 0 && node.released == 0 && node.turn.kind != REPAIR
     };
     if count(&surging) > surge {
         return Some("I1: more nodes have a pod beside the old one than may");
@@ -61,7 +61,8 @@ fn wrong_keys(node: &Node) -> Option<&'static str> {
         return Some("a session does not know its own turn");
     }
     let leased = exact && node.lease == 1;
-    if leased && (node.available != node.own_available || node.queue != node.own_queue) {
+    let own = node.available * (1 - node.older);
+    if leased && (own != node.own_available || node.queue != node.own_queue) {
         return Some("a session does not know its own keys");
     }
     None

@@ -60,6 +60,8 @@ pub(super) struct Decision {
     pub(super) to: u8,
     /// Whether it is not tried again.
     pub(super) barred: bool,
+    /// Whether the set's strategy is to start the new pod beside the old one.
+    pub(super) surges: bool,
 }
 
 /// A key of a transaction.
@@ -184,7 +186,7 @@ impl Mind {
             Step::Join => Next::Deal(self.spell(&Act::Enter, &facts)),
             Step::Act(act) => Next::Deal(self.spell(&act, &facts)),
         };
-        Decision { next, permitted: allowed, to, barred }
+        Decision { next, permitted: allowed, to, barred, surges: facts.local.rollout.surges() }
     }
 
     /// The facts of a node.
@@ -196,6 +198,7 @@ impl Mind {
         let long_enough = if scenario.has(Seeded::DoneEarly) { READY } else { AVAILABLE };
         let fact = |pod: &Pod| PodFact {
             hash: TemplateHash::new(name(pod.hash)),
+            ready: pod.state >= READY && pod.hash != view.stopping,
             available: pod.state >= long_enough && pod.hash != view.stopping,
         };
         let pods = view.pods.iter().filter(|pod| pod.hash != 0);
@@ -234,7 +237,7 @@ impl Mind {
                 member: view.member != 0,
                 available: (view.available != 0).then(|| TemplateHash::new(name(view.available))),
                 turn: (view.known.kind != 0)
-                    .then(|| Held { turn: turn_of(&view.known, role.domain), revision: OWN }),
+                    .then(|| Held { turn: turn_of(view.known, role.domain), revision: OWN }),
                 queue: view.queued.then_some(OWN),
             },
             gates: admit::Gates {
@@ -291,7 +294,7 @@ fn domain(domain: u8) -> String {
 }
 
 /// A turn as it stands in the store.
-fn turn_of(turn: &Turn, in_domain: u8) -> turn::Turn {
+fn turn_of(turn: Turn, in_domain: u8) -> turn::Turn {
     turn::Turn {
         kind: match turn.kind {
             REPLACE => TurnKind::Replace,
@@ -320,15 +323,15 @@ fn look_of(look: &Look, own_domain: u8) -> Option<admit::Look> {
     let mut turns = Vec::new();
     let dummy = Turn { kind: REPLACE, ..Turn::default() };
     for _ in 0..look.surging {
-        turns.push((other.clone(), turn_of(&Turn { kind: SURGE, ..dummy }, own_domain)));
+        turns.push((other.clone(), turn_of(Turn { kind: SURGE, ..dummy }, own_domain)));
     }
     for (template, count) in (1..=3).zip(look.moving) {
         for _ in 0..count {
-            turns.push((other.clone(), turn_of(&Turn { to: template, ..dummy }, own_domain)));
+            turns.push((other.clone(), turn_of(Turn { to: template, ..dummy }, own_domain)));
         }
     }
     if look.elsewhere != 0 {
-        turns.push((other.clone(), turn_of(&dummy, 9)));
+        turns.push((other.clone(), turn_of(dummy, 9)));
     }
     let canary = if look.canaries == 0 {
         (TemplateHash::new("none"), false)

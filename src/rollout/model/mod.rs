@@ -5,9 +5,12 @@
 mod explore;
 mod faults;
 mod invariants;
+#[cfg(feature = "model")]
+mod large;
 mod mind;
 mod moves;
-mod scenario;
+mod reconciler;
+pub(super) mod scenario;
 mod scenarios;
 mod seeded;
 mod store;

@@ -2,8 +2,8 @@
 
 use super::mind::{Decision, Mind, Next};
 use super::scenario::{Quality, Seeded};
-use super::store;
-use super::world::{AVAILABLE, Flight, Look, Node, READY, REPAIR, STARTING, SURGE, World};
+use super::world::{AVAILABLE, Flight, Look, Node, READY, STARTING, World};
+use super::{reconciler, store};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,12 +64,12 @@ pub(super) fn steps(mind: &mut Mind, ways: &mut Ways<'_>) {
             continue;
         }
         let decision = mind.decide(&node);
-        pods(mind, ways, index, &node, &decision);
-        reconciler(ways, index, &node, &decision);
+        pods(mind, ways, index, &node, decision);
+        reconciler::steps(mind, ways, index, &node, decision);
         if node.session == 0 {
             begin(mind, ways, index, &node);
         } else if ways.from.away == 0 {
-            session(mind, ways, index, &node, &decision);
+            session(mind, ways, index, &node, decision);
         }
     }
 }
@@ -79,11 +79,13 @@ fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
     if node.cut != 0 || ways.from.away != 0 || node.wants != 1 {
         return;
     }
+    let stale = mind.scenario.has(Seeded::StaleLeave);
     let shows = mind.scenario.has(Seeded::ShownInTurn);
     ways.add(index, "begins a session and reads its own keys", true, |_, node| {
         if node.lease == 2 {
-            // An earlier agent's place in the queue is not ours, and what it said of the pod is taken over.
-            node.queue = 0;
+            // What is under the lease of an earlier agent is not ours: the place in the queue goes, and what it said of the
+            // pod is said again.
+            (node.queue, node.older) = (0, u8::from(node.available != 0));
         }
         (node.lease, node.session, node.released) = (1, 1, 0);
         (node.member, node.at) = (1, node.newest());
@@ -91,12 +93,14 @@ fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
             node.available = node.newest();
         }
         (node.own_available, node.own_queue, node.own_turn) =
-            (node.available, node.queue, node.turn_revision);
+            (node.available * (1 - node.older), node.queue, node.turn_revision);
         if node.turn.kind == 0 || node.turn.to != node.known.to {
+            let granted = node.granted;
             node.forget_turn();
+            node.granted = if stale { granted } else { 0 };
         }
         node.known = node.turn;
-        if node.disturbed == 0 && node.stopping == 0 {
+        if node.disturbed == 0 && node.stopping == 0 && node.pods[1].hash == 0 {
             node.excused = 0;
         }
         None
@@ -104,14 +108,21 @@ fn begin(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
 }
 
 /// The steps of a session.
-fn session(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decision) {
+fn session(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: Decision) {
     if node.session == 2 || node.lease == 0 {
+        let keep = mind.scenario.has(Seeded::OldCount);
         ways.add(index, "learns that its session is over", true, |_, node| {
-            node.part(false);
+            node.part(keep);
             None
         });
     }
     sight(mind, ways, index, node);
+    if node.known.kind == 0 && node.granted != 0 {
+        ways.add(index, "tells its reconciler that the turn is gone", true, |_, node| {
+            node.granted = 0;
+            None
+        });
+    }
     if node.late.deal != 0 {
         let deal = &mind.deals[usize::from(node.late.deal)];
         let way = ways.add(index, "a transaction of an earlier session lands:", true, |_, node| {
@@ -250,86 +261,8 @@ fn fenced(mind: &Mind, world: &World, index: usize) -> Option<&'static str> {
     None
 }
 
-/// What the reconciler does with the leave that it has: the check, and then the act.
-fn reconciler(ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decision) {
-    let to = decision.to;
-    let [older, newer] = node.pods;
-    if node.stopping != 0 {
-        ways.add(index, "stops the old pod and starts the new one", true, |_, node| {
-            let gone = node.stopping;
-            node.drop_pods(|pod| pod.hash == gone);
-            node.stopping = 0;
-            if node.pods[0].hash == 0 {
-                node.start(to);
-            }
-            None
-        });
-        return;
-    }
-    if node.wants == 1 && older.hash == 0 && node.member != 0 {
-        ways.add(index, "starts a pod where there is none", true, |_, node| {
-            node.start(to);
-            None
-        });
-        return;
-    }
-    let by_new = |pod: super::world::Pod| pod.hash == to && pod.state == AVAILABLE;
-    if newer.hash != 0 {
-        // Of two pods one is too many when the new one is available, or when neither is the new one.
-        let gone = if by_new(older)
-            || (newer.hash != to && older.hash != to && older.state >= newer.state)
-        {
-            Some(newer.hash)
-        } else if by_new(newer) || (newer.hash != to && older.hash != to) {
-            Some(older.hash)
-        } else {
-            None
-        };
-        if let Some(gone) = gone {
-            ways.add(index, "stops a pod that is too many", true, |_, node| {
-                node.drop_pods(|pod| pod.hash == gone);
-                None
-            });
-        }
-        return;
-    }
-    if decision.barred {
-        let back = node.known.from;
-        if back != 0 && older.hash == node.known.to {
-            ways.add(index, "goes back by itself", true, |_, node| {
-                node.drop_pods(|_| true);
-                node.start(back);
-                None
-            });
-        }
-        return;
-    }
-    if older.hash == 0 || older.hash == to || node.granted != to || !decision.permitted {
-        return;
-    }
-    if node.known.kind == SURGE {
-        ways.add(index, "starts the new pod beside the old one", true, |_, node| {
-            node.start(to);
-            None
-        });
-        return;
-    }
-    ways.add(index, "checks that it may stop the old pod", true, |_, node| {
-        node.stopping = older.hash;
-        if older.state != AVAILABLE {
-            return None;
-        }
-        node.disturbed = 1;
-        if node.known.kind == REPAIR {
-            return Some("a repair costs a pod that is available");
-        }
-        let in_store = node.turn.kind != 0 || node.excused != 0 || node.released != 0;
-        (!in_store).then_some("I5: a pod is stopped without a turn")
-    });
-}
-
 /// What becomes of the pods.
-fn pods(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &Decision) {
+fn pods(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: Decision) {
     for slot in 0..2 {
         let pod = node.pods[slot];
         if pod.hash == 0 || pod.state == AVAILABLE || pod.hash == node.stopping {
@@ -352,8 +285,8 @@ fn pods(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision: &
                         node.drop_pods(|other| other.hash != pod.hash);
                     }
                     if node.serves() && node.stopping == 0 {
-                        (node.disturbed, node.excused) =
-                            (0, node.excused & u8::from(node.session == 0));
+                        let still = node.session == 0 || node.pods[1].hash != 0;
+                        (node.disturbed, node.excused) = (0, node.excused & u8::from(still));
                     }
                     None
                 });

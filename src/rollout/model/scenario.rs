@@ -65,6 +65,12 @@ pub(super) enum Seeded {
     DoneGranted,
     /// Leave is given while a transaction is under way.
     GrantInFlight,
+    /// An agent that begins anew no longer knows that the leave was taken back.
+    RevokeForgotten,
+    /// A node that is absent is taken from the count although it says that its pod is available.
+    AbsentTwice,
+    /// A session that finds its turn gone acts before its reconciler is told.
+    StaleLeave,
 }
 
 /// One exploration.
@@ -93,7 +99,7 @@ pub(super) struct Scenario {
 }
 
 /// What most versions say: one node at a time.
-pub(super) fn rollout() -> Rollout {
+pub(in crate::rollout) fn rollout() -> Rollout {
     Rollout {
         on_delete: false,
         max_unavailable: Amount::Count(1),
@@ -114,17 +120,17 @@ pub(super) fn rollout() -> Rollout {
 }
 
 /// So many nodes may be unavailable.
-pub(super) fn unavailable(nodes: usize) -> Rollout {
+pub(in crate::rollout) fn unavailable(nodes: usize) -> Rollout {
     Rollout { max_unavailable: Amount::Count(nodes), ..rollout() }
 }
 
 /// So many nodes may have a pod beside the old one, and none may be unavailable.
-pub(super) fn surge(nodes: usize) -> Rollout {
+pub(in crate::rollout) fn surge(nodes: usize) -> Rollout {
     Rollout { max_unavailable: Amount::Count(0), max_surge: Amount::Count(nodes), ..rollout() }
 }
 
 /// Canary nodes go first.
-pub(super) fn canary(bake: u64) -> Rollout {
+pub(in crate::rollout) fn canary(bake: u64) -> Rollout {
     let selector = Selector::parse("canary=true").unwrap();
     Rollout { canary: Some(selector), bake: Duration::from_secs(bake), ..rollout() }
 }

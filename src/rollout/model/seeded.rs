@@ -97,3 +97,23 @@ fn leave_given_while_a_transaction_is_under_way() {
         "says that it is available",
     );
 }
+
+#[test]
+fn an_agent_that_forgets_that_it_took_the_leave_back() {
+    let scenario = Scenario::new("two hosts", 2, &unavailable(1), &[1, 2])
+        .with(|left| (left.unready, left.lost, left.restart) = (1, 1, 1));
+    finds(scenario, Seeded::RevokeForgotten, "I");
+}
+
+#[test]
+fn a_session_that_acts_before_its_reconciler_knows_that_the_turn_is_gone() {
+    finds(three(&[1, 2]).with(|left| left.release = 1), Seeded::StaleLeave, "I");
+}
+
+#[test]
+fn an_absent_node_that_is_counted_as_available_and_not_as_a_member() {
+    let ignore = Rollout { ignore_absent: true, ..unavailable(1) };
+    let scenario = Scenario::new("absent nodes do not count", 3, &ignore, &[1, 2]);
+    let scenario = scenario.with(|left| (left.restart, left.lease) = (1, 1));
+    finds(scenario, Seeded::AbsentTwice, "I1");
+}

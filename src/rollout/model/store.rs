@@ -54,7 +54,7 @@ fn write(world: &mut World, index: usize, then: Then) {
     let queue = world.next_queue();
     let node = &mut world.nodes[index];
     match then {
-        Then::Show(template) => node.available = template,
+        Then::Show(template) => (node.available, node.older) = (template, 0),
         Then::Enter => node.queue = queue,
         Then::Turn(turn) => {
             node.turn = turn;
@@ -67,7 +67,7 @@ fn write(world: &mut World, index: usize, then: Then) {
             world.gates.baked |= 1 << template;
             world.gates.baking |= 1 << template;
         }
-        Then::Delete(Name::Available) => node.available = 0,
+        Then::Delete(Name::Available) => (node.available, node.older) = (0, 0),
         Then::Delete(Name::Queue) => node.queue = 0,
         Then::Delete(Name::Turn) => (node.turn, node.turn_revision) = (Turn::default(), 0),
         Then::Delete(Name::Baked(template)) => world.gates.baked &= !(1 << template),
@@ -114,8 +114,11 @@ pub(super) fn look(mind: &Mind, world: &World, index: usize) -> Look {
         u8::try_from(world.live().iter().filter(|node| holds(node)).count()).unwrap()
     };
     let in_turn = |node: &Node| node.turn.kind != 0;
-    let absent =
-        |node: &Node| node.member != 0 && node.lease == 0 && !in_turn(node) && node.available == 0;
+    let twice = scenario.has(Seeded::AbsentTwice);
+    let absent = |node: &Node| {
+        let silent = node.lease == 0 && !in_turn(node) && (twice || node.available == 0);
+        node.member != 0 && silent
+    };
     let partition = version.rollout.partition != Amount::Count(0);
     let mut moving = [0; 3];
     if partition {

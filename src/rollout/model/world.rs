@@ -104,6 +104,8 @@ pub(super) struct Node {
     pub(super) at: u8,
     /// The template of its available key; 0: there is none.
     pub(super) available: u8,
+    /// Whether that is under the store lease of an earlier agent.
+    pub(super) older: u8,
     /// The revision that made its queue key; 0: there is none.
     pub(super) queue: u8,
     /// Its turn.
@@ -238,7 +240,7 @@ impl Node {
 
     /// Takes every key of it out of the store, as whoever removes its member key does.
     pub(super) fn strike(&mut self) {
-        (self.member, self.at, self.available, self.queue) = (0, 0, 0, 0);
+        (self.member, self.at, self.available, self.older, self.queue) = (0, 0, 0, 0, 0);
         (self.turn, self.turn_revision) = (Turn::default(), 0);
     }
 
