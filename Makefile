@@ -29,6 +29,8 @@ bench: ## criterion for the pure parts, then the whole system beside `ctr run -d
 	@scripts/bench $(ARGS)
 bench-quick: ## the same with few samples and a quick build: a look, not a measurement
 	@scripts/bench --quick $(ARGS)
+bench-fleet: ## whole rollouts over 100, 1,000 and 10,000 nodes without containers on one etcd; ARGS=--quick
+	@scripts/bench --fleet $(ARGS)
 lint: ## rustfmt, clippy, shell syntax, systemd units
 	@scripts/lint
 fmt: ## write every file as rustfmt wants it
