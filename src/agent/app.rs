@@ -218,8 +218,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>, keeps: bool) -> Result<Pa
     let images = image_keeper(&settings.paths.state)?;
     let own = [images.dir(), &launch.config, &settings.objects_dir];
     let (watcher, touched) = watch_all(&settings, &own)?;
-    let (sets, guard) = remembered(&settings.paths.state);
-    let turns = Turns::load(&settings.paths.state, &effects.facts.boot_id, keeps);
+    let (sets, guard, turns) = remembered(&settings.paths.state, &effects, keeps);
     let node = node_of(&settings, &effects.facts);
     info!(node = %node.name, version = env!("CARGO_PKG_VERSION"), "starting");
     let (handle, orders, execs, changes) = handle();
@@ -275,8 +274,7 @@ fn build(launch: &Launch, stop: watch::Receiver<bool>, keeps: bool) -> Result<Pa
         containerd_version: String::new(),
         watchdog: watchdog(),
     };
-    reconciler.node = reconciler.node_now();
-    reconciler.judge();
+    reconciler.begin();
     let (news, feeds) = mpsc::unbounded_channel();
     let feeders = feeding::feeders(&reconciler, guard, &handle, &news, &stop);
     let inputs = Inputs { commands: orders, touched, pulls, feeds, stop };
@@ -291,14 +289,14 @@ fn handle() -> (Handle, mpsc::Receiver<Command>, mpsc::Receiver<ExecOrder>, watc
     (Handle { commands, changes: seen, execs: sender }, orders, execs, changes)
 }
 
-/// What this host knew last: its sets, and the store that it follows.
-fn remembered(state: &Path) -> (Sets, Guard) {
+/// What this host knew last: its sets, the store that it follows, and the turns that it holds.
+fn remembered(state: &Path, effects: &Effects, keeps: bool) -> (Sets, Guard, Turns) {
     let (sets, trouble) = Sets::load(state.join("snapshot.json"));
     let (guard, more_trouble) = Guard::load(state);
     for trouble in [trouble, more_trouble].into_iter().flatten() {
         warn!("{trouble}");
     }
-    (sets, guard)
+    (sets, guard, Turns::load(state, &effects.facts.boot_id, keeps))
 }
 
 /// Opens the directory of archives.

@@ -135,6 +135,12 @@ pub(super) fn etcd_root(settings: &Settings) -> String {
 }
 
 impl Reconciler {
+    /// Stands where the host stood last, before anything is heard.
+    pub(super) fn begin(&mut self) {
+        self.node = self.node_now();
+        self.judge();
+    }
+
     /// Takes news up.
     pub(super) fn feed_news(&mut self, news: News) {
         match news {

@@ -229,7 +229,9 @@ pub struct HeldTurn {
 /// All that the keeper of turns knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TurnsTold {
-    /// The sets of which it knows whether it holds a turn.
+    /// The sets that this node is a member of: it holds a turn of no other.
+    pub members: BTreeSet<SetKey>,
+    /// Those of them of which it knows whether it holds a turn.
     pub known: BTreeSet<SetKey>,
     /// The turns that it holds.
     pub held: BTreeMap<SetKey, HeldTurn>,

@@ -167,13 +167,17 @@ impl Keeper {
     /// Goes on with every set as far as possible.
     pub(super) async fn round(&mut self, hands: &mut Hands<'_>) -> Result<Round, Error> {
         loop {
-            let Some(answer) = self.exchange(hands.handle).await? else {
+            let Some(answer) = self.exchange(hands).await? else {
                 // The reconciler still takes stock; it tells when it has.
                 self.due = None;
                 return Ok(Round::Settled);
             };
             self.due = answer.wake.map(|wake| time::now().mono + wake);
-            self.learn(hands.store, hands.publisher, answer).await?;
+            if self.learn(hands.store, hands.publisher, answer).await? {
+                // Before anything follows from keys that were just read, the reconciler hears of them: a turn that is gone
+                // gives no leave any more.
+                continue;
+            }
             let mut news = false;
             let sets: Vec<SetKey> = self.sets.keys().cloned().collect();
             for set in &sets {
@@ -190,8 +194,9 @@ impl Keeper {
     }
 
     /// Tells the reconciler what is held, and hears how its pods are.
-    async fn exchange(&self, handle: &Handle) -> Result<Option<TurnsAnswer>, Error> {
-        let mut told = TurnsTold::default();
+    async fn exchange(&self, hands: &Hands<'_>) -> Result<Option<TurnsAnswer>, Error> {
+        let members = hands.publisher.memberships().cloned().collect();
+        let mut told = TurnsTold { members, ..TurnsTold::default() };
         for (set, keeping) in &self.sets {
             told.known.insert(set.clone());
             if let Some(held) = &keeping.own.turn {
@@ -203,23 +208,29 @@ impl Keeper {
             }
         }
         let (reply, answer) = oneshot::channel();
-        let asked = handle.commands.send(Command::Turns { told, reply }).await;
+        let asked = hands.handle.commands.send(Command::Turns { told, reply }).await;
         let gone = |_| Error::Answer("the agent stops".into());
         asked.map_err(|_| Error::Answer("the agent stops".into()))?;
         answer.await.map_err(gone)
     }
 
-    /// Takes what the reconciler said; reads the own keys of sets that are new here.
+    /// Takes what the reconciler said; reads the own keys of sets that are new here, and says whether there were any.
     async fn learn(
         &mut self,
         store: &Store,
         publisher: &Publisher,
         answer: TurnsAnswer,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
+        let mut anew = false;
         let members: Vec<SetKey> = publisher.memberships().cloned().collect();
         self.sets.retain(|set, _| answer.locals.contains_key(set) && members.contains(set));
         for (set, local) in answer.locals {
             if let Some(keeping) = self.sets.get_mut(&set) {
+                let was = (&keeping.local.to, keeping.local.revision);
+                if was != (&local.to, local.revision) {
+                    // It was a look for another template.
+                    keeping.look = None;
+                }
                 keeping.local = local;
             } else if members.contains(&set) {
                 let own = self.own(store, publisher, &set).await?;
@@ -235,9 +246,10 @@ impl Keeper {
                     backoff: Backoff::default(),
                 };
                 self.sets.insert(set, keeping);
+                anew = true;
             }
         }
-        Ok(())
+        Ok(anew)
     }
 
     /// Reads this node's own keys of a set. What hangs on a store lease of an earlier session ends with that.

@@ -83,6 +83,7 @@ async fn look_once(
     if local.rollout.ignore_absent {
         then.push(Op::Names(Range::prefix(keys.members(set))));
         then.push(Op::Names(Range::prefix(keys.alive_all())));
+        then.push(Op::Names(Range::prefix(keys.availables(set))));
     }
     then.extend(known.iter().map(|canary| Op::Get(Range::key(keys.available(set, canary)))));
     let outcome = store.txn(&Txn { then, ..Txn::default() }).await?;
@@ -97,7 +98,8 @@ async fn look_once(
         .map(|kv| (node(kv), read::<Canary>(&kv.value).map(|it| it.hash).unwrap_or_default()))
         .collect();
     let ahead = if under == 0 { None } else { one().kvs.first().map(node) };
-    let absent = if local.rollout.ignore_absent { absent(&one(), &one(), &turns) } else { 0 };
+    let absent =
+        if local.rollout.ignore_absent { absent(&one(), &[one(), one()], &turns) } else { 0 };
     let up: BTreeSet<NodeName> =
         listings.flat_map(|listing| listing.kvs).map(|kv| node(&kv)).collect();
     let found = canaries.iter().map(|(node, _)| node.clone()).collect();
@@ -109,10 +111,12 @@ async fn look_once(
     Ok((look, outcome.header.revision, found))
 }
 
-/// How many members give no sign of life and have no turn.
-fn absent(members: &Listing, alive: &Listing, turns: &[(NodeName, Turn)]) -> usize {
+/// How many members give no sign of life and have no turn. One whose pod is available is alive, though its sign of life may
+/// have ended first.
+fn absent(members: &Listing, signs: &[Listing; 2], turns: &[(NodeName, Turn)]) -> usize {
+    let alive = signs.iter().flat_map(|signs| signs.kvs.iter().map(node));
     let here: BTreeSet<NodeName> =
-        alive.kvs.iter().map(node).chain(turns.iter().map(|(node, _)| node.clone())).collect();
+        alive.chain(turns.iter().map(|(node, _)| node.clone())).collect();
     members.kvs.iter().filter(|kv| !here.contains(&node(kv))).count()
 }
 

@@ -46,8 +46,8 @@ pub(super) struct Record {
     /// Why the template is not tried again here within this turn.
     #[serde(default)]
     pub barred: Option<Verdict>,
-    /// Whether the leave to disturb the pod is taken back.
-    #[serde(skip)]
+    /// Whether the leave to disturb the pod is taken back: the turn may be over already.
+    #[serde(default)]
     pub revoked: bool,
     /// Whether this is on the disk.
     #[serde(skip)]
@@ -152,20 +152,20 @@ impl Turns {
     pub(super) fn take(
         &mut self,
         told: TurnsTold,
-        exists: impl Fn(&SetKey) -> bool,
         previous: impl Fn(&SetKey, &str) -> Option<PodTemplateSpec>,
     ) -> bool {
         self.waits = told.waits;
         let mut changed = false;
         self.records.retain(|key, _| {
-            let stays = told.held.contains_key(key) || (exists(key) && !told.known.contains(key));
+            let unknown = told.members.contains(key) && !told.known.contains(key);
+            let stays = told.held.contains_key(key) || unknown;
             changed |= !stays;
             stays
         });
         for (key, HeldTurn { turn, revoked }) in told.held {
             if let Some(record) = self.records.get_mut(&key) {
+                changed |= record.turn != turn || record.revoked != revoked || !record.saved;
                 record.revoked = revoked;
-                changed |= record.turn != turn || !record.saved;
                 if record.turn.to != turn.to {
                     (record.boots, record.barred) = (Vec::new(), None);
                 }
@@ -212,6 +212,7 @@ mod tests {
     fn told(set: &SetKey, turn: Option<&Turn>) -> TurnsTold {
         let held = turn.map(|turn| HeldTurn { turn: turn.clone(), revoked: false });
         TurnsTold {
+            members: [set.clone()].into(),
             known: [set.clone()].into(),
             held: held.map(|held| (set.clone(), held)).into_iter().collect(),
             waits: BTreeMap::new(),
@@ -231,7 +232,7 @@ mod tests {
     }
 
     fn take(turns: &mut Turns, told: TurnsTold) -> bool {
-        turns.take(told, |_| true, |_, _| Some(PodTemplateSpec::default()))
+        turns.take(told, |_, _| Some(PodTemplateSpec::default()))
     }
 
     #[test]
@@ -244,10 +245,8 @@ mod tests {
         assert!(!take(&mut turns, told(&set, Some(&held))), "no news");
         let mut turns = Turns::load(dir.path(), "second", true);
         assert!(turns.records[&set].saved && turns.records[&set].boots.len() == 1);
-        assert!(
-            !take(&mut turns, TurnsTold::default()),
-            "a session that has read nothing yet ends nothing"
-        );
+        let unread = TurnsTold { members: [set.clone()].into(), ..TurnsTold::default() };
+        assert!(!take(&mut turns, unread), "a session that has read nothing yet ends nothing");
         assert!(turns.records.contains_key(&set));
         assert!(take(&mut turns, told(&set, None)));
         assert!(Turns::load(dir.path(), "second", true).is_empty());

@@ -64,8 +64,7 @@ impl Reconciler {
                 .find(|pod| pod.record.set == *key && pod.record.hash.as_str() == from);
             pod.map(|pod| pod.record.template.clone())
         };
-        let sets = self.sets.entries();
-        if self.turns.take(told, |key| sets.contains_key(key), previous) {
+        if self.turns.take(told, previous) {
             // What is barred here may have changed.
             self.judge();
         }

@@ -295,9 +295,16 @@ impl Plan {
             [] => self.create(key, set, going),
             [first, rest @ ..] if set.surge => self.surge(key, set, first, rest),
             [oldest, rest @ ..] => {
-                self.delete(rest, &Cause::Surplus);
-                if oldest.hash != set.hash {
-                    self.replace(key, set, oldest);
+                let merit = |pod: &&ObservedPod| (pod.ready_for.is_some(), pod.hash == set.hash);
+                // The oldest stays, unless it is worse than another one.
+                let kept = rest
+                    .iter()
+                    .fold(*oldest, |best, pod| if merit(pod) > merit(&best) { pod } else { best });
+                let surplus: Vec<&ObservedPod> =
+                    live.iter().copied().filter(|pod| pod.uid != kept.uid).collect();
+                self.delete(&surplus, &Cause::Surplus);
+                if kept.hash != set.hash {
+                    self.replace(key, set, kept);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::ids::TemplateHash;
 
-use super::protocol::{Act, Facts};
+use super::protocol::{Act, Facts, Local};
 use super::turn::{Turn, TurnKind, Verdict};
 
 /// A key of one set, seen from one node.
@@ -81,11 +81,11 @@ pub struct Beginning<'a> {
 
 /// The transaction of an act.
 pub fn deal(act: &Act, facts: &Facts, beginning: Beginning<'_>) -> Deal {
-    use Demand::{Absent, Changed, Made, Present};
+    use Demand::{Absent, Changed, Present};
     let (local, own) = (&facts.local, &facts.own);
     let held = own.turn.as_ref();
     let in_turn = || Changed(Key::Turn, held.map_or(0, |held| held.revision));
-    let fence = [Changed(Key::Set, local.revision), Absent(Key::Condemned(local.to.clone()))];
+    let fence = fence(local);
     let (when, then) = match act {
         Act::Show(hash) => {
             let turn = if held.is_some() { in_turn() } else { Absent(Key::Turn) };
@@ -97,22 +97,7 @@ pub fn deal(act: &Act, facts: &Facts, beginning: Beginning<'_>) -> Deal {
             (fence.into_iter().chain(own).collect(), vec![Write::Enter])
         }
         Act::Leave => (Vec::new(), vec![Write::Delete(Key::Queue)]),
-        Act::Claim => {
-            let own = [
-                Present(Key::Member),
-                Present(Key::Available),
-                Absent(Key::Turn),
-                Made(Key::Queue, own.queue.unwrap_or(0)),
-            ];
-            let when = fence.into_iter().chain(own).chain(past_canary(facts)).collect();
-            let turn = begun(facts, beginning);
-            let mut then = vec![Write::Delete(Key::Queue)];
-            if turn.kind != TurnKind::Surge {
-                then.push(Write::Delete(Key::Available));
-            }
-            then.push(Write::Turn(turn));
-            (when, then)
-        }
+        Act::Claim => claim(facts, beginning),
         Act::Repair => {
             let own = [Present(Key::Member), Absent(Key::Available), Absent(Key::Turn)];
             let when = fence.into_iter().chain(own).chain(past_canary(facts)).collect();
@@ -155,6 +140,29 @@ pub fn deal(act: &Act, facts: &Facts, beginning: Beginning<'_>) -> Deal {
         ),
     };
     Deal { when, then }
+}
+
+/// The set as it was read, and no word against its template.
+fn fence(local: &Local) -> [Demand; 2] {
+    [Demand::Changed(Key::Set, local.revision), Demand::Absent(Key::Condemned(local.to.clone()))]
+}
+
+/// Takes the turn, as the head of the queue.
+fn claim(facts: &Facts, beginning: Beginning<'_>) -> (Vec<Demand>, Vec<Write>) {
+    let own = [
+        Demand::Present(Key::Member),
+        Demand::Present(Key::Available),
+        Demand::Absent(Key::Turn),
+        Demand::Made(Key::Queue, facts.own.queue.unwrap_or(0)),
+    ];
+    let when = fence(&facts.local).into_iter().chain(own).chain(past_canary(facts)).collect();
+    let turn = begun(facts, beginning);
+    let mut then = vec![Write::Delete(Key::Queue)];
+    if turn.kind != TurnKind::Surge {
+        then.push(Write::Delete(Key::Available));
+    }
+    then.push(Write::Turn(turn));
+    (when, then)
 }
 
 /// The turn that begins.
