@@ -77,7 +77,7 @@ impl Rolling {
 
     /// One that ends badly as soon as it starts.
     pub(crate) fn crashing(&self, version: &str) -> Set {
-        self.version(version, "exit 3").spec(&lasting())
+        self.version(version, "exit 3")
     }
 
     /// One that runs and never gets ready.
