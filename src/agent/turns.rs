@@ -258,6 +258,14 @@ impl Reconciler {
             let referred = spec.map(|spec| references(&key.namespace, spec)).unwrap_or_default();
             effective_hash(&set.hash, &referred, documents)
         };
+        let barred = self.turns.records.get(key).filter(|record| record.barred.is_some());
+        if let (None, Some(Record { previous: Some(previous), turn, .. })) =
+            (&self.turns.gates, barred)
+        {
+            // Until the store is heard, the turn says what the fleet wants; what runs instead may be this very way back.
+            let set = with_template(&entry.set, template_hash(previous), previous.clone());
+            return (Some(set), Some(turn.to.clone()));
+        }
         let fleet = match self.turns.gates.as_ref().map(|gates| gates.get(key)) {
             // What was known last goes on.
             None => entry.instead.clone(),
@@ -270,9 +278,8 @@ impl Reconciler {
                 if condemned(&entry.set) { other() } else { None }
             }
         };
-        let record = self.turns.records.get(key).filter(|record| record.barred.is_some());
         let target = hash(fleet.as_ref().unwrap_or(&entry.set));
-        match record.filter(|record| record.turn.to == target) {
+        match barred.filter(|record| record.turn.to == target) {
             Some(Record { previous: Some(previous), .. }) => {
                 let hash = template_hash(previous);
                 (Some(with_template(&entry.set, hash, previous.clone())), Some(target))
