@@ -1,8 +1,8 @@
 //! Whole rollouts over fleets of 100, 1,000 and 10,000 nodes without containers on one real etcd each: how long they take
 //! beside the least that their budget of 1 % allows, what they write, and what a node costs that waits.
 //!
-//! Pods are ready after a moment instead of half a minute, and whoever waits for a turn looks again so many times sooner:
-//! everything else is the agent's own. Each node has a connection of its own; two files for each of 10,000, one at either
+//! Pods are ready after a moment instead of half a minute; everything else, the pace at which nodes look again among it, is
+//! the agent's own. Each node has a connection of its own; two files for each of 10,000, one at either
 //! end, fit under a limit of 20,000. `PODWARD_BENCH_NODES` names other sizes: `100,1000`.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -29,10 +29,6 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-/// How long the pods of real fleets take that these stand for.
-const REAL_POD: Duration = Duration::from_secs(30);
-/// How often whoever waits for a turn looks again in a real fleet.
-const REAL_PACE: Duration = Duration::from_secs(30);
 /// How many nodes may be on their way into the fleet at once.
 const JOINING: usize = 200;
 /// How long nothing may happen.
@@ -155,10 +151,6 @@ async fn one(nodes: usize, pod: Duration) -> Result<Figures> {
         KINDS.map(|kind| format!("{kind} {:.1}", each(kind))).join(", ")
     );
 
-    // From here on nobody is hurried.
-    fleet.end().await;
-    fleet.shared.pace = None;
-    fleet.join().await?;
     let waiting = fleet.wait().await?;
     let allowed = nodes.div_ceil(100);
     let rounds = u32::try_from(nodes.div_ceil(allowed))?;
@@ -198,13 +190,12 @@ impl Fleet {
         let keys = Keys::new("/podward", "bench");
         let (told, heard) = mpsc::unbounded_channel();
         let store = Store::connect(&settings, 0).await?;
-        let hurry = pod.as_secs_f64() / REAL_POD.as_secs_f64();
         let shared = light::Settings {
             store: settings,
             keys: keys.clone(),
             pod_time: pod,
             turns: true,
-            pace: Some(REAL_PACE.mul_f64(hurry)),
+            pace: None,
             told,
         };
         let (stop, tasks, state) = (watch::channel(false).0, JoinSet::new(), tempfile::tempdir()?);
