@@ -139,7 +139,7 @@ fn of_set(keys: &Keys, node: &NodeName, kvs: &[Kv]) -> (Vec<Compare>, Vec<Op>) {
     let revision = kvs.iter().find(|kv| kv.key == member).map_or(0, |kv| kv.mod_revision);
     let mut gone: Vec<String> = kvs.iter().map(|kv| kv.key.clone()).collect();
     gone.extend([keys.available(&set, node), keys.queue(&set, node), keys.turn(&set, node)]);
-    gone.sort();
+    gone.sort_unstable();
     gone.dedup();
     let ops = gone.into_iter().map(|key| Op::Delete(Range::key(key))).collect();
     (vec![Compare::ModRevision(member, revision)], ops)

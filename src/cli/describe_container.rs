@@ -269,7 +269,7 @@ fn mounts(page: &mut Page, mounts: &[VolumeMount]) {
     }
     page.line("    Mounts:");
     let mut mounts: Vec<&VolumeMount> = mounts.iter().collect();
-    mounts.sort_by_key(|mount| &mount.mount_path);
+    mounts.sort_unstable_by_key(|mount| &mount.mount_path);
     for mount in mounts {
         let mode = if mount.read_only == Some(true) { "ro" } else { "rw" };
         let sub = mount.sub_path.as_deref().filter(|path| !path.is_empty());

@@ -27,7 +27,7 @@ pub fn page(node: &Node, around: &Surroundings, now: Timestamp) -> Page {
     page.annotations(0, meta.annotations.as_ref());
     page.field(0, "CreationTimestamp", date(meta.creation_timestamp.as_ref()));
     let mut taints = spec.taints.unwrap_or_default();
-    taints.sort_by(|a, b| (&a.effect, &a.key).cmp(&(&b.effect, &b.key)));
+    taints.sort_unstable_by(|a, b| (&a.effect, &a.key).cmp(&(&b.effect, &b.key)));
     page.many(0, "Taints", &taints.iter().map(taint).collect::<Vec<_>>());
     page.field(0, "Unschedulable", spec.unschedulable.unwrap_or_default());
     conditions(&mut page, node);

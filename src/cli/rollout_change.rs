@@ -7,7 +7,10 @@ use crate::base::{
     ids::{SetKey, TemplateHash},
     time,
 };
-use crate::fleet::merge3::{annotate, annotation, forget};
+use crate::fleet::{
+    merge3::{annotate, annotation, forget},
+    records::record,
+};
 use crate::rollout::turn::Condemned;
 use crate::spec::PAUSED;
 use crate::store::{Compare, Gate, Range};
@@ -160,7 +163,7 @@ async fn not_condemned(
     let hash: TemplateHash = effective::identity(&read, &effective::objects(&objects)).hash;
     let gate = desk.keys().gate(key, Gate::Condemned, &hash);
     let found = desk.read(&[Range::key(&gate)]).await?;
-    let verdict = found.first().and_then(|kv| serde_json::from_slice::<Condemned>(&kv.value).ok());
+    let verdict = found.first().and_then(|kv| record::<Condemned>(&kv.value));
     let Some(condemned) =
         verdict.filter(|one| live["metadata"]["uid"].as_str() == Some(one.uid.as_str()))
     else {

@@ -5,6 +5,7 @@ use std::{io::Write, process::ExitCode};
 use clap::Args as ClapArgs;
 
 use crate::base::ids::{NodeName, SetKey};
+use crate::fleet::records::record;
 use crate::rollout::turn::Turn;
 use crate::store::{Compare, Kv, Op, Range, Txn};
 
@@ -79,7 +80,7 @@ async fn release(desk: &Desk, set: &SetKey, node: &NodeName) -> anyhow::Result<S
             let found = own.iter().map(|kv| kv.key.clone());
             let mut gone: Vec<String> =
                 found.filter(|key| *key != record && *key != alive).chain(known).collect();
-            gone.sort();
+            gone.sort_unstable();
             gone.dedup();
             gone
         };
@@ -121,7 +122,7 @@ fn no_turn(set: &SetKey, node: &NodeName, member: bool) -> anyhow::Error {
 
 /// What was done, and what follows.
 fn follows(held: &Kv, lives: bool) -> String {
-    let turn = serde_json::from_slice::<Turn>(&held.value).ok();
+    let turn = record::<Turn>(&held.value);
     let was = match turn.and_then(|turn| turn.failed) {
         Some(verdict) => format!("its turn had failed ({})", verdict.reason),
         None => "its turn was open".to_owned(),

@@ -12,7 +12,7 @@ use crate::base::{
     ids::{NodeName, SetKey, TemplateHash},
     time,
 };
-use crate::fleet::rollout_view::Scene;
+use crate::fleet::{records::record, rollout_view::Scene};
 use crate::rollout::turn::{Canary, Condemned};
 use crate::spec::{Objects, Rollout, Set};
 use crate::store::{self, Keys, Kv, Range};
@@ -160,7 +160,7 @@ impl RolloutScene {
             let Some((_, gate, hash)) = keys.parse_gate(&kv.key) else { continue };
             match gate.as_str() {
                 "condemned" => {
-                    let verdict = serde_json::from_slice::<Condemned>(&kv.value).ok();
+                    let verdict = record::<Condemned>(&kv.value);
                     // An older set of this name condemned nothing.
                     if let Some(verdict) = verdict.filter(|verdict| verdict.uid == scene.uid) {
                         scene.condemned.insert(hash, verdict);
@@ -222,12 +222,12 @@ fn records<T: serde::de::DeserializeOwned>(
 ) -> impl Iterator<Item = (NodeName, T)> {
     followed
         .below(prefix)
-        .filter_map(|kv| Some((node(kv)?, serde_json::from_slice(&kv.value).ok()?)))
+        .filter_map(|kv| Some((node(kv)?, record(&kv.value)?)))
 }
 
 /// The nodes that wait, first come first.
 fn queue(followed: &Followed, prefix: &str) -> Vec<NodeName> {
     let mut waiting: Vec<&Kv> = followed.below(prefix).collect();
-    waiting.sort_by_key(|kv| kv.create_revision);
+    waiting.sort_unstable_by_key(|kv| kv.create_revision);
     waiting.into_iter().filter_map(node).collect()
 }

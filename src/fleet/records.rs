@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::DaemonSetStatus;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::base::ids::TemplateHash;
+
+/// Reads a record. By way of a value: each type read straight from text would be a parser of its own.
+pub fn record<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
+    serde_json::from_value(serde_json::from_slice(text).ok()?).ok()
+}
 
 /// The annotation of a node's record that names its installation: one state directory, one id.
 pub const INSTALL_ID: &str = "podward.dev/install-id";

@@ -75,7 +75,7 @@ pub fn change(changed: Changed<'_>, history: &[Entry]) -> Change {
         // The newest is not history yet.
         kept.retain(|entry| Some(*entry) != newest);
     }
-    kept.sort_by_key(|entry| entry.number);
+    kept.sort_unstable_by_key(|entry| entry.number);
     let limit = changed.set["spec"]["revisionHistoryLimit"].as_u64();
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(LIMIT);
     let beyond = kept.len().saturating_sub(limit);

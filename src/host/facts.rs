@@ -201,7 +201,7 @@ fn swap_accounting(root: &Path, v2: bool) -> bool {
 /// Walks `/dev` for device nodes. The console stays out: a container has a console of its own.
 fn collect_devices(dir: &Path, found: &mut Vec<HostDevice>) {
     let mut entries: Vec<_> = fs::read_dir(dir).into_iter().flatten().flatten().collect();
-    entries.sort_by_key(fs::DirEntry::file_name);
+    entries.sort_unstable_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let (path, Ok(metadata)) = (entry.path(), entry.metadata()) else {
             continue;

@@ -249,7 +249,7 @@ pub fn plan(desired: &BTreeMap<SetKey, DesiredSet>, observed: &[ObservedPod]) ->
         pods.entry(&pod.set).or_default().push(pod);
     }
     for (key, mut pods) in pods {
-        pods.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
+        pods.sort_unstable_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
         let live: Vec<&ObservedPod> = pods.iter().copied().filter(|pod| !pod.stopping).collect();
         let going = live.len() < pods.len();
         match desired.get(key) {

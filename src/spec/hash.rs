@@ -34,7 +34,7 @@ fn canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(fields) => {
             let mut fields: Vec<_> = fields.iter().filter(|(_, value)| !value.is_null()).collect();
-            fields.sort_by_key(|(name, _)| name.as_str());
+            fields.sort_unstable_by_key(|(name, _)| name.as_str());
             text.push('{');
             for (name, value) in fields {
                 let _ = write!(text, "{}:", Value::String(name.clone()));

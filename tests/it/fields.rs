@@ -70,15 +70,24 @@ fn a_surge_starts_the_new_pod_before_the_old_one_goes() -> Result<()> {
         }}));
         host.write("web.yaml", &set.text())?;
         let old = host.running("web")?;
-        let newer = set.container(&json!({"image": late, "imagePullPolicy": "Never"}));
+        let probe = json!({"exec": {"command": ["test", "-e", "/out/ready"]}, "periodSeconds": 1});
+        let newer = set
+            .container(&json!({"image": late, "imagePullPolicy": "Never", "readinessProbe": probe}))
+            .out(&host.path("out"));
         host.write("web.yaml", &newer.text())?;
-        // The new pod has no image yet: as long as it does not run the old one has to.
+        // No pod is made for an image that is not here.
+        host.until("the wait for the image", || {
+            let waits = host.podward(&["why", "ds/web"])?.contains("images of a new pod are not here");
+            Ok((waits && host.pods_of("web")?.len() == 1).then_some(()))
+        })?;
+        image::write(&host.path("state/images/late.tar"), late)?;
+        // As long as the new pod is not ready the old one has to run.
         host.until("the new pod beside the old one", || {
             let pods = host.pods_of("web")?;
             let kept = pods.iter().any(|pod| pod.uid() == old.uid() && pod.running());
             Ok((pods.len() == 2 && kept).then_some(()))
         })?;
-        image::write(&host.path("state/images/late.tar"), late)?;
+        fs::write(host.path("out/ready"), "")?;
         let new = host
             .until_pod("web", "the new one alone", |pod| pod.running() && pod.uid() != old.uid())?;
         assert_ne!(new.hash(), old.hash());
