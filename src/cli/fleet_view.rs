@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::base::ids::{NodeName, SetKey};
 use crate::fleet::{
     fold::{Wanted as WantedSet, node_lost, pod_lost, set_status},
-    records::Member,
+    records::{self, Member},
 };
 use crate::spec::{ObjectKind, Set};
 use crate::store::{self, Keys, Kv, Range};
@@ -101,7 +101,7 @@ impl FleetView {
             .below(&keys.members(&set))
             .filter_map(|kv| {
                 let (_, node) = keys.parse_member(&kv.key)?;
-                Some((node, serde_json::from_slice(&kv.value).ok()?))
+                Some((node, records::read(&kv.value)?))
             })
             .collect();
         let runs = runners.get(&set).into_iter().flatten();

@@ -9,7 +9,7 @@ use crate::base::{
 };
 use crate::fleet::{
     merge3::{annotate, annotation, forget},
-    records::record,
+    records,
 };
 use crate::rollout::turn::Condemned;
 use crate::spec::PAUSED;
@@ -163,7 +163,7 @@ async fn not_condemned(
     let hash: TemplateHash = effective::identity(&read, &effective::objects(&objects)).hash;
     let gate = desk.keys().gate(key, Gate::Condemned, &hash);
     let found = desk.read(&[Range::key(&gate)]).await?;
-    let verdict = found.first().and_then(|kv| record::<Condemned>(&kv.value));
+    let verdict = found.first().and_then(|kv| records::read::<Condemned>(&kv.value));
     let Some(condemned) =
         verdict.filter(|one| live["metadata"]["uid"].as_str() == Some(one.uid.as_str()))
     else {

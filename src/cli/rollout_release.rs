@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use clap::Args as ClapArgs;
 
 use crate::base::ids::{NodeName, SetKey};
-use crate::fleet::records::record;
+use crate::fleet::records;
 use crate::rollout::turn::Turn;
 use crate::store::{Compare, Kv, Op, Range, Txn};
 
@@ -122,7 +122,7 @@ fn no_turn(set: &SetKey, node: &NodeName, member: bool) -> anyhow::Error {
 
 /// What was done, and what follows.
 fn follows(held: &Kv, lives: bool) -> String {
-    let turn = record::<Turn>(&held.value);
+    let turn = records::read::<Turn>(&held.value);
     let was = match turn.and_then(|turn| turn.failed) {
         Some(verdict) => format!("its turn had failed ({})", verdict.reason),
         None => "its turn was open".to_owned(),

@@ -12,7 +12,7 @@ use crate::base::{
     ids::{NodeName, SetKey, TemplateHash},
     time,
 };
-use crate::fleet::{records::record, rollout_view::Scene};
+use crate::fleet::{records, rollout_view::Scene};
 use crate::rollout::turn::{Canary, Condemned};
 use crate::spec::{Objects, Rollout, Set};
 use crate::store::{self, Keys, Kv, Range};
@@ -160,7 +160,7 @@ impl RolloutScene {
             let Some((_, gate, hash)) = keys.parse_gate(&kv.key) else { continue };
             match gate.as_str() {
                 "condemned" => {
-                    let verdict = record::<Condemned>(&kv.value);
+                    let verdict = records::read::<Condemned>(&kv.value);
                     // An older set of this name condemned nothing.
                     if let Some(verdict) = verdict.filter(|verdict| verdict.uid == scene.uid) {
                         scene.condemned.insert(hash, verdict);
@@ -220,9 +220,7 @@ fn records<T: serde::de::DeserializeOwned>(
     followed: &Followed,
     prefix: &str,
 ) -> impl Iterator<Item = (NodeName, T)> {
-    followed
-        .below(prefix)
-        .filter_map(|kv| Some((node(kv)?, record(&kv.value)?)))
+    followed.below(prefix).filter_map(|kv| Some((node(kv)?, records::read(&kv.value)?)))
 }
 
 /// The nodes that wait, first come first.

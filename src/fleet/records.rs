@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::base::ids::TemplateHash;
 
 /// Reads a record. By way of a value: each type read straight from text would be a parser of its own.
-pub fn record<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
+pub fn read<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
     serde_json::from_value(serde_json::from_slice(text).ok()?).ok()
 }
 

@@ -77,7 +77,8 @@ fn a_surge_starts_the_new_pod_before_the_old_one_goes() -> Result<()> {
         host.write("web.yaml", &newer.text())?;
         // No pod is made for an image that is not here.
         host.until("the wait for the image", || {
-            let waits = host.podward(&["why", "ds/web"])?.contains("images of a new pod are not here");
+            let waits =
+                host.podward(&["why", "ds/web"])?.contains("images of a new pod are not here");
             Ok((waits && host.pods_of("web")?.len() == 1).then_some(()))
         })?;
         image::write(&host.path("state/images/late.tar"), late)?;
