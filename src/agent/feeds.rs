@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::base::{
     fault::Fault,
     ids::{PodUid, SetKey},
-    keyed::keyed,
+    keyed::{distinct, keyed},
     time,
 };
 use crate::config::{Settings, SourceSettings};
@@ -224,7 +224,7 @@ impl Reconciler {
 
     /// Stops pods that operators delete from another machine.
     fn delete_from_afar(&mut self, pods: &BTreeMap<String, Option<u64>>) {
-        let wanted: BTreeSet<PodUid> = pods.keys().map(PodUid::new).collect();
+        let wanted: BTreeSet<PodUid> = distinct(pods.keys().map(PodUid::new));
         let here: Vec<PodUid> = self
             .pods
             .iter()

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::base::{
     ids::{ContainerId, PodUid},
-    keyed::keyed,
+    keyed::{distinct, keyed},
     time,
 };
 use crate::host::{fifos::Ends, sandbox};
@@ -58,7 +58,7 @@ impl Effects {
         self.daemon.call(|| self.daemon.client.ensure_namespace()).await?;
         let found = self.daemon.call(|| self.daemon.client.list_containers()).await?;
         let tasks = self.daemon.call(|| self.daemon.client.list_tasks()).await?;
-        let known: BTreeSet<PodUid> = records.iter().map(|record| record.uid.clone()).collect();
+        let known: BTreeSet<PodUid> = distinct(records.iter().map(|record| record.uid.clone()));
         self.clear(&known, torn, &found).await;
         for record in &records {
             self.sweep_execs(record).await;
@@ -134,7 +134,7 @@ impl Effects {
         containers: &[ContainerRecord],
     ) {
         let mut keep = BTreeSet::new();
-        let mut orphans: BTreeSet<PodUid> = torn.into_iter().collect();
+        let mut orphans: BTreeSet<PodUid> = distinct(torn);
         for container in containers {
             match container.labels.get(POD_UID_LABEL).map(PodUid::new) {
                 Some(uid) if !known.contains(&uid) => {

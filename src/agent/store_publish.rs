@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::base::{
     ids::{NodeName, SetKey},
-    keyed::keyed,
+    keyed::{distinct, keyed},
     time,
 };
 use crate::fleet::records::INSTALL_ID;
@@ -416,7 +416,7 @@ impl Publisher {
             self.allowance = (self.allowance.0.saturating_add(earned).min(BURST.0), now);
         }
         self.owes = false;
-        let names: BTreeSet<&str> = report.events.iter().map(name).collect();
+        let names: BTreeSet<&str> = distinct(report.events.iter().map(name));
         self.published.events.retain(|known, _| names.contains(known.as_str()));
         for event in &report.events {
             if self.published.events.get(name(event)) == Some(event) || lease == 0 {

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::base::ids::{NodeName, SetKey, TemplateHash};
+use crate::base::{
+    ids::{NodeName, SetKey, TemplateHash},
+    keyed::distinct,
+};
 use crate::rollout::{
     admit::Look,
     protocol::Facts,
@@ -101,7 +104,7 @@ async fn look_once(
     let absent =
         if local.rollout.ignore_absent { absent(&one(), &[one(), one()], &turns) } else { 0 };
     let up: BTreeSet<NodeName> =
-        listings.flat_map(|listing| listing.kvs).map(|kv| node(&kv)).collect();
+        distinct(listings.flat_map(|listing| listing.kvs).map(|kv| node(&kv)));
     let found = canaries.iter().map(|(node, _)| node.clone()).collect();
     let canaries = canaries
         .into_iter()
@@ -116,7 +119,7 @@ async fn look_once(
 fn absent(members: &Listing, signs: &[Listing; 2], turns: &[(NodeName, Turn)]) -> usize {
     let alive = signs.iter().flat_map(|signs| signs.kvs.iter().map(node));
     let here: BTreeSet<NodeName> =
-        alive.chain(turns.iter().map(|(node, _)| node.clone())).collect();
+        distinct(alive.chain(turns.iter().map(|(node, _)| node.clone())));
     members.kvs.iter().filter(|kv| !here.contains(&node(kv))).count()
 }
 

@@ -1,6 +1,6 @@
-//! Maps out of pairs, by insertion.
+//! Maps and sets, made by insertion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The pairs as a map; the last one of a key counts. `collect` sorts first, which takes 4 KB of code for each type, more
 /// than a map of a few entries is worth.
@@ -10,6 +10,15 @@ pub fn keyed<K: Ord, V>(pairs: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, 
         map.insert(key, value);
     }
     map
+}
+
+/// The items as a set, likewise.
+pub fn distinct<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let mut set = BTreeSet::new();
+    for item in items {
+        set.insert(item);
+    }
+    set
 }
 
 #[cfg(test)]

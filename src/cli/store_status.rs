@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fs, io::Write, process::ExitCode};
 
 use serde_json::Value;
 
+use crate::base::keyed::distinct;
 use crate::config::Settings;
 use crate::store::{self, Header, Status, Store};
 
@@ -29,7 +30,7 @@ pub async fn run(settings: &Settings, out: &mut dyn Write) -> Outcome {
         rows.push(std::iter::once(endpoint.clone()).chain(cells).collect());
     }
     Table::default().print(&rows, out)?;
-    let clusters: BTreeSet<u64> = headers.iter().map(|header| header.cluster_id).collect();
+    let clusters: BTreeSet<u64> = distinct(headers.iter().map(|header| header.cluster_id));
     if clusters.len() > 1 {
         well = false;
         writeln!(out, "\nThe endpoints belong to {} clusters; name those of one.", clusters.len())?;

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::base::time;
+use crate::base::{keyed::distinct, time};
 
 use super::desk::Desk;
 use super::failure::Failure;
@@ -87,8 +87,8 @@ impl Progress {
 fn told(left: &[Value]) -> String {
     let node = |pod: &Value| pod["spec"]["nodeName"].as_str().unwrap_or("?").to_owned();
     let lost = |pod: &&Value| pod["status"]["reason"] == "NodeLost";
-    let dead: BTreeSet<String> = left.iter().filter(lost).map(node).collect();
-    let all: BTreeSet<String> = left.iter().map(node).filter(|name| !dead.contains(name)).collect();
+    let dead: BTreeSet<String> = distinct(left.iter().filter(lost).map(node));
+    let all: BTreeSet<String> = distinct(left.iter().map(node).filter(|name| !dead.contains(name)));
     let names = |nodes: &BTreeSet<String>| {
         let named: Vec<&str> = nodes.iter().take(NAMED).map(String::as_str).collect();
         let more = nodes.len().saturating_sub(NAMED);

@@ -15,7 +15,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::base::time;
+use crate::base::{keyed::distinct, time};
 use crate::pod::payload::Payload;
 
 /// The link that is renamed over.
@@ -50,7 +50,7 @@ pub fn write(
         fresh
     };
     let visible: BTreeSet<&str> =
-        payload.keys().filter_map(|path| path.split('/').next()).collect();
+        distinct(payload.keys().filter_map(|path| path.split('/').next()));
     link(root, &visible)?;
     sweep(root, &visible, &current)?;
     Ok(changed)
@@ -61,7 +61,7 @@ fn holds(dir: &Path, payload: &Payload) -> bool {
     let Ok(found) = files_below(dir) else {
         return false;
     };
-    let wanted: BTreeSet<PathBuf> = payload.keys().map(PathBuf::from).collect();
+    let wanted: BTreeSet<PathBuf> = distinct(payload.keys().map(PathBuf::from));
     found == wanted
         && payload.iter().all(|(path, file)| {
             let path = dir.join(path);

@@ -35,7 +35,10 @@ fn describes(path: &Path) -> bool {
 /// Reads one file; JSON is YAML.
 fn read(path: &Path) -> Result<CdiFile, String> {
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    serde_saphyr::from_str(&text).map_err(|error| error.to_string())
+    // By way of a value: a parser for each type is large.
+    let value: serde_json::Value =
+        serde_saphyr::from_str(&text).map_err(|error| error.to_string())?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 /// The host's nodes at the places that changes name.

@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::base::ids::{ContainerId, PodUid};
+use crate::base::{
+    ids::{ContainerId, PodUid},
+    keyed::distinct,
+};
 
 /// The longest name of a link without its ending: file systems take 255 bytes in all.
 const LINK_BASE: usize = 251;
@@ -90,7 +93,7 @@ pub fn prune(
 ) -> Result<(), LogDirError> {
     let directory = pod_dir.join(container);
     let attempts = attempts(&directory)?;
-    let old: BTreeSet<u32> = attempts.iter().copied().rev().skip(keep).collect();
+    let old: BTreeSet<u32> = distinct(attempts.iter().copied().rev().skip(keep));
     if old.is_empty() {
         return Ok(());
     }

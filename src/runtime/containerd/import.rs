@@ -16,7 +16,7 @@ use super::{
     layout::{Bytes, Plan},
     leases::ContentLease,
 };
-use crate::base::errors::Chain;
+use crate::base::{errors::Chain, keyed::distinct};
 use crate::image::documents::Platform;
 
 impl Containerd {
@@ -89,7 +89,7 @@ impl Containerd {
         if missing.is_empty() {
             return Ok(());
         }
-        let wanted: BTreeSet<usize> = missing.keys().copied().collect();
+        let wanted: BTreeSet<usize> = distinct(missing.keys().copied());
         let (sender, mut entries) = mpsc::channel::<Sending>(1);
         let path = archive.to_owned();
         let reader = task::spawn_blocking(move || archive::send(&path, &wanted, &sender));

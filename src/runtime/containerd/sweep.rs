@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Containerd, error::Error};
-use crate::base::{errors::Errors, ids::ContainerId};
+use crate::base::{errors::Errors, ids::ContainerId, keyed::distinct};
 
 impl Containerd {
     /// Removes every container, task, snapshot and content lease of ours that is not in `keep`, and
@@ -37,7 +37,7 @@ impl Containerd {
 
     /// The tasks whose record is gone.
     async fn stray_tasks(&self) -> Result<Vec<ContainerId>, Error> {
-        let known: BTreeSet<ContainerId> = self.container_ids().await?.into_iter().collect();
+        let known: BTreeSet<ContainerId> = distinct(self.container_ids().await?);
         let tasks = self.list_tasks().await?;
         Ok(tasks.into_iter().map(|task| task.id).filter(|id| !known.contains(id)).collect())
     }
