@@ -1,12 +1,11 @@
 //! The settings file as a tree in which every value knows its line.
 
-use std::{fmt, fs, io, path::Path};
+use std::{fs, io, path::Path};
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_saphyr::Spanned;
 
 use crate::base::fault::Fault;
+use crate::spec::{self, Place};
 
 /// The text of the file; `None` when it is missing and nobody named it.
 pub fn text(path: &Path, named: bool) -> Result<Option<String>, Box<Fault>> {
@@ -55,13 +54,12 @@ impl Tree {
     /// Reads YAML (or JSON, which is YAML).
     pub fn parse(origin: &str, text: &str) -> Result<Self, Box<Fault>> {
         // A key written twice means that its author sees one of the values and gets the other.
-        serde_saphyr::from_str::<Spanned<Branch>>(text).map(Self::of).map_err(|error| {
+        spec::places(text, false).map(Self::of).map_err(|error| {
             let line = error.location().map(|location| line(location.line()));
             let said = error.to_string();
             let said = said.lines().next().unwrap_or_default();
-            // The line is told apart already: `error: line 2 column 1: …`.
-            let problem = said.split_once(" column ").and_then(|(_, rest)| rest.split_once(": "));
-            let problem = problem.map_or(said, |(_, problem)| problem);
+            // The line is told apart already.
+            let problem = said.split(" at line ").next().unwrap_or(said);
             let problem = problem.split(", set DuplicateKeyPolicy").next().unwrap_or(problem);
             let fault = Fault::of_file(
                 origin,
@@ -72,9 +70,16 @@ impl Tree {
         })
     }
 
-    /// Takes the place apart from the value.
-    fn of(spanned: Spanned<Branch>) -> Self {
-        Self { line: line(spanned.referenced.line()), value: spanned.value }
+    /// Takes what was read.
+    fn of(place: Place) -> Self {
+        let value = match place.tree {
+            spec::Tree::Scalar(value, _) => Branch::Leaf(value),
+            spec::Tree::List(items) => Branch::List(items.into_iter().map(Self::of).collect()),
+            spec::Tree::Mapping(fields) => Branch::Map(
+                fields.into_iter().map(|(key, at)| (key, line(at.line), Self::of(at))).collect(),
+            ),
+        };
+        Self { line: line(place.own), value }
     }
 
     /// Whether nothing was written.
@@ -102,65 +107,4 @@ impl Tree {
 /// A line number, where the parser knows one.
 fn line(number: impl TryInto<usize>) -> Option<usize> {
     number.try_into().ok().filter(|number| *number > 0)
-}
-
-impl<'de> Deserialize<'de> for Branch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(BranchVisitor)
-    }
-}
-
-/// Takes whatever the parser finds.
-struct BranchVisitor;
-
-impl<'de> Visitor<'de> for BranchVisitor {
-    type Value = Branch;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a YAML value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Branch, E> {
-        Ok(Branch::Leaf(Value::Null))
-    }
-
-    fn visit_none<E>(self) -> Result<Branch, E> {
-        Ok(Branch::Leaf(Value::Null))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Branch, E> {
-        Ok(Branch::Leaf(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Branch, E> {
-        Ok(Branch::Leaf(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Branch, E> {
-        Ok(Branch::Leaf(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Branch, E> {
-        Ok(Branch::Leaf(value.into()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Branch, E> {
-        Ok(Branch::Leaf(value.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Branch, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element::<Spanned<Branch>>()? {
-            items.push(Tree::of(item));
-        }
-        Ok(Branch::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Branch, A::Error> {
-        let mut entries = Vec::new();
-        while let Some((key, value)) = access.next_entry::<Spanned<String>, Spanned<Branch>>()? {
-            entries.push((key.value, line(key.referenced.line()), Tree::of(value)));
-        }
-        Ok(Branch::Map(entries))
-    }
 }

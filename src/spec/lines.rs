@@ -1,4 +1,5 @@
-//! The line of a field, found by a second look at the text when there is something to say about it.
+//! Documents in which every value knows its line; and the line of a field, found by a second look at the text when there is
+//! something to say about it.
 
 use std::{fmt, ops::Range};
 
@@ -6,7 +7,8 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, SeqAccess, Visitor},
 };
-use serde_saphyr::Spanned;
+use serde_json::Value;
+use serde_saphyr::{Error, Spanned};
 
 use crate::spec::{bytes, shape::entry_path};
 
@@ -23,8 +25,7 @@ pub struct Lines<'t> {
 impl<'t> Lines<'t> {
     /// Reads a document's text once more for its lines.
     pub fn of(text: &'t str, first: usize) -> Self {
-        let options = bytes::options(true);
-        Self { text, root: serde_saphyr::from_str_with_options(text, options).ok(), first }
+        Self { text, root: places(text, true).ok().map(|root| root.tree), first }
     }
 
     /// The line of a field, or of the nearest thing around it.
@@ -38,7 +39,7 @@ impl<'t> Lines<'t> {
         let (Some(place), "") = self.walk(path) else {
             return None;
         };
-        let Tree::Scalar(span) = &place.tree else {
+        let Tree::Scalar(_, span) = &place.tree else {
             return None;
         };
         let written = self.text.get(span.clone())?.trim();
@@ -59,24 +60,32 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// A document without its values.
+/// Reads a document with the places of its values. Of a key given twice the last counts where that is let pass.
+pub fn places(text: &str, lenient: bool) -> Result<Place, Error> {
+    let root: Spanned<Tree> = serde_saphyr::from_str_with_options(text, bytes::options(lenient))?;
+    Ok(Place { line: line_of(&root), own: line_of(&root), tree: spanned(root) })
+}
+
+/// A document.
 #[derive(Debug)]
-enum Tree {
+pub enum Tree {
     /// A mapping: key, and what stands there.
     Mapping(Vec<(String, Place)>),
     /// A list.
     List(Vec<Place>),
     /// Anything else, with its bytes of the text.
-    Scalar(Range<usize>),
+    Scalar(Value, Range<usize>),
 }
 
 /// A value's place.
 #[derive(Debug)]
-struct Place {
-    /// The line of its key, or of itself in a list, from 1.
-    line: usize,
+pub struct Place {
+    /// The line of its key, or of itself in a list, from 1; 0 where there is none.
+    pub line: usize,
+    /// The line of itself.
+    pub own: usize,
     /// What is below.
-    tree: Tree,
+    pub tree: Tree,
 }
 
 impl Tree {
@@ -94,7 +103,7 @@ impl Tree {
                 let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
                 Some((items.get(index.parse::<usize>().ok()?)?, rest))
             }
-            Self::Scalar(_) => None,
+            Self::Scalar(..) => None,
         }
     }
 }
@@ -108,11 +117,11 @@ impl<'de> Deserialize<'de> for Tree {
 /// Builds a [`Tree`].
 struct TreeVisitor;
 
-/// Visits of scalars, whose values do not matter here.
+/// Visits of scalars.
 macro_rules! scalars {
     ($($visit:ident: $type:ty),*) => {
-        $(fn $visit<E: de::Error>(self, _: $type) -> Result<Tree, E> {
-            Ok(Tree::Scalar(0..0))
+        $(fn $visit<E: de::Error>(self, value: $type) -> Result<Tree, E> {
+            Ok(Tree::Scalar(value.into(), 0..0))
         })*
     };
 }
@@ -127,17 +136,18 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Tree, E> {
-        Ok(Tree::Scalar(0..0))
+        Ok(Tree::Scalar(Value::Null, 0..0))
     }
 
     fn visit_none<E: de::Error>(self) -> Result<Tree, E> {
-        Ok(Tree::Scalar(0..0))
+        Ok(Tree::Scalar(Value::Null, 0..0))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element::<Spanned<Tree>>()? {
-            list.push(Place { line: line_of(&item), tree: spanned(item) });
+            let line = line_of(&item);
+            list.push(Place { line, own: line, tree: spanned(item) });
         }
         Ok(Tree::List(list))
     }
@@ -146,8 +156,8 @@ impl<'de> Visitor<'de> for TreeVisitor {
         let mut fields = Vec::new();
         while let Some(key) = entries.next_key::<Spanned<String>>()? {
             let line = line_of(&key);
-            let tree = spanned(entries.next_value::<Spanned<Tree>>()?);
-            fields.push((key.value, Place { line, tree }));
+            let value = entries.next_value::<Spanned<Tree>>()?;
+            fields.push((key.value, Place { line, own: line_of(&value), tree: spanned(value) }));
         }
         Ok(Tree::Mapping(fields))
     }
@@ -157,10 +167,10 @@ impl<'de> Visitor<'de> for TreeVisitor {
 fn spanned(read: Spanned<Tree>) -> Tree {
     let span = read.referenced.span();
     match (read.value, span.byte_offset(), span.byte_len()) {
-        (Tree::Scalar(_), Some(start), Some(length)) if read.referenced == read.defined => {
+        (Tree::Scalar(value, _), Some(start), Some(length)) if read.referenced == read.defined => {
             let start = usize::try_from(start).unwrap_or(usize::MAX);
             let length = usize::try_from(length).unwrap_or(0);
-            Tree::Scalar(start..start.saturating_add(length))
+            Tree::Scalar(value, start..start.saturating_add(length))
         }
         (tree, ..) => tree,
     }

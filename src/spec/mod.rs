@@ -54,6 +54,7 @@ pub use bytes::{
 };
 pub use document::{Document, FieldUse, FieldValidation, Outcome, Reading, Set};
 pub use hash::{hash_of, template_hash};
+pub use lines::{Place, Tree, places};
 #[cfg(test)]
 pub use markdown::{markdown, table_rows};
 pub use object::{MAX_OBJECT, Object, ObjectDocument, ObjectKey, ObjectKind, Objects};
