@@ -38,16 +38,6 @@ const CONFLICT: Bounds =
 /// How often whoever waits outside a queue that is full looks again, and whoever waits inside without hearing anything.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// And how soon at the soonest.
-const SOONEST: Duration = Duration::from_secs(1);
-
-/// Which share of a fleet has neither the new template nor a place in the queue.
-fn left_over(look: &Look) -> f64 {
-    let count = |nodes: usize| f64::from(u32::try_from(nodes).unwrap_or(u32::MAX));
-    (count(look.members) - count(look.updated) - count(look.queued)).max(0.0)
-        / count(look.members).max(1.0)
-}
-
 /// What the keeper knows of one set.
 #[derive(Debug)]
 pub(super) struct Keeping {
@@ -59,6 +49,8 @@ pub(super) struct Keeping {
     pub look: Option<Look>,
     /// The revision at which that was.
     pub seen: i64,
+    /// How many members there were; 0 before the first look.
+    members: usize,
     /// Whether the leave to disturb the pod is taken back.
     revoked: bool,
     /// When it may join the queue for which template.
@@ -239,6 +231,7 @@ impl Keeper {
                     local,
                     look: None,
                     seen: 0,
+                    members: 0,
                     revoked: false,
                     join: None,
                     wait: None,
@@ -388,6 +381,7 @@ impl Keeper {
     async fn look(&mut self, set: &SetKey, store: &Store, facts: &Facts) -> Result<(), Error> {
         let (look, seen) = turn_looks::look(store, &self.keys, set, facts).await?;
         if let Some(keeping) = self.sets.get_mut(set) {
+            keeping.members = look.members;
             (keeping.look, keeping.seen) = (Some(look), seen);
         }
         Ok(())
@@ -409,29 +403,29 @@ impl Keeper {
             self.wake(*at);
             return Ok(Some(false));
         }
-        self.look(set, hands.store, facts).await?;
-        let Some(look) = self.sets.get_mut(set).and_then(|keeping| keeping.look.take()) else {
-            return Ok(Some(false));
-        };
-        let rollout = &facts.local.rollout;
-        let disturbed =
-            rollout.max_unavailable.of(look.members) + rollout.max_surge.of(look.members);
-        let elsewhere = |domain: &str| !rollout.domain.is_empty() && domain != facts.local.domain;
-        let room = look.queued < queue_limit(disturbed)
-            && !look.turns.iter().any(|(_, turn)| elsewhere(&turn.domain));
         let at = match known {
-            None => now + entry_delay(place, look.members),
-            Some(_) if room => {
+            None => now + entry_delay(place),
+            Some(_) if self.has_room(set, hands.store, facts).await? => {
                 return self.act(set, &Act::Enter, facts, hands).await;
             }
-            // The fewer still wait, the sooner each looks again: together they ask about as often from first to last.
-            Some(_) => now + self.again.mul_f64((0.5 + place) * left_over(&look)).max(SOONEST),
+            Some(_) => now + self.again.mul_f64(0.5 + place),
         };
         if let Some(keeping) = self.sets.get_mut(set) {
             keeping.join = Some((facts.local.to.clone(), at));
         }
         self.wake(at);
         Ok(Some(false))
+    }
+
+    /// Whether there is room in the queue, and nobody of another domain is in its turn. Thousands may ask: it costs the store a
+    /// look at the queue and at the turns, not at the members.
+    async fn has_room(&self, set: &SetKey, store: &Store, facts: &Facts) -> Result<bool, Error> {
+        let rollout = &facts.local.rollout;
+        let members = self.sets.get(set).map_or(0, |keeping| keeping.members);
+        let disturbed = rollout.max_unavailable.of(members) + rollout.max_surge.of(members);
+        let (queued, turns) = turn_looks::room(store, &self.keys, set).await?;
+        let elsewhere = |domain: &str| !rollout.domain.is_empty() && domain != facts.local.domain;
+        Ok(queued < queue_limit(disturbed) && !turns.iter().any(|turn| elsewhere(&turn.domain)))
     }
 
     /// Carries out one transaction.

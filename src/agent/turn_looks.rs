@@ -43,6 +43,21 @@ pub(super) fn turn(value: &[u8]) -> Turn {
     })
 }
 
+/// How many stand in the queue, and the turns that are open.
+pub(super) async fn room(
+    store: &Store,
+    keys: &Keys,
+    set: &SetKey,
+) -> Result<(usize, Vec<Turn>), Error> {
+    let then =
+        vec![Op::Count(Range::prefix(keys.queues(set))), Op::Get(Range::prefix(keys.turns(set)))];
+    let outcome = store.txn(&Txn { then, ..Txn::default() }).await?;
+    let mut listings = outcome.listings.into_iter();
+    let queued = listings.next().unwrap_or_default().count;
+    let turns = listings.next().unwrap_or_default().kvs;
+    Ok((queued, turns.iter().map(|kv| turn(&kv.value)).collect()))
+}
+
 /// Reads what a node that waits has to know, and the revision at which that was.
 pub(super) async fn look(
     store: &Store,

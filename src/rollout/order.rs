@@ -10,9 +10,8 @@ use crate::base::ids::{NodeName, SetKey, TemplateHash};
 /// How many may stand in the queue at least, and at most.
 const QUEUE: (usize, usize) = (16, 256);
 
-/// Within how long a fleet comes: so long for each node, from the least to the most.
-const SPREAD: (Duration, Duration, Duration) =
-    (Duration::from_millis(5), Duration::from_millis(100), Duration::from_secs(15));
+/// Within how long a fleet comes, whatever its size: finding that out costs the store a look at every member.
+const SPREAD: Duration = Duration::from_secs(2);
 
 /// Where a node stands in a rollout, from 0 to 1: another place in each rollout. Nodes of one domain stand together.
 pub fn rank(set: &SetKey, to: &TemplateHash, domain: &str, node: &NodeName) -> f64 {
@@ -29,10 +28,9 @@ pub fn rank(set: &SetKey, to: &TemplateHash, domain: &str, node: &NodeName) -> f
     }
 }
 
-/// How long a node waits before it looks whether it may join the queue: by its rank, in a fleet of so many.
-pub fn entry_delay(rank: f64, members: usize) -> Duration {
-    let nodes = u32::try_from(members).unwrap_or(u32::MAX);
-    SPREAD.0.saturating_mul(nodes).clamp(SPREAD.1, SPREAD.2).mul_f64(rank)
+/// How long a node waits before it looks whether it may join the queue: by its rank.
+pub fn entry_delay(rank: f64) -> Duration {
+    SPREAD.mul_f64(rank)
 }
 
 /// How long a host waits before it updates where no store coordinates it: by its rank, within the splay.
@@ -83,10 +81,8 @@ mod tests {
     }
 
     #[test]
-    fn a_large_fleet_comes_over_seconds_and_the_queue_is_short() {
-        assert_eq!(entry_delay(0.5, 3), Duration::from_millis(50));
-        assert_eq!(entry_delay(0.5, 1000), Duration::from_millis(2500));
-        assert_eq!(entry_delay(1.0, 1_000_000), Duration::from_secs(15));
+    fn a_fleet_comes_over_two_seconds_and_the_queue_is_short() {
+        assert_eq!(entry_delay(0.5), Duration::from_secs(1));
         assert_eq!([1, 20, 1000].map(queue_limit), [16, 40, 256]);
     }
 }
