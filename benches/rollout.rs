@@ -359,7 +359,8 @@ impl Cpu {
         }
         let cpu = [cpu_of(self.pids[0])?, cpu_of(self.pids[1])?];
         for (number, most) in self.most.iter_mut().enumerate() {
-            let share = (cpu[number] - self.last.0[number]).as_secs_f64() / passed.as_secs_f64();
+            let share = cpu[number].saturating_sub(self.last.0[number]).as_secs_f64()
+                / passed.as_secs_f64();
             *most = most.max(share);
         }
         self.last = (cpu, now());

@@ -107,14 +107,14 @@ pub async fn run(settings: Settings, node: Node, state: &Path, stop: watch::Rece
     };
     loop {
         let next = light.next();
-        let changed = tokio::select! {
+        let news = tokio::select! {
             // cancel-safe: channels lose nothing, and the link goes on where it was.
             () = &mut link => return,
             Some(order) = orders.recv() => light.answer(order),
             Some(heard) = feeds.recv() => light.hear(heard),
             () = ripe(next) => light.ripen(),
         };
-        if light.advance() | changed {
+        if light.advance() | news {
             changes.send_modify(|count| *count += 1);
         }
     }

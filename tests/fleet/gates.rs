@@ -1,4 +1,4 @@
-//! What holds a rollout or leads it elsewhere: pauses, undoing, the next change, canaries, partitions, domains, OnDelete.
+//! What holds a rollout or leads it elsewhere: pauses, undoing, the next change, canaries, partitions, domains, `OnDelete`.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -76,10 +76,11 @@ fn joins(fleet: &mut Fleet, web: &Rolling) -> Result<()> {
 fn canaries_partitions_domains_and_on_delete_hold_hosts_back() -> Result<()> {
     on_store(5, 1, |fleet| {
         let web = Rolling::new(fleet, "web");
+        // Nodes that run a set are known to the store.
+        drop(web.begin(fleet, &web.good("v1"))?);
         fleet.podward(&["label", "node", "h2", "ring=first"])?;
         fleet.podward(&["label", "node", "h1", "h2", "rack=a"])?;
         fleet.podward(&["label", "node", "h3", "h4", "h5", "rack=b"])?;
-        drop(web.begin(fleet, &web.good("v1"))?);
         canaries(fleet, &web)?;
         partition(fleet, &web)?;
         domains(fleet, &web)?;
@@ -103,8 +104,8 @@ fn canaries(fleet: &Fleet, web: &Rolling) -> Result<()> {
     fleet.apply(&web.good("v3").metadata(&bake))?;
     web.ends_at(fleet, &sampler, "v3")?;
     let ready = |host: &str| -> Result<f64> {
-        let starts = sampler.starts(host)?.into_iter().filter(|(version, _)| version == "v3");
-        starts.last().map(|(_, at)| at).with_context(|| format!("{host} never served v3"))
+        let mut starts = sampler.starts(host)?.into_iter().filter(|(version, _)| version == "v3");
+        starts.next_back().map(|(_, at)| at).with_context(|| format!("{host} never served v3"))
     };
     let first = ready("h2")?;
     for host in ["h1", "h3", "h4", "h5"] {

@@ -45,7 +45,7 @@ fn waited(fleet: &Fleet, sampler: &Sampler, version: &str, seconds: f64) -> Resu
     for (fallen, at) in seen.falls() {
         for host in fleet.hosts.iter().filter(|host| host.name != fallen) {
             let starts = sampler.starts(&host.name)?.into_iter();
-            let ready = starts.filter(|(began, ready)| began == version && *ready < at).last();
+            let ready = starts.filter(|(began, ready)| began == version && *ready < at).next_back();
             let ready = ready.map(|(_, ready)| ready);
             ensure!(
                 ready.is_none_or(|ready| at - ready >= seconds),
