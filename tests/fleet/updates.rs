@@ -44,8 +44,8 @@ fn waited(fleet: &Fleet, sampler: &Sampler, version: &str, seconds: f64) -> Resu
     let seen = sampler.timeline()?;
     for (fallen, at) in seen.falls() {
         for host in fleet.hosts.iter().filter(|host| host.name != fallen) {
-            let starts = sampler.starts(&host.name)?.into_iter();
-            let ready = starts.filter(|(began, ready)| began == version && *ready < at).next_back();
+            let mut starts = sampler.starts(&host.name)?.into_iter();
+            let ready = starts.rfind(|(began, ready)| began == version && *ready < at);
             let ready = ready.map(|(_, ready)| ready);
             ensure!(
                 ready.is_none_or(|ready| at - ready >= seconds),
