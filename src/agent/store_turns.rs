@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use crate::base::{ids::SetKey, keyed::keyed};
+use crate::fleet::records;
 use crate::store::{Change, Gate, Kv, Range, Store};
 
 use super::{
@@ -41,10 +40,11 @@ impl Link {
             let of = sets.entry(set).or_default();
             match gate {
                 Gate::Condemned => {
-                    let word: Value = serde_json::from_slice(&kv.value).unwrap_or_default();
-                    let Ok(word) = serde_json::from_value(word) else { continue };
+                    // One that cannot be read holds every claim all the same: that is to be told.
                     of.gates.condemned.push(hash.clone());
-                    of.condemned.insert(hash, word);
+                    if let Some(word) = records::read(&kv.value) {
+                        of.condemned.insert(hash, word);
+                    }
                 }
                 Gate::Baked => of.gates.baked.push(hash),
                 Gate::Baking => of.gates.baking.push(hash),

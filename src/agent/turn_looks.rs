@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
 use crate::base::{
     ids::{NodeName, SetKey, TemplateHash},
     keyed::distinct,
 };
+use crate::fleet::records;
 use crate::rollout::{
     admit::Look,
     protocol::Facts,
@@ -20,11 +21,6 @@ fn node(kv: &Kv) -> NodeName {
     NodeName::new(kv.key.rsplit('/').next().unwrap_or_default())
 }
 
-/// Reads a record.
-fn read<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
-    serde_json::from_value(serde_json::from_slice(value).ok()?).ok()
-}
-
 /// A record as JSON.
 pub(super) fn json<T: Serialize>(record: &T) -> String {
     serde_json::to_value(record).unwrap_or_default().to_string()
@@ -32,7 +28,7 @@ pub(super) fn json<T: Serialize>(record: &T) -> String {
 
 /// A turn. One that cannot be read is a turn all the same: it goes nowhere, so the node that holds it takes another direction.
 pub(super) fn turn(value: &[u8]) -> Turn {
-    read(value).unwrap_or_else(|| Turn {
+    records::read(value).unwrap_or_else(|| Turn {
         kind: TurnKind::Replace,
         from: String::new(),
         to: TemplateHash::new(""),
@@ -113,7 +109,9 @@ async fn look_once(
     let canaries: Vec<(NodeName, String)> = one()
         .kvs
         .iter()
-        .map(|kv| (node(kv), read::<Canary>(&kv.value).map(|it| it.hash).unwrap_or_default()))
+        .map(|kv| {
+            (node(kv), records::read::<Canary>(&kv.value).map(|it| it.hash).unwrap_or_default())
+        })
         .collect();
     let ahead = if under == 0 { None } else { one().kvs.first().map(node) };
     let absent =
