@@ -108,10 +108,11 @@ pub async fn run(settings: Settings, node: Node, state: &Path, stop: watch::Rece
     loop {
         let next = light.next();
         let news = tokio::select! {
+            biased; // What the link told before it asked is in the answer.
             // cancel-safe: channels lose nothing, and the link goes on where it was.
             () = &mut link => return,
-            Some(order) = orders.recv() => light.answer(order),
             Some(heard) = feeds.recv() => light.hear(heard),
+            Some(order) = orders.recv() => light.answer(order),
             () = ripe(next) => light.ripen(),
         };
         if light.advance() | news {

@@ -55,6 +55,7 @@ mod store_view_tests;
 mod turn_deals;
 mod turn_keeper;
 mod turn_looks;
+mod turn_queue;
 mod turn_records;
 mod turns;
 pub mod wire;

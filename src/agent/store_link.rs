@@ -37,7 +37,6 @@ use super::{
     store_publish::{Publisher, Registered},
     store_view::View,
     turn_keeper::Keeper,
-    turn_looks::Waiting,
 };
 
 /// How long the next session waits: half of it for certain, the rest at random, so that a fleet does not come at once.
@@ -346,15 +345,21 @@ impl Link {
         changes.mark_changed();
         let mut stirred = self.handle.changes.clone();
         stirred.mark_changed();
-        let mut waiting = Waiting::default();
         let mut pending = false;
         let poke = Arc::clone(&self.settings.poke);
         let mut poked = std::pin::pin!(poke.notified());
         loop {
-            let publish_at = if pending { Some(self.publisher.due()) } else { None };
+            let publish_at =
+                if pending { self.keeper.entering().max(Some(self.publisher.due())) } else { None };
             let turns = self.settings.turns;
             tokio::select! {
+                biased; // Signs of life first; reports last, for they are to say what the others did.
                 // cancel-safe: a watch, a channel of counts and sleeps lose nothing.
+                () = sleep_until(renew_at.into()) => {
+                    alive.renew().await?;
+                    renew_at = time::now().mono + every;
+                }
+                () = &mut poked => return Err(Over::Again),
                 news = watch.next() => {
                     let (header, changes) = news?;
                     self.changed(store, watch, header, changes).await?;
@@ -364,23 +369,12 @@ impl Link {
                     if seen.is_err() {
                         return std::future::pending().await;
                     }
-                    self.take_turns(store, &mut waiting).await?;
+                    self.take_turns(store, watch).await?;
                 }
                 () = until(self.keeper.due()), if turns => {
-                    self.keeper.stirred(None);
-                    self.take_turns(store, &mut waiting).await?;
+                    self.keeper.overslept();
+                    self.take_turns(store, watch).await?;
                 }
-                heard = waiting.next() => {
-                    let changes = heard?;
-                    let keys: Vec<&str> = changes.iter().map(Change::key).collect();
-                    self.keeper.stirred(Some(&keys));
-                    self.take_turns(store, &mut waiting).await?;
-                }
-                () = sleep_until(renew_at.into()) => {
-                    alive.renew().await?;
-                    renew_at = time::now().mono + every;
-                }
-                () = &mut poked => return Err(Over::Again),
                 seen = changes.changed(), if !pending => {
                     if seen.is_err() {
                         return std::future::pending().await;
@@ -409,7 +403,7 @@ impl Link {
         changes: Vec<Change>,
     ) -> Result<(), Over> {
         let mut header = header;
-        let mut changes = self.own(changes)?;
+        let mut changes = self.sorted(changes)?;
         if changes.is_empty() {
             return Ok(());
         }
@@ -425,7 +419,7 @@ impl Link {
                 Ok(more) => {
                     let (later, more) = more?;
                     header.revision = header.revision.max(later.revision);
-                    changes = self.own(more)?;
+                    changes = self.sorted(more)?;
                     anew |= self.take_gates(&mut changes);
                 }
                 Err(_) => break,
@@ -444,12 +438,17 @@ impl Link {
         Ok(())
     }
 
-    /// The changes without those of this node's own record. One that others made ends the session: it was deleted, or
-    /// another host took the name.
-    fn own(&self, changes: Vec<Change>) -> Result<Vec<Change>, Over> {
+    /// The changes of what operators write. One of this node's own record that others made ends the session: it was deleted, or
+    /// another host took the name. What this node waits for the keeper of turns is told.
+    fn sorted(&mut self, changes: Vec<Change>) -> Result<Vec<Change>, Over> {
         let own = self.settings.keys.node(&self.settings.node);
+        let sets = self.settings.keys.fleet_sets();
         let mut others = Vec::new();
         for change in changes {
+            if change.key().starts_with(&sets) {
+                self.keeper.stirred(change.key());
+                continue;
+            }
             let revision = match &change {
                 Change::Put(kv) => kv.mod_revision,
                 Change::Delete(_, revision) => *revision,

@@ -4,31 +4,39 @@ use std::collections::BTreeMap;
 
 use crate::base::{ids::SetKey, keyed::keyed};
 use crate::fleet::records;
-use crate::store::{Change, Gate, Kv, Range, Store};
+use crate::store::{Change, Gate, Kv, Range, Store, Watch};
 
 use super::{
     feeds::News,
     store_link::{Link, Over},
     turn_keeper::{Hands, Round},
-    turn_looks::Waiting,
     turns::SetGates,
 };
 
 impl Link {
-    /// Goes on with the turns, and listens to what those wait for that cannot go on.
+    /// Goes on with the turns, and listens to what those wait for that cannot go on: from now on, for etcd catches up with a
+    /// watch from a revision of the past ten times a second only, and whoever listens looks once more.
     pub(super) async fn take_turns(
         &mut self,
         store: &Store,
-        waiting: &mut Waiting,
+        watch: &mut Watch,
     ) -> Result<(), Over> {
         let (publisher, handle) = (&mut self.publisher, &self.handle);
         let mut hands = Hands { store, publisher, handle };
-        if Box::pin(self.keeper.round(&mut hands)).await? == Round::Fenced {
-            return Err(Over::Again);
+        loop {
+            if Box::pin(self.keeper.round(&mut hands)).await? == Round::Fenced {
+                return Err(Over::Again);
+            }
+            let ranges = self.keeper.listens_to();
+            let anew = ranges != self.keeper.heard;
+            if anew {
+                store.watch_beside(watch, &ranges).await?;
+                self.keeper.heard = ranges;
+            }
+            if !self.keeper.listens(anew) {
+                return Ok(());
+            }
         }
-        let (ranges, from) = self.keeper.listens_to();
-        waiting.listen(store, ranges, from).await?;
-        Ok(())
     }
 
     /// Takes the gates as they are now, with the histories of sets of which a template failed.

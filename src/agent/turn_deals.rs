@@ -18,7 +18,7 @@ impl Keeper {
     pub(super) fn say(&self, set: &SetKey, act: &Act, facts: &Facts) {
         let to = &facts.local.to;
         let (kind, reason, message) = match act {
-            Act::Claim | Act::Repair => {
+            Act::Claim { .. } | Act::Repair => {
                 let how = match facts.local.kind() {
                     TurnKind::Replace => "its pod is replaced",
                     TurnKind::Surge => "the new pod starts beside the old one",
@@ -116,7 +116,16 @@ impl Keeper {
                 let value = hash.as_str().as_bytes().to_vec();
                 vec![Op::Put { key: key(&Key::Available), value, lease }]
             }
-            Write::Enter => vec![Op::Put { key: key(&Key::Queue), value: Vec::new(), lease }],
+            Write::Enter => {
+                // Who entered last is read before it is another one: that is who stands before this node.
+                let entered = self.keys.entered(set);
+                let last = Op::Get(Range::key(entered.clone()));
+                let queue = Op::Put { key: key(&Key::Queue), value: Vec::new(), lease };
+                vec![last, queue, Op::put(entered, self.node.as_str())]
+            }
+            Write::Pass(claimed) => {
+                vec![Op::put(self.keys.claimed(set), turn_looks::json(claimed))]
+            }
             Write::Turn(turn) => vec![Op::put(key(&Key::Turn), turn_looks::json(turn))],
             Write::Condemn(hash, verdict) => {
                 let uid = publisher.uid_of(set);

@@ -17,7 +17,6 @@ use crate::base::{
 use crate::rollout::{
     admit::{Gates, Look, Wait},
     deal::{Beginning, Deal, Key, Write, deal},
-    order::{entry_delay, queue_limit, rank},
     protocol::{Act, Facts, Held, Local, Own, Step, next},
     turn::Verdict,
 };
@@ -28,15 +27,13 @@ use super::{
     handle::{Command, Handle, HeldTurn, TurnsAnswer, TurnsTold},
     store_link::Settings,
     store_publish::Publisher,
-    turn_looks,
+    turn_looks::{self, Place},
+    turn_queue::LOOK_AGAIN,
 };
 
 /// How soon what others were faster at is tried again.
 const CONFLICT: Bounds =
     Bounds { initial: Duration::from_millis(100), cap: Duration::from_secs(10) };
-
-/// How often whoever waits outside a queue that is full looks again, and whoever waits inside without hearing anything.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What the keeper knows of one set.
 #[derive(Debug)]
@@ -47,14 +44,26 @@ pub(super) struct Keeping {
     pub local: Local,
     /// What was read last.
     pub look: Option<Look>,
-    /// The revision at which that was.
-    pub seen: i64,
-    /// How many members there were; 0 before the first look.
-    members: usize,
+    /// Whether it listens to what may let the head go on.
+    pub heeds: bool,
+    /// Who stood before it in the queue when it learned that last.
+    pub place: Option<Place>,
+    /// Whether it only takes for granted that that one is there.
+    pub assumed: bool,
+    /// Whether it saw that one there.
+    pub behind: bool,
+    /// When it may find out who stands before it now that that one left without a claim.
+    pub find: Option<Instant>,
+    /// When somebody counted last, as far as it knows.
+    pub counted: Option<Instant>,
+    /// How many members there were; 0 before it counted.
+    pub members: usize,
+    /// When it looks again although it heard nothing.
+    pub again: Option<Instant>,
     /// Whether the leave to disturb the pod is taken back.
     revoked: bool,
     /// When it may join the queue for which template.
-    join: Option<(TemplateHash, Instant)>,
+    pub join: Option<(TemplateHash, Instant)>,
     /// What it waits for.
     wait: Option<Wait>,
     /// When the next try may be, after others were faster.
@@ -78,8 +87,10 @@ pub(super) struct Keeper {
     pub gates: BTreeMap<SetKey, Gates>,
     /// When something is due although nothing happens.
     due: Option<Instant>,
+    /// What is listened to.
+    pub heard: Vec<Range>,
     /// How often whoever waits looks again.
-    again: Duration,
+    pub again: Duration,
     /// Where news go.
     pub news: mpsc::UnboundedSender<News>,
 }
@@ -114,6 +125,7 @@ impl Keeper {
             sets: BTreeMap::new(),
             gates: BTreeMap::new(),
             due: None,
+            heard: Vec::new(),
             again: settings.pace.unwrap_or(LOOK_AGAIN),
         }
     }
@@ -121,39 +133,12 @@ impl Keeper {
     /// Forgets everything: a session begins.
     pub(super) fn begin(&mut self) {
         self.sets.clear();
+        self.heard.clear();
     }
 
     /// When the next round is due although nothing happens.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
-    }
-
-    /// Somebody did something at these keys, or may have done it unheard: whoever waits for it looks again.
-    pub(super) fn stirred(&mut self, keys: Option<&[&str]>) {
-        for (set, keeping) in &mut self.sets {
-            let prefix = self.keys.of_set(set);
-            if keys.is_none_or(|keys| keys.iter().any(|key| key.starts_with(&prefix))) {
-                keeping.look = None;
-            }
-        }
-    }
-
-    /// What others may do that lets a set go on which waits here, and from which revision on that counts.
-    pub(super) fn listens_to(&self) -> (Vec<Range>, i64) {
-        let (mut ranges, mut from) = (Vec::new(), i64::MAX);
-        for (set, keeping) in &self.sets {
-            let Some(look) = keeping.look.as_ref().filter(|_| keeping.own.queue.is_some()) else {
-                continue;
-            };
-            if let Some(ahead) = &look.ahead {
-                ranges.push(Range::key(self.keys.queue(set, ahead)));
-            } else {
-                ranges.push(Range::prefix(self.keys.availables(set)));
-                ranges.push(Range::prefix(self.keys.turns(set)));
-            }
-            from = from.min(keeping.seen + 1);
-        }
-        (ranges, from)
     }
 
     /// Goes on with every set as far as possible.
@@ -230,8 +215,14 @@ impl Keeper {
                     own,
                     local,
                     look: None,
-                    seen: 0,
+                    heeds: false,
+                    place: None,
+                    assumed: false,
+                    behind: false,
+                    find: None,
+                    counted: None,
                     members: 0,
+                    again: None,
                     revoked: false,
                     join: None,
                     wait: None,
@@ -298,6 +289,7 @@ impl Keeper {
         let wait = match &step {
             Step::Wait(wait) => Some(wait.clone()),
             Step::Join | Step::Look => Some(Wait::Queue),
+            Step::Count => keeping.wait.clone().or(Some(Wait::Queue)),
             Step::Rest | Step::Revoke | Step::Act(_) => None,
         };
         let told = keeping.wait != wait;
@@ -315,10 +307,8 @@ impl Keeper {
                 self.wait(set, &facts, &wait);
                 Ok(Some(told))
             }
-            Step::Look => {
-                self.look(set, hands.store, &facts).await?;
-                Ok(Some(true))
-            }
+            Step::Look => self.look(set, hands.store, &facts).await,
+            Step::Count => self.count(set, hands.store, &facts).await,
             Step::Join => self.join(set, &facts, hands).await,
             Step::Revoke => {
                 keeping.revoked = true;
@@ -355,81 +345,12 @@ impl Keeper {
     }
 
     /// Makes sure that there is a round at a moment.
-    fn wake(&mut self, at: Instant) {
+    pub(super) fn wake(&mut self, at: Instant) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// What ends a wait although nothing is heard.
-    fn wait(&mut self, set: &SetKey, facts: &Facts, wait: &Wait) {
-        let now = time::now().mono;
-        if *wait == Wait::InTurn {
-            let left = facts.local.rollout.deadline.saturating_sub(facts.in_turn_for);
-            self.wake(now + left);
-        } else if facts.own.queue.is_some() {
-            // Events are hints: one that was lost only delays.
-            let again = now + self.again.mul_f64(1.0 + self.place(set, facts));
-            self.wake(again);
-        }
-    }
-
-    /// Where this node stands in the rollout.
-    fn place(&self, set: &SetKey, facts: &Facts) -> f64 {
-        rank(set, &facts.local.to, &facts.local.domain, &self.node)
-    }
-
-    /// Reads what a node that waits has to know.
-    async fn look(&mut self, set: &SetKey, store: &Store, facts: &Facts) -> Result<(), Error> {
-        let (look, seen) = turn_looks::look(store, &self.keys, set, facts).await?;
-        if let Some(keeping) = self.sets.get_mut(set) {
-            keeping.members = look.members;
-            (keeping.look, keeping.seen) = (Some(look), seen);
-        }
-        Ok(())
-    }
-
-    /// Joins the queue when the time has come and there is room.
-    async fn join(
-        &mut self,
-        set: &SetKey,
-        facts: &Facts,
-        hands: &mut Hands<'_>,
-    ) -> Result<Option<bool>, Error> {
-        let (now, place) = (time::now().mono, self.place(set, facts));
-        let known = self.sets.get(set).and_then(|keeping| keeping.join.clone());
-        let known = known.filter(|(hash, _)| *hash == facts.local.to);
-        if let Some((_, at)) = &known
-            && *at > now
-        {
-            self.wake(*at);
-            return Ok(Some(false));
-        }
-        let at = match known {
-            None => now + entry_delay(place),
-            Some(_) if self.has_room(set, hands.store, facts).await? => {
-                return self.act(set, &Act::Enter, facts, hands).await;
-            }
-            Some(_) => now + self.again.mul_f64(0.5 + place),
-        };
-        if let Some(keeping) = self.sets.get_mut(set) {
-            keeping.join = Some((facts.local.to.clone(), at));
-        }
-        self.wake(at);
-        Ok(Some(false))
-    }
-
-    /// Whether there is room in the queue, and nobody of another domain is in its turn. Thousands may ask: it costs the store a
-    /// look at the queue and at the turns, not at the members.
-    async fn has_room(&self, set: &SetKey, store: &Store, facts: &Facts) -> Result<bool, Error> {
-        let rollout = &facts.local.rollout;
-        let members = self.sets.get(set).map_or(0, |keeping| keeping.members);
-        let disturbed = rollout.max_unavailable.of(members) + rollout.max_surge.of(members);
-        let (queued, turns) = turn_looks::room(store, &self.keys, set).await?;
-        let elsewhere = |domain: &str| !rollout.domain.is_empty() && domain != facts.local.domain;
-        Ok(queued < queue_limit(disturbed) && !turns.iter().any(|turn| elsewhere(&turn.domain)))
-    }
-
     /// Carries out one transaction.
-    async fn act(
+    pub(super) async fn act(
         &mut self,
         set: &SetKey,
         act: &Act,
@@ -480,7 +401,11 @@ impl Keeper {
             }
             return Ok(Some(true));
         }
-        self.done(set, act, &deal, facts, outcome.header.revision);
+        let revision = outcome.header.revision;
+        self.done(set, act, &deal, facts, revision);
+        if *act == Act::Enter {
+            self.entered(set, turn_looks::last(&outcome.listings), revision);
+        }
         self.say(set, act, facts);
         Ok(Some(true))
     }
@@ -511,7 +436,7 @@ impl Keeper {
                     let gates = self.gates.entry(set.clone()).or_default();
                     gates.baked.retain(|known| known != hash);
                 }
-                Write::Member | Write::Condemn(..) | Write::Delete(_) => {}
+                Write::Member | Write::Condemn(..) | Write::Pass(_) | Write::Delete(_) => {}
             }
         }
         debug!(set = %set, action = ?act, hash = %facts.local.to, revision, "a transaction of a turn");

@@ -205,7 +205,7 @@ async fn delete(
         ];
         if let Place::Set(set) = place {
             // What failed of this set says nothing of the next one of its name.
-            let below = [keys.revisions(set), keys.gates(set)];
+            let below = [keys.revisions(set), keys.gates(set), keys.queue_marks(set)];
             then.extend(below.map(|below| Op::Delete(Range::prefix(below))));
         }
         let txn = Txn { when: standing.unchanged(keys), then, otherwise: Vec::new() };

@@ -29,14 +29,14 @@ impl Scene {
             canary: self.canaries.contains_key(node),
         };
         let wait = gate(&self.rollout, &self.gates(), &mover).and_then(|()| match place {
-            Some(1) => admit(&self.rollout, &mover, &self.look(&member.wanted)),
+            Some(1) => admit(&self.rollout, &mover, &self.look(&member.wanted)).map(|_| ()),
             _ => Ok(()),
         });
         match (wait, place) {
             (Err(wait), _) => wait.to_string(),
             (Ok(()), Some(1)) => "it is the next one".to_owned(),
             (Ok(()), Some(_)) => Wait::Queue.to_string(),
-            (Ok(()), None) => "it joins the queue when there is room".to_owned(),
+            (Ok(()), None) => "it joins the queue soon".to_owned(),
         }
     }
 
@@ -57,7 +57,8 @@ impl Scene {
         Look {
             under: 0,
             ahead: None,
-            queued: self.queue.len(),
+            passed: 0,
+            counted: true,
             members: self.members.len(),
             available: self.available.len(),
             absent: self.members.iter().filter(|(node, _)| self.ignored(node)).count(),

@@ -3,9 +3,12 @@
 use std::fmt;
 
 use crate::base::ids::{NodeName, TemplateHash};
-use crate::spec::Rollout;
+use crate::spec::{Amount, Rollout};
 
 use super::turn::{Turn, TurnKind};
+
+/// How many may claim at most on the count of one: what failed by itself since then only the next count sees.
+const PASSED: usize = 64;
 
 /// What is known of a set's gates: keys that every node follows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,8 +28,10 @@ pub struct Look {
     pub under: i64,
     /// Who stands in the queue before this node; nobody: it is the head.
     pub ahead: Option<NodeName>,
-    /// How many stand in the queue.
-    pub queued: usize,
+    /// How many may still claim on what the head before this one counted.
+    pub passed: usize,
+    /// Whether this node counted itself: all that follows.
+    pub counted: bool,
     /// How many nodes should run the set.
     pub members: usize,
     /// How many of them say that their pod is available.
@@ -192,8 +197,20 @@ pub fn waits_for_canary(rollout: &Rollout, mover: &Mover) -> bool {
     rollout.canary.is_some() && !mover.canary && rollout.promoted != mover.to.as_str()
 }
 
-/// Whether the head of the queue may claim, by what it read.
-pub fn admit(rollout: &Rollout, mover: &Mover, look: &Look) -> Result<(), Wait> {
+/// Whether the head of the queue may claim, by what it read; how many more may then on the same count.
+pub fn admit(rollout: &Rollout, mover: &Mover, look: &Look) -> Result<usize, Wait> {
+    if look.passed > 0 {
+        return Ok(look.passed - 1);
+    }
+    let more = admit_one(rollout, mover, look)?;
+    // What else was asked may have another answer for the next one.
+    let canary = rollout.canary.is_some() && rollout.promoted != mover.to.as_str();
+    let alone = canary || !rollout.domain.is_empty() || rollout.partition != Amount::Count(0);
+    Ok(if alone { 0 } else { more.min(PASSED) })
+}
+
+/// Whether the head of the queue may claim by its own count, and how many more the budget would let.
+fn admit_one(rollout: &Rollout, mover: &Mover, look: &Look) -> Result<usize, Wait> {
     if waits_for_canary(rollout, mover) && !canary_is_well(&mover.to, look) {
         return Err(Wait::CanaryIll);
     }
@@ -212,11 +229,13 @@ pub fn admit(rollout: &Rollout, mover: &Mover, look: &Look) -> Result<(), Wait> 
     if mover.kind == TurnKind::Surge {
         let surging = look.turns.iter().filter(|(_, turn)| turn.kind == TurnKind::Surge).count();
         let allowed = rollout.max_surge.of(counted);
-        return if surging < allowed { Ok(()) } else { Err(Wait::Surge { surging, allowed }) };
+        let more = allowed.checked_sub(surging + 1);
+        return more.ok_or(Wait::Surge { surging, allowed });
     }
     let unavailable = counted.saturating_sub(look.available);
     let allowed = allowed_unavailable(rollout, counted);
-    if unavailable < allowed { Ok(()) } else { Err(Wait::Budget { unavailable, allowed }) }
+    let more = allowed.checked_sub(unavailable + 1);
+    more.ok_or(Wait::Budget { unavailable, allowed })
 }
 
 /// How many of so many nodes may be unavailable; where neither budget leaves anything it is one, as in Kubernetes.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::ids::TemplateHash;
 
 use super::protocol::{Act, Facts, Local};
-use super::turn::{Turn, TurnKind, Verdict};
+use super::turn::{Claimed, Turn, TurnKind, Verdict};
 
 /// A key of one set, seen from one node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,7 +47,7 @@ pub enum Demand {
 pub enum Write {
     /// `available`, under the node's store lease.
     Show(TemplateHash),
-    /// `queue`, under the node's store lease.
+    /// `queue`, under the node's store lease, and `entered`.
     Enter,
     /// `turn`.
     Turn(Turn),
@@ -57,6 +57,8 @@ pub enum Write {
     Condemn(TemplateHash, Verdict),
     /// `baked`, and `baking` under a store lease of so long that nobody renews.
     Bake(TemplateHash, Duration),
+    /// `claimed`: what the next head may go by.
+    Pass(Claimed),
     /// Deletes a key.
     Delete(Key),
 }
@@ -94,10 +96,10 @@ pub fn deal(act: &Act, facts: &Facts, beginning: Beginning<'_>) -> Deal {
         Act::Hide => (Vec::new(), vec![Write::Delete(Key::Available)]),
         Act::Enter => {
             let own = [Present(Key::Available), Absent(Key::Turn), Absent(Key::Queue)];
-            (fence.into_iter().chain(own).collect(), vec![Write::Enter])
+            (fence.into_iter().chain(own).collect(), vec![Write::Enter, Write::Member])
         }
         Act::Leave => (Vec::new(), vec![Write::Delete(Key::Queue)]),
-        Act::Claim => claim(facts, beginning),
+        Act::Claim { more } => claim(facts, beginning, *more),
         Act::Repair => {
             let own = [Present(Key::Member), Absent(Key::Available), Absent(Key::Turn)];
             let when = fence.into_iter().chain(own).chain(past_canary(facts)).collect();
@@ -148,12 +150,13 @@ fn fence(local: &Local) -> [Demand; 2] {
 }
 
 /// Takes the turn, as the head of the queue.
-fn claim(facts: &Facts, beginning: Beginning<'_>) -> (Vec<Demand>, Vec<Write>) {
+fn claim(facts: &Facts, beginning: Beginning<'_>, more: usize) -> (Vec<Demand>, Vec<Write>) {
+    let queue = facts.own.queue.unwrap_or(0);
     let own = [
         Demand::Present(Key::Member),
         Demand::Present(Key::Available),
         Demand::Absent(Key::Turn),
-        Demand::Made(Key::Queue, facts.own.queue.unwrap_or(0)),
+        Demand::Made(Key::Queue, queue),
     ];
     let when = fence(&facts.local).into_iter().chain(own).chain(past_canary(facts)).collect();
     let turn = begun(facts, beginning);
@@ -162,6 +165,7 @@ fn claim(facts: &Facts, beginning: Beginning<'_>) -> (Vec<Demand>, Vec<Write>) {
         then.push(Write::Delete(Key::Available));
     }
     then.push(Write::Turn(turn));
+    then.push(Write::Pass(Claimed { queue, more, set: facts.local.revision }));
     (when, then)
 }
 

@@ -1,5 +1,5 @@
-//! In which order hosts come to their turns, and how many stand in the queue: the same host is not always the first, a
-//! fleet does not come all at once, and the queue stays short however large the fleet is.
+//! In which order hosts come to their turns: the same host is not always the first, and a fleet does not come all at once.
+//! Where domains go one after the other, the queue is short, too.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::base::ids::{NodeName, SetKey, TemplateHash};
 /// How many may stand in the queue at least, and at most.
 const QUEUE: (usize, usize) = (16, 256);
 
-/// Within how long a fleet comes, whatever its size: finding that out costs the store a look at every member.
+/// Within how long a fleet comes, whatever its size: finding that out would cost the store a look at every member.
 const SPREAD: Duration = Duration::from_secs(2);
 
 /// Where a node stands in a rollout, from 0 to 1: another place in each rollout. Nodes of one domain stand together.
@@ -28,7 +28,7 @@ pub fn rank(set: &SetKey, to: &TemplateHash, domain: &str, node: &NodeName) -> f
     }
 }
 
-/// How long a node waits before it looks whether it may join the queue: by its rank.
+/// How long a node waits before it joins the queue: by its rank.
 pub fn entry_delay(rank: f64) -> Duration {
     SPREAD.mul_f64(rank)
 }

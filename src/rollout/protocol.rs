@@ -97,8 +97,10 @@ pub enum Step {
     Rest,
     /// Nothing until something changes.
     Wait(Wait),
-    /// Read what [`Look`] holds.
+    /// Read where this node stands in the queue, and what was passed on to it.
     Look,
+    /// Count: read all that [`Look`] holds.
+    Count,
     /// Join the queue, when its turn to do so has come and there is room.
     Join,
     /// Take back from this host's own hands the leave to disturb its pod, and look again at what it has done by then.
@@ -118,8 +120,11 @@ pub enum Act {
     Enter,
     /// Leave it.
     Leave,
-    /// Take the turn.
-    Claim,
+    /// Take the turn, and let so many more do so on the same count.
+    Claim {
+        /// How many.
+        more: usize,
+    },
     /// Take a turn with a pod that is not available.
     Repair,
     /// Go somewhere else in the same turn.
@@ -277,8 +282,11 @@ fn out_of_turn(facts: &Facts) -> Step {
         return leave(facts).unwrap_or(Step::Rest);
     }
     let mover = local.mover();
-    if let Err(wait) = candidate(facts, &mover) {
-        return leave(facts).unwrap_or(Step::Wait(wait));
+    match candidate(facts, &mover) {
+        // Nobody claims now, and then everybody goes on where it stands.
+        Err(Wait::Paused) => return Step::Wait(Wait::Paused),
+        Err(wait) => return leave(facts).unwrap_or(Step::Wait(wait)),
+        Ok(()) => {}
     }
     if mover.kind == TurnKind::Repair {
         return Step::Act(Act::Repair);
@@ -290,8 +298,9 @@ fn out_of_turn(facts: &Facts) -> Step {
     match facts.look.as_ref().filter(|look| look.under == queue) {
         None => Step::Look,
         Some(Look { ahead: Some(_), .. }) => Step::Wait(Wait::Queue),
+        Some(look) if look.passed == 0 && !look.counted => Step::Count,
         Some(look) => match admit(&local.rollout, &mover, look) {
-            Ok(()) => Step::Act(Act::Claim),
+            Ok(more) => Step::Act(Act::Claim { more }),
             Err(wait) => Step::Wait(wait),
         },
     }
@@ -328,8 +337,8 @@ fn bake(facts: &Facts) -> Option<Step> {
     let well = local.new.as_ref().is_some_and(|pod| pod.available);
     match (well, gates.baked.contains(&local.to)) {
         (false, true) => Some(Step::Act(Act::ResetBake)),
-        (true, false) => match &facts.look {
-            None => Some(Step::Look),
+        (true, false) => match facts.look.as_ref().filter(|look| look.counted) {
+            None => Some(Step::Count),
             Some(look) if canary_is_well(&local.to, look) => Some(Step::Act(Act::StartBake)),
             Some(_) => None,
         },

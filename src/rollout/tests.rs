@@ -11,7 +11,7 @@ use super::admit::{Gates, Look, Mover, Wait, admit, allowed_unavailable, gate};
 use super::deal::{Beginning, Deal, Demand, Key, Write, deal};
 use super::model::scenario::{canary, rollout, surge, unavailable};
 use super::protocol::{Act, Facts, Held, Local, Own, PodFact, Step, next, permitted};
-use super::turn::{Turn, TurnKind, Verdict};
+use super::turn::{Claimed, Turn, TurnKind, Verdict};
 
 fn hash(name: &str) -> TemplateHash {
     TemplateHash::new(name)
@@ -75,7 +75,8 @@ fn within(kind: TurnKind, to: &str) -> Facts {
 fn head() -> Facts {
     let mut facts = outdated();
     facts.own.queue = Some(9);
-    facts.look = Some(Look { under: 9, members: 3, available: 3, ..Look::default() });
+    facts.look =
+        Some(Look { under: 9, counted: true, members: 3, available: 3, ..Look::default() });
     facts
 }
 
@@ -117,7 +118,7 @@ fn an_outdated_node_joins_looks_waits_and_claims() {
         facts.look.as_mut().unwrap().ahead = Some(NodeName::new("n2"));
     };
     assert_eq!(after(head(), others), Step::Wait(Wait::Queue));
-    assert_eq!(next(&head()), Step::Act(Act::Claim));
+    assert_eq!(next(&head()), Step::Act(Act::Claim { more: 0 }));
     assert_eq!(
         after(head(), |facts| facts.look.as_mut().unwrap().available = 2),
         Step::Wait(Wait::Budget { unavailable: 1, allowed: 1 })
@@ -130,11 +131,20 @@ fn an_outdated_node_joins_looks_waits_and_claims() {
 }
 
 #[test]
+fn the_head_goes_by_the_count_of_the_one_before_it_or_counts_itself() {
+    let uncounted = |facts: &mut Facts| facts.look.as_mut().unwrap().counted = false;
+    assert_eq!(after(head(), uncounted), Step::Count);
+    let passed = |facts: &mut Facts| {
+        facts.look = Some(Look { under: 9, passed: 3, ..Look::default() });
+    };
+    assert_eq!(after(head(), passed), Step::Act(Act::Claim { more: 2 }));
+}
+
+#[test]
 fn a_node_that_may_not_update_leaves_the_queue_and_says_why() {
     type Change = fn(&mut Facts);
-    let reasons: [(&str, Change); 6] = [
+    let reasons: [(&str, Change); 5] = [
         ("on-delete", |facts| facts.local.rollout.on_delete = true),
-        ("paused", |facts| facts.local.rollout.paused = true),
         ("condemned", |facts| facts.gates.condemned.push(hash("new"))),
         ("preflight-failed", |facts| facts.local.ready = Err("the port is taken".into())),
         ("canary-first", |facts| facts.local.rollout = canary(60)),
@@ -157,6 +167,10 @@ fn a_node_that_may_not_update_leaves_the_queue_and_says_why() {
         (facts.local.new, facts.local.old) = (pod("old", true), None);
     };
     assert_eq!(after(head(), updated), Step::Act(Act::Leave), "it has what it is to have");
+    let paused = |facts: &mut Facts| facts.local.rollout.paused = true;
+    let waits = Step::Wait(Wait::Paused);
+    assert_eq!(after(head(), paused), waits, "nobody claims, and each keeps its place");
+    assert_eq!(after(outdated(), paused), waits, "and nobody joins");
 }
 
 #[test]
@@ -299,7 +313,7 @@ fn leave_is_for_the_template_and_the_way_of_the_turn_only() {
 #[test]
 fn a_claim_demands_all_that_it_was_decided_on() {
     let facts = head();
-    let deal = spelled(&Act::Claim, &facts);
+    let deal = spelled(&Act::Claim { more: 2 }, &facts);
     let demands = [
         Demand::Changed(Key::Set, 7),
         Demand::Absent(Key::Condemned(hash("new"))),
@@ -310,13 +324,15 @@ fn a_claim_demands_all_that_it_was_decided_on() {
     ];
     assert_eq!(deal.when, demands);
     let turn = Write::Turn(turn(TurnKind::Replace, "new"));
-    assert_eq!(deal.then, [Write::Delete(Key::Queue), Write::Delete(Key::Available), turn]);
+    let passed = Write::Pass(Claimed { queue: 9, more: 2, set: 7 });
+    let available = Write::Delete(Key::Available);
+    assert_eq!(deal.then, [Write::Delete(Key::Queue), available, turn, passed]);
     let mut facts = facts;
     facts.local.rollout = surge(1);
-    let deal = spelled(&Act::Claim, &facts);
+    let deal = spelled(&Act::Claim { more: 2 }, &facts);
     assert!(!deal.then.contains(&Write::Delete(Key::Available)), "beside the old pod");
     facts.local.rollout = canary(60);
-    let deal = spelled(&Act::Claim, &facts);
+    let deal = spelled(&Act::Claim { more: 2 }, &facts);
     let demands =
         [Demand::Present(Key::Baked(hash("new"))), Demand::Absent(Key::Baking(hash("new")))];
     assert!(deal.when.ends_with(&demands), "{deal:?}");
@@ -371,14 +387,18 @@ fn the_head_of_the_queue_is_admitted_by_what_it_read() {
     let surging = vec![turn_of("n1", TurnKind::Surge, "new")];
     let moving = vec![turn_of("n1", TurnKind::Replace, "new")];
     for (rollout, look, outcome) in [
-        (unavailable(1), look(3, 3, vec![]), Ok(())),
+        (unavailable(1), look(3, 3, vec![]), Ok(0)),
         (unavailable(1), look(3, 2, vec![]), Err(Wait::Budget { unavailable: 1, allowed: 1 })),
-        (unavailable(2), look(3, 2, vec![]), Ok(())),
-        (unavailable(1), absent, Ok(())),
-        (surge(1), look(3, 1, vec![]), Ok(())),
+        (unavailable(2), look(3, 2, vec![]), Ok(0)),
+        (unavailable(3), look(5, 5, vec![]), Ok(2)),
+        (unavailable(100), look(200, 200, vec![]), Ok(64)),
+        (surge(3), look(5, 5, surging.clone()), Ok(1)),
+        (unavailable(3), Look { passed: 2, ..look(0, 0, vec![]) }, Ok(1)),
+        (unavailable(1), absent, Ok(0)),
+        (surge(1), look(3, 1, vec![]), Ok(0)),
         (surge(1), look(3, 3, surging.clone()), Err(Wait::Surge { surging: 1, allowed: 1 })),
-        (surge(2), look(3, 3, surging), Ok(())),
-        (kept.clone(), look(4, 4, vec![]), Ok(())),
+        (surge(2), look(3, 3, surging), Ok(0)),
+        (kept.clone(), look(4, 4, vec![]), Ok(0)),
         (
             kept.clone(),
             Look { updated: 1, ..look(4, 3, moving.clone()) },
@@ -409,12 +429,14 @@ fn one_domain_at_a_time_and_only_after_canary_nodes_that_are_well() {
         domain: domain.into(),
         canary: false,
     };
-    assert_eq!(admit(&racks, &mover("a"), &look), Ok(()));
+    assert_eq!(admit(&racks, &mover("a"), &look), Ok(0));
     let waits = Wait::Domain { value: "a".into(), node: NodeName::new("n1") };
     assert_eq!(admit(&racks, &mover("b"), &look), Err(waits));
+    let free = Look { members: 4, available: 4, ..Look::default() };
+    assert_eq!(admit(&racks, &mover("a"), &free), Ok(0), "the next one may be of another domain");
     for (canaries, outcome) in [
         (vec![], Err(Wait::CanaryIll)),
-        (vec![(hash("new"), true)], Ok(())),
+        (vec![(hash("new"), true)], Ok(0)),
         (vec![(hash("new"), true), (hash("new"), false)], Err(Wait::CanaryIll)),
         (vec![(hash("new"), true), (hash("old"), true)], Err(Wait::CanaryIll)),
     ] {
@@ -442,11 +464,12 @@ fn canary_nodes_begin_the_bake_together_and_end_it_when_one_is_ill() {
     (facts.local.new, facts.local.old) = (pod("new", true), None);
     (facts.local.canary, facts.local.rollout) = (true, canary(60));
     facts.own.available = Some(hash("new"));
-    assert_eq!(next(&facts), Step::Look);
+    assert_eq!(next(&facts), Step::Count);
     let canaries = vec![(hash("new"), true), (hash("old"), true)];
-    facts.look = Some(Look { canaries, ..Look::default() });
+    facts.look = Some(Look { canaries, counted: true, ..Look::default() });
     assert_eq!(next(&facts), Step::Rest, "the other is not there yet");
-    facts.look = Some(Look { canaries: vec![(hash("new"), true)], ..Look::default() });
+    facts.look =
+        Some(Look { canaries: vec![(hash("new"), true)], counted: true, ..Look::default() });
     assert_eq!(next(&facts), Step::Act(Act::StartBake));
     facts.gates.baked.push(hash("new"));
     assert_eq!(next(&facts), Step::Rest);

@@ -50,6 +50,18 @@ pub struct Verdict {
     pub at: Timestamp,
 }
 
+/// The last claim of a set: `fleet/queues/<ns>/<name>/claimed`. Whoever stood right behind that node is the head now, and may
+/// go by what it counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Claimed {
+    /// The revision that made the queue key under which it was.
+    pub queue: i64,
+    /// How many more may claim on the same count.
+    pub more: usize,
+    /// The revision of the set that the count was made for.
+    pub set: i64,
+}
+
 /// That a template failed: `fleet/rollouts/<ns>/<name>/condemned/<hash>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condemned {

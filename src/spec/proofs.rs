@@ -239,7 +239,7 @@ const CONTAINER: &[Line] = &[
     ("name", &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"]),
     (
         "ports[]**",
-        &["spec::tests::rules::ports_are_checked", "it::vendors::a_node_exporter_is_scraped"],
+        &["spec::tests::container_rules::ports_are_checked", "it::vendors::a_node_exporter_is_scraped"],
     ),
     (
         "ports[].hostIP",
@@ -464,7 +464,7 @@ const CONTAINER: &[Line] = &[
     ),
     (
         "readinessProbe.terminationGracePeriodSeconds",
-        &["spec::tests::rules::probes_and_hooks_are_checked_although_they_are_not_run"],
+        &["spec::tests::container_rules::probes_and_hooks_are_checked_although_they_are_not_run"],
     ),
     (
         "*Probe.timeoutSeconds",

@@ -33,7 +33,7 @@ pub struct Store {
     /// How long an answer may take.
     pub(super) timeout: Duration,
     /// Whether etcd knows us by a token, which can expire.
-    authenticated: bool,
+    pub(super) authenticated: bool,
 }
 
 impl std::fmt::Debug for Store {

@@ -258,6 +258,21 @@ impl Keys {
         format!("{}{part}/", self.of_set(set))
     }
 
+    /// What the queue of a set goes by, beside the nodes in it.
+    pub fn queue_marks(&self, set: &SetKey) -> String {
+        format!("{}queues/{}/{}/", self.fleet(), set.namespace, set.name)
+    }
+
+    /// Which node entered the queue of a set last.
+    pub fn entered(&self, set: &SetKey) -> String {
+        format!("{}entered", self.queue_marks(set))
+    }
+
+    /// The last claim of a set.
+    pub fn claimed(&self, set: &SetKey) -> String {
+        format!("{}claimed", self.queue_marks(set))
+    }
+
     /// The gates of all sets.
     pub fn all_gates(&self) -> String {
         format!("{}rollouts/", self.fleet())

@@ -125,7 +125,7 @@ pub enum Op {
     Count(Range),
     /// Reads keys without their values.
     Names(Range),
-    /// Reads, of the keys that were made before this revision, the one that was made last.
+    /// Reads, of the keys that were made before this revision, the one that was made last; costs the store a look at all.
     Before(Range, i64),
 }
 

@@ -108,6 +108,41 @@ async fn transactions_do_what_they_say_only_when_what_they_demand_holds() {
 }
 
 #[tokio::test]
+async fn a_transaction_reads_what_it_is_about_to_overwrite_so_each_knows_who_came_before() {
+    if !etcd::is_there() {
+        return;
+    }
+    let etcd = Etcd::start(1).unwrap();
+    let store = connect(&etcd).await;
+    let enter = |name: usize| {
+        let store = store.clone();
+        async move {
+            let then = vec![
+                Op::Get(Range::key("/last")),
+                Op::put(format!("/queue/{name}"), ""),
+                Op::put("/last", name.to_string()),
+            ];
+            let outcome = store.txn(&Txn { then, ..Txn::default() }).await.unwrap();
+            let last = outcome.listings[0].kvs.first();
+            let before =
+                last.map(|kv| (String::from_utf8_lossy(&kv.value).into(), kv.mod_revision));
+            (outcome.header.revision, before)
+        }
+    };
+    let all = (0..50).map(enter).map(tokio::spawn).collect::<tokio::task::JoinSet<_>>();
+    let mut entered: Vec<(i64, Option<(String, i64)>)> =
+        all.join_all().await.into_iter().map(Result::unwrap).collect();
+    entered.sort_unstable();
+    assert_eq!(entered[0].1, None, "nobody was before the first");
+    for pair in entered.windows(2) {
+        let (name, revision) = pair[1].1.clone().unwrap();
+        assert_eq!(revision, pair[0].0, "the one right before");
+        let (_, key) = store.get(&format!("/queue/{name}")).await.unwrap();
+        assert_eq!(key.unwrap().create_revision, revision, "known by the revision of its key, too");
+    }
+}
+
+#[tokio::test]
 async fn ranges_of_any_size_are_read_whole_and_at_one_revision() {
     if !etcd::is_there() {
         return;
@@ -230,6 +265,34 @@ async fn a_watch_of_several_ranges_tells_each_change_in_its_order() {
     let mut watch = store.watch(&[Range::prefix("/a/")], 0).await.unwrap();
     put(&store, Vec::new(), "/a/1", "new").await.unwrap();
     assert_eq!(changes(&mut watch).await, ["/a/1=new"]);
+}
+
+#[tokio::test]
+async fn ranges_beside_a_watch_come_and_go_without_losing_what_the_watch_tells() {
+    if !etcd::is_there() {
+        return;
+    }
+    let etcd = Etcd::start(1).unwrap();
+    let store = connect(&etcd).await;
+    let mut watch = store.watch(&[Range::key("/a")], 0).await.unwrap();
+    put(&store, Vec::new(), "/a", "1").await.unwrap();
+    store.watch_beside(&mut watch, &[Range::key("/b"), Range::prefix("/c/")]).await.unwrap();
+    assert_eq!(changes(&mut watch).await, ["/a=1"]);
+    for key in ["/b", "/c/1", "/a"] {
+        put(&store, Vec::new(), key, "2").await.unwrap();
+        assert_eq!(changes(&mut watch).await, [format!("{key}=2")]);
+    }
+    // In place of others, and of none.
+    store.watch_beside(&mut watch, &[Range::key("/d")]).await.unwrap();
+    for key in ["/b", "/c/1", "/d"] {
+        put(&store, Vec::new(), key, "3").await.unwrap();
+    }
+    assert_eq!(changes(&mut watch).await, ["/d=3"]);
+    store.watch_beside(&mut watch, &[]).await.unwrap();
+    for key in ["/d", "/a"] {
+        put(&store, Vec::new(), key, "4").await.unwrap();
+    }
+    assert_eq!(changes(&mut watch).await, ["/a=4"]);
 }
 
 #[tokio::test]

@@ -118,6 +118,9 @@ async fn passwords_let_in_and_tokens_are_renewed_unseen() {
         let mut second = store.watch(&[Range::key("/a"), Range::key("/b")], 0).await.unwrap();
         put(&store, Vec::new(), "/b", "x").await.unwrap();
         assert_eq!(second.next().await.unwrap().1.len(), 1);
+        store.watch_beside(&mut watch, &[Range::key("/b")]).await.unwrap();
+        put(&store, Vec::new(), "/b", "y").await.unwrap();
+        assert_eq!(watch.next().await.unwrap().1.len(), 1);
         tokio::time::sleep(Duration::from_millis(2500)).await;
         keeper.renew().await.unwrap();
         store.keep_alive(lease).await.unwrap().renew().await.unwrap();

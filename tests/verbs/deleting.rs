@@ -16,6 +16,9 @@ fn a_deleted_set_leaves_a_tombstone_and_the_command_waits_for_its_pods() {
         fleet.pod(node, "web", &format!("web-{node}"));
     }
     fleet.remove("fleet/alive/n2");
+    for beside in ["fleet/rollouts/x/web/condemned/h", "fleet/queues/x/web/entered"] {
+        fleet.put(beside, &json!("n1"));
+    }
     let running = fleet.command("delete ds web -n x").spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(20);
     while fleet.keys("spec/tombstones/").is_empty() {
@@ -23,7 +26,9 @@ fn a_deleted_set_leaves_a_tombstone_and_the_command_waits_for_its_pods() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(fleet.keys("spec/daemonsets/").is_empty());
-    assert!(fleet.keys("spec/revisions/").is_empty());
+    for gone in ["spec/revisions/", "fleet/rollouts/", "fleet/queues/"] {
+        assert!(fleet.keys(gone).is_empty(), "{gone}");
+    }
     let tombstone = fleet.value("spec/tombstones/daemonsets/x/web");
     assert_eq!(tombstone["name"], "daemonsets/x/web");
     assert_eq!(tombstone["generation"], 2, "above every generation of the set");

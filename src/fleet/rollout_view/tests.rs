@@ -282,11 +282,7 @@ fn waiting_nodes_say_what_for() {
     };
     assert_eq!(
         told(&scene),
-        [
-            "n2: it is the next one",
-            "n1: it waits in the queue",
-            "n0: it joins the queue when there is room"
-        ]
+        ["n2: it is the next one", "n1: it waits in the queue", "n0: it joins the queue soon"]
     );
     scene.rollout.paused = true;
     assert!(told(&scene).iter().all(|line| line.contains("the rollout is paused")), "{scene:?}");

@@ -8,13 +8,16 @@ use super::invariants::{good, hopeful, wrong};
 use super::mind::Mind;
 use super::moves::{Move, Way, Ways, steps};
 use super::scenario::Scenario;
-use super::world::{Gates, Left, NODES, Node, World};
+use super::world::{Gates, Left, Marks, NODES, Node, World};
+
+/// What of a world belongs to no host.
+type Head = (u8, Gates, Marks, u8, Left);
 
 /// Every world that was found, each once.
 #[derive(Default)]
 struct Worlds {
-    /// What belongs to no host.
-    heads: Vec<(u8, Gates, u8, Left)>,
+    /// What belongs to no host, of all worlds.
+    heads: Vec<Head>,
     /// The hosts of all worlds, one world after the other.
     nodes: Vec<Node>,
     /// Open addressing: places in `heads`, plus one.
@@ -50,11 +53,11 @@ impl Hasher for Quick {
 impl Worlds {
     /// One of them.
     fn get(&self, index: usize) -> World {
-        let (set, gates, away, left) = self.heads[index];
+        let (set, gates, marks, away, left) = self.heads[index];
         let mut nodes = [Node::default(); NODES];
         let at = index * self.count;
         nodes[..self.count].copy_from_slice(&self.nodes[at..at + self.count]);
-        World { set, gates, away, left, count: u8::try_from(self.count).unwrap(), nodes }
+        World { set, gates, marks, away, left, count: u8::try_from(self.count).unwrap(), nodes }
     }
 
     /// The place of a world, and whether it is new.
@@ -62,7 +65,7 @@ impl Worlds {
         if self.heads.len() * 2 >= self.table.len() {
             self.grow();
         }
-        let head = (world.set, world.gates, world.away, world.left);
+        let head = (world.set, world.gates, world.marks, world.away, world.left);
         let mask = self.table.len() - 1;
         let mut slot = hash(&head, world.live()) & mask;
         loop {
@@ -101,7 +104,7 @@ impl Worlds {
 }
 
 /// The hash of a world.
-fn hash(head: &(u8, Gates, u8, Left), nodes: &[Node]) -> usize {
+fn hash(head: &Head, nodes: &[Node]) -> usize {
     let mut quick = Quick::default();
     head.hash(&mut quick);
     for node in nodes {

@@ -41,8 +41,10 @@ pub(super) enum Next {
     Rest,
     /// It waits.
     Wait,
-    /// It reads.
+    /// It reads where it stands.
     Look,
+    /// It counts.
+    Count,
     /// It takes the leave to disturb back.
     Revoke,
     /// A transaction.
@@ -96,6 +98,7 @@ pub(super) enum Then {
     Member,
     Condemn(u8),
     Bake(u8),
+    Pass { more: u8, set: u8 },
     Delete(Name),
 }
 
@@ -182,6 +185,7 @@ impl Mind {
             Step::Rest => Next::Rest,
             Step::Wait(_) => Next::Wait,
             Step::Look => Next::Look,
+            Step::Count => Next::Count,
             Step::Revoke => Next::Revoke,
             Step::Join => Next::Deal(self.spell(&Act::Enter, &facts)),
             Step::Act(act) => Next::Deal(self.spell(&act, &facts)),
@@ -217,6 +221,9 @@ impl Mind {
             }
             if scenario.has(Seeded::OldCount) {
                 look.under = OWN;
+            }
+            if scenario.has(Seeded::PassedWhole) && look.passed > 0 {
+                look.passed += 1;
             }
         }
         Facts {
@@ -256,15 +263,16 @@ impl Mind {
     fn spell(&mut self, act: &Act, facts: &Facts) -> u16 {
         let beginning = Beginning { boot_id: "boot", since: Timestamp::UNIX_EPOCH };
         let Deal { mut when, then } = deal(act, facts, beginning);
-        if self.scenario.has(Seeded::NoFence) && *act == Act::Claim {
+        let claim = matches!(act, Act::Claim { .. });
+        if self.scenario.has(Seeded::NoFence) && claim {
             when.retain(|demand| !matches!(demand, Demand::Changed(Key::Set, _)));
         }
-        if self.scenario.has(Seeded::NoCondemned) && *act == Act::Claim {
+        if self.scenario.has(Seeded::NoCondemned) && claim {
             when.retain(|demand| !matches!(demand, Demand::Absent(Key::Condemned(_))));
         }
         let spelled = Spelled {
             act: format!("{act:?}").split([' ', '{']).next().unwrap_or_default().to_owned(),
-            claims: matches!(act, Act::Claim | Act::Repair | Act::Retarget),
+            claims: claim || matches!(act, Act::Repair | Act::Retarget),
             to: number(facts.local.to.as_str()),
             when: when.iter().map(demanded).collect(),
             then: then.iter().map(written).collect(),
@@ -341,7 +349,8 @@ fn look_of(look: &Look, own_domain: u8) -> Option<admit::Look> {
     Some(admit::Look {
         under: i64::from(look.under),
         ahead: (look.ahead != 0).then_some(other),
-        queued: 0,
+        passed: usize::from(look.passed),
+        counted: look.counted != 0,
         members: usize::from(look.members),
         available: usize::from(look.available),
         absent: usize::from(look.absent),
@@ -395,6 +404,10 @@ fn written(write: &Write) -> Then {
         Write::Member => Then::Member,
         Write::Condemn(hash, _) => Then::Condemn(number(hash.as_str())),
         Write::Bake(hash, _) => Then::Bake(number(hash.as_str())),
+        Write::Pass(claimed) => Then::Pass {
+            more: u8::try_from(claimed.more).unwrap(),
+            set: u8::try_from(claimed.set - 1).unwrap(),
+        },
         Write::Delete(key) => Then::Delete(named(key)),
     }
 }

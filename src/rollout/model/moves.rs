@@ -162,17 +162,21 @@ fn session(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node, decision
                 None
             });
         }
-        Next::Look => read(mind, ways, index, node),
-        Next::Wait if node.own_queue != 0 => read(mind, ways, index, node),
+        Next::Look => read(ways, index, node, store::stand(mind, ways.from, index)),
+        Next::Count => read(ways, index, node, store::count(mind, ways.from, index)),
+        Next::Wait if node.own_queue != 0 => {
+            let counts = node.look.read != 0 && node.look.ahead == 0;
+            let look = if counts { store::count } else { store::stand };
+            read(ways, index, node, look(mind, ways.from, index));
+        }
         Next::Wait | Next::Rest => {}
     }
 }
 
 /// The node reads what others do.
-fn read(mind: &Mind, ways: &mut Ways<'_>, index: usize, node: &Node) {
-    let look: Look = store::look(mind, ways.from, index);
+fn read(ways: &mut Ways<'_>, index: usize, node: &Node, look: Look) {
     if look != node.look {
-        ways.add(index, "looks", true, |_, node| {
+        ways.add(index, if look.counted == 0 { "looks" } else { "counts" }, true, |_, node| {
             node.look = look;
             None
         });

@@ -71,6 +71,12 @@ pub(super) enum Seeded {
     AbsentTwice,
     /// A session that finds its turn gone acts before its reconciler is told.
     StaleLeave,
+    /// Whoever goes by another's count passes it on as it was.
+    PassedWhole,
+    /// Whoever before whom somebody left goes by the last claim, whosever that was.
+    PassedToAnybody,
+    /// Who stands before a node is forgotten when it leaves: the next one takes itself for the head.
+    HeadByGap,
 }
 
 /// One exploration.
@@ -215,8 +221,7 @@ impl Scenario {
             node.pods[0] = Pod { hash: first, state: AVAILABLE };
         }
         let set = u8::from(self.script.len() > 1);
-        let (gates, left) = (super::world::Gates::default(), self.left);
-        World { set, gates, away: 0, left, count: self.hosts, nodes }
+        World { set, left: self.left, count: self.hosts, nodes, ..World::default() }
     }
 
     /// The template that a node is to have by a version of the set and what was condemned, and whether it is the set's own.

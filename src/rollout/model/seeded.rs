@@ -110,6 +110,27 @@ fn a_session_that_acts_before_its_reconciler_knows_that_the_turn_is_gone() {
     finds(three(&[1, 2]).with(|left| left.release = 1), Seeded::StaleLeave, "I");
 }
 
+/// Four hosts, two at a time, whose places in the queue get lost.
+fn four() -> Scenario {
+    Scenario::new("four hosts", 4, &unavailable(2), &[1, 2]).with(|left| left.lease = 1)
+}
+
+#[test]
+fn a_count_passed_on_as_it_was() {
+    let scenario = Scenario::new("three hosts, two at a time", 3, &unavailable(2), &[1, 2]);
+    finds(scenario, Seeded::PassedWhole, "I1");
+}
+
+#[test]
+fn a_count_taken_over_from_somebody_else_than_the_one_before() {
+    finds(four(), Seeded::PassedToAnybody, "I1");
+}
+
+#[test]
+fn a_node_that_takes_itself_for_the_head_because_the_one_before_it_is_gone() {
+    finds(four(), Seeded::HeadByGap, "I1");
+}
+
 #[test]
 fn an_absent_node_that_is_counted_as_available_and_not_as_a_member() {
     let ignore = Rollout { ignore_absent: true, ..unavailable(1) };

@@ -4,7 +4,7 @@ use crate::spec::Amount;
 
 use super::mind::{Mind, Name, Spelled, Then, When};
 use super::scenario::Seeded;
-use super::world::{Flight, Look, Node, SURGE, Turn, World};
+use super::world::{Flight, Look, Marks, Node, SURGE, Turn, World};
 
 /// Whether a key of a node, or of the set, is there.
 fn present(world: &World, node: &Node, name: Name) -> bool {
@@ -44,18 +44,24 @@ pub(super) fn commit(world: &mut World, index: usize, flight: Flight, deal: &Spe
         return false;
     }
     for then in &deal.then {
-        write(world, index, *then);
+        write(world, index, flight.queue, *then);
     }
     true
 }
 
-/// Carries one write out.
-fn write(world: &mut World, index: usize, then: Then) {
+/// Carries one write out, of a transaction under a queue key.
+fn write(world: &mut World, index: usize, under: u8, then: Then) {
     let queue = world.next_queue();
     let node = &mut world.nodes[index];
     match then {
         Then::Show(template) => (node.available, node.older) = (template, 0),
-        Then::Enter => node.queue = queue,
+        Then::Enter => {
+            node.queue = queue;
+            (node.behind, world.marks.entered) = (world.marks.entered, queue);
+        }
+        Then::Pass { more, set } => {
+            world.marks = Marks { claimed: under, more, set, ..world.marks };
+        }
         Then::Turn(turn) => {
             node.turn = turn;
             let all = [node.turn_revision, node.own_turn, node.flight.turn, node.late.turn];
@@ -94,7 +100,11 @@ pub(super) fn answer(node: &mut Node, deal: &Spelled, keep_look: bool) {
                 node.forget_turn();
                 node.own_turn = 0;
             }
-            Then::Member | Then::Condemn(_) | Then::Bake(_) | Then::Delete(_) => {}
+            Then::Member
+            | Then::Condemn(_)
+            | Then::Bake(_)
+            | Then::Pass { .. }
+            | Then::Delete(_) => {}
         }
     }
     node.flight = Flight::default();
@@ -103,8 +113,28 @@ pub(super) fn answer(node: &mut Node, deal: &Spelled, keep_look: bool) {
     }
 }
 
-/// What a node that waits reads, at one revision.
-pub(super) fn look(mind: &Mind, world: &World, index: usize) -> Look {
+/// Where a node stands in the queue, and what was passed on to it.
+pub(super) fn stand(mind: &Mind, world: &World, index: usize) -> Look {
+    let (own, marks) = (&world.nodes[index], world.marks);
+    let look = Look { read: 1, under: own.own_queue, ..Look::default() };
+    let there = |revision: u8| world.live().iter().any(|node| node.queue == revision);
+    if own.behind != 0 && there(own.behind) {
+        return Look { ahead: 1, ..look };
+    }
+    let anybody = mind.scenario.has(Seeded::PassedToAnybody) && marks.claimed != 0;
+    if own.behind != 0 && own.behind == marks.claimed || anybody {
+        let passed = if marks.set == own.seen_set { marks.more } else { 0 };
+        return Look { passed, ..look };
+    }
+    if mind.scenario.has(Seeded::HeadByGap) {
+        return look;
+    }
+    let ahead = |node: &Node| node.queue != 0 && node.queue < own.own_queue;
+    Look { ahead: u8::from(world.live().iter().any(ahead)), ..look }
+}
+
+/// What the head of the queue, or a canary node, counts at one revision.
+pub(super) fn count(mind: &Mind, world: &World, index: usize) -> Look {
     let scenario = &mind.scenario;
     let own = &world.nodes[index];
     let version = &scenario.script[usize::from(own.seen_set)];
@@ -142,7 +172,9 @@ pub(super) fn look(mind: &Mind, world: &World, index: usize) -> Look {
     Look {
         read: 1,
         under: own.own_queue,
-        ahead: count(&|node| node.queue != 0 && node.queue < own.own_queue).min(1),
+        ahead: 0,
+        passed: 0,
+        counted: 1,
         members,
         available,
         absent: if version.rollout.ignore_absent { count(&absent) } else { 0 },

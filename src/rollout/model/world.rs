@@ -62,6 +62,10 @@ pub(super) struct Look {
     pub(super) under: u8,
     /// Whether somebody stood before it.
     pub(super) ahead: u8,
+    /// How many may still claim on the count of the one before it.
+    pub(super) passed: u8,
+    /// Whether it counted itself: what follows.
+    pub(super) counted: u8,
     /// See `admit::Look`, as the next five.
     pub(super) members: u8,
     /// How many are available.
@@ -144,6 +148,8 @@ pub(super) struct Node {
     pub(super) own_available: u8,
     /// Its queue key as it knows it.
     pub(super) own_queue: u8,
+    /// The queue key of whoever entered before it, as it knows that.
+    pub(super) behind: u8,
     /// The revision of its turn as it knows it.
     pub(super) own_turn: u8,
     /// The set as it saw it last.
@@ -164,6 +170,19 @@ pub(super) struct Node {
     pub(super) excused: u8,
     /// Whether an operator ended the turn that this session knows.
     pub(super) released: u8,
+}
+
+/// What the queue goes by beside the nodes in it: revisions of queue keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct Marks {
+    /// The one that was made last.
+    pub(super) entered: u8,
+    /// The one under which was claimed last.
+    pub(super) claimed: u8,
+    /// How many more may claim on the same count.
+    pub(super) more: u8,
+    /// The version of the set for which that was.
+    pub(super) set: u8,
 }
 
 /// What may still go wrong, or be done: how often.
@@ -196,12 +215,14 @@ pub(super) struct Left {
 }
 
 /// All of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(super) struct World {
     /// Which version of the set is in the store.
     pub(super) set: u8,
     /// The gates.
     pub(super) gates: Gates,
+    /// What the queue goes by.
+    pub(super) marks: Marks,
     /// Whether the store is away.
     pub(super) away: u8,
     /// What may still happen.
@@ -216,6 +237,7 @@ impl Node {
     /// Ends its session with the store.
     pub(super) fn part(&mut self, keep_look: bool) {
         (self.session, self.own_available, self.own_queue, self.own_turn) = (0, 0, 0, 0);
+        self.behind = 0;
         self.flight = Flight::default();
         if !keep_look {
             self.look = Look::default();
@@ -269,8 +291,9 @@ impl World {
 
     /// A revision after all others of queue keys.
     pub(super) fn next_queue(&self) -> u8 {
+        let marks = [self.marks.entered, self.marks.claimed];
         let all = self.live().iter().flat_map(|node| [node.queue, node.own_queue, node.look.under]);
-        all.max().unwrap_or(0) + 1
+        all.chain(marks).max().unwrap_or(0) + 1
     }
 
     /// Renumbers the revisions, and sorts the hosts when they are alike. The place that each host had before.
@@ -297,14 +320,42 @@ impl World {
         places
     }
 
+    /// Forgets revisions of queue keys that say nothing any more: of keys that are gone, but for the last claim's, which
+    /// says something to whoever entered behind it, or may still.
+    fn forget_marks(&mut self) {
+        let alive = self.nodes.map(|node| node.queue);
+        let there = |revision: u8| revision != 0 && alive.contains(&revision);
+        let claimed = self.marks.claimed;
+        let told = |node: &Node| node.queue != 0 && node.behind == claimed;
+        if self.marks.entered != claimed && !self.live().iter().any(told) {
+            (self.marks.claimed, self.marks.more, self.marks.set) = (0, 0, 0);
+        }
+        if self.marks.more == 0 {
+            self.marks.set = 0;
+        }
+        let claimed = self.marks.claimed;
+        if !there(self.marks.entered) && self.marks.entered != claimed {
+            self.marks.entered = 0;
+        }
+        for node in &mut self.nodes[..usize::from(self.count)] {
+            if node.own_queue == 0 || !there(node.behind) && node.behind != claimed {
+                node.behind = 0;
+            }
+        }
+    }
+
     /// Renumbers the revisions of queue keys.
     fn renumber_queues(&mut self) {
+        self.forget_marks();
         let count = usize::from(self.count);
-        let mut revisions: Vec<&mut u8> = Vec::with_capacity(5 * count);
+        let mut revisions: Vec<&mut u8> = Vec::with_capacity(6 * count + 2);
+        revisions.extend([&mut self.marks.entered, &mut self.marks.claimed]);
+        revisions.retain(|revision| **revision != 0);
         for node in &mut self.nodes[..count] {
             for revision in [
                 &mut node.queue,
                 &mut node.own_queue,
+                &mut node.behind,
                 &mut node.look.under,
                 &mut node.flight.queue,
                 &mut node.late.queue,

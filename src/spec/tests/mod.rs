@@ -1,5 +1,6 @@
 //! Tests of the whole floor: from bytes to outcomes.
 
+mod container_rules;
 mod fixtures;
 mod hostile;
 mod objects;
