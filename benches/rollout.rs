@@ -170,7 +170,8 @@ async fn one(nodes: usize, pod: Duration) -> Result<Figures> {
         requests: each("Txn") + each("Range") + each("LeaseGrant"),
         waiting: waiting.0,
         signs: waiting.1,
-        cpu: [0, 1].map(|of| (cpu[of] - cpu_before[of]).as_secs_f64() * 1e3 / nodes as f64),
+        cpu: [0, 1]
+            .map(|of| cpu[of].saturating_sub(cpu_before[of]).as_secs_f64() * 1e3 / nodes as f64),
         etcd: (peaks[0], memory(fleet.pids[0], "VmHWM")?),
         own: (peaks[1], memory(fleet.pids[1], "VmRSS")?),
     };

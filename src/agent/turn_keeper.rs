@@ -27,8 +27,8 @@ use super::{
     handle::{Command, Handle, HeldTurn, TurnsAnswer, TurnsTold},
     store_link::Settings,
     store_publish::Publisher,
-    turn_looks::{self, Place},
-    turn_queue::LOOK_AGAIN,
+    turn_looks,
+    turn_queue::{LOOK_AGAIN, Spot},
 };
 
 /// How soon what others were faster at is tried again.
@@ -44,26 +44,10 @@ pub(super) struct Keeping {
     pub local: Local,
     /// What was read last.
     pub look: Option<Look>,
-    /// Whether it listens to what may let the head go on.
-    pub heeds: bool,
-    /// Who stood before it in the queue when it learned that last.
-    pub place: Option<Place>,
-    /// Whether it only takes for granted that that one is there.
-    pub assumed: bool,
-    /// Whether it saw that one there.
-    pub behind: bool,
-    /// When it may find out who stands before it now that that one left without a claim.
-    pub find: Option<Instant>,
-    /// When somebody counted last, as far as it knows.
-    pub counted: Option<Instant>,
-    /// How many members there were; 0 before it counted.
-    pub members: usize,
-    /// When it looks again although it heard nothing.
-    pub again: Option<Instant>,
+    /// Where it stands in the queue.
+    pub spot: Spot,
     /// Whether the leave to disturb the pod is taken back.
     revoked: bool,
-    /// When it may join the queue for which template.
-    pub join: Option<(TemplateHash, Instant)>,
     /// What it waits for.
     wait: Option<Wait>,
     /// When the next try may be, after others were faster.
@@ -215,16 +199,8 @@ impl Keeper {
                     own,
                     local,
                     look: None,
-                    heeds: false,
-                    place: None,
-                    assumed: false,
-                    behind: false,
-                    find: None,
-                    counted: None,
-                    members: 0,
-                    again: None,
+                    spot: Spot::default(),
                     revoked: false,
-                    join: None,
                     wait: None,
                     not_before: None,
                     backoff: Backoff::default(),
@@ -417,7 +393,7 @@ impl Keeper {
         keeping.not_before = None;
         if !matches!(act, Act::Show(_) | Act::Hide | Act::Leave | Act::Enter) {
             keeping.backoff.reset();
-            keeping.join = None;
+            keeping.spot.join = None;
         }
         let own = &mut keeping.own;
         for write in &deal.then {

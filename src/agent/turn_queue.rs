@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::{ids::SetKey, time};
+use crate::base::{
+    ids::{SetKey, TemplateHash},
+    time,
+};
 use crate::rollout::{
     admit::{Look, Wait},
     order::{entry_delay, queue_limit, rank},
@@ -27,6 +30,39 @@ const COUNT_PAUSE: Duration = Duration::from_millis(20);
 /// node hears in that time that it is one of them. Finding it costs the store a look at the whole queue.
 const ASTRAY: Duration = Duration::from_secs(1);
 
+/// Where a node stands in the queue of a set.
+#[derive(Debug, Default)]
+pub(super) struct Spot {
+    /// When it may join the queue for which template.
+    pub join: Option<(TemplateHash, Instant)>,
+    /// Who stood before it when it learned that last.
+    place: Option<Place>,
+    /// What it knows of that one.
+    sight: Sight,
+    /// When it may find out who stands before it now that that one left without a claim.
+    find: Option<Instant>,
+    /// Whether it listens to what may let the head go on.
+    heeds: bool,
+    /// When somebody counted last, as far as it knows.
+    counted: Option<Instant>,
+    /// How many members there were; 0 before it counted.
+    members: usize,
+    /// When it looks again although it heard nothing.
+    again: Option<Instant>,
+}
+
+/// What a node knows of whoever stands before it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// Nothing.
+    #[default]
+    None,
+    /// It takes for granted that that one is there.
+    Assumed,
+    /// It saw that one there.
+    Seen,
+}
+
 impl Keeper {
     /// Somebody did something at this key: whoever waits for it looks again.
     pub(super) fn stirred(&mut self, key: &str) {
@@ -42,7 +78,9 @@ impl Keeper {
     pub(super) fn listens(&mut self, anew: bool) -> bool {
         let mut looks = false;
         for keeping in self.sets.values_mut().filter(|keeping| keeping.own.queue.is_some()) {
-            if anew | std::mem::take(&mut keeping.assumed) {
+            let sight = &mut keeping.spot.sight;
+            if anew || *sight == Sight::Assumed {
+                *sight = Sight::None;
                 look_again(&mut keeping.look);
                 looks = true;
             }
@@ -55,7 +93,8 @@ impl Keeper {
         let outside = |keeping: &&Keeping| {
             keeping.own.queue.is_none() && keeping.local.rollout.domain.is_empty()
         };
-        let due = self.sets.values().filter(outside).filter_map(|keeping| keeping.join.as_ref());
+        let due =
+            self.sets.values().filter(outside).filter_map(|keeping| keeping.spot.join.as_ref());
         due.map(|(_, at)| *at).max()
     }
 
@@ -65,16 +104,17 @@ impl Keeper {
         let Some(keeping) = self.sets.get_mut(set) else { return };
         let ahead =
             place.as_ref().map(|(node, _)| node).filter(|node| **node != self.node).cloned();
-        keeping.assumed = ahead.is_some();
+        let sight = if ahead.is_some() { Sight::Assumed } else { Sight::None };
         keeping.look = ahead.map(|ahead| Look { under, ahead: Some(ahead), ..Look::default() });
-        (keeping.place, keeping.behind, keeping.find) = (place, false, None);
+        let spot = &mut keeping.spot;
+        (spot.place, spot.sight, spot.find) = (place, sight, None);
     }
 
     /// Something is due: whoever has heard nothing for long looks again, for something may have been done unheard.
     pub(super) fn overslept(&mut self) {
         let now = time::now().mono;
         for keeping in self.sets.values_mut() {
-            if keeping.again.take_if(|at| *at <= now).is_some() {
+            if keeping.spot.again.take_if(|at| *at <= now).is_some() {
                 keeping.look = None;
             }
         }
@@ -86,9 +126,9 @@ impl Keeper {
         for (set, keeping) in &mut self.sets {
             let waits = keeping.look.as_ref().filter(|_| keeping.own.queue.is_some());
             // A head listens once it has counted in vain, and then for as long as it is that.
-            keeping.heeds =
-                waits.is_some_and(|look| look.ahead.is_none() && (look.counted || keeping.heeds));
-            if keeping.heeds {
+            keeping.spot.heeds = waits
+                .is_some_and(|look| look.ahead.is_none() && (look.counted || keeping.spot.heeds));
+            if keeping.spot.heeds {
                 ranges.push(Range::prefix(self.keys.availables(set)));
                 ranges.push(Range::prefix(self.keys.turns(set)));
             } else if let Some(ahead) = waits.and_then(|look| look.ahead.as_ref()) {
@@ -110,7 +150,7 @@ impl Keeper {
             let times = (1.0 + self.rank(set, facts)) * if behind { BEHIND } else { 1.0 };
             let again = now + self.again.mul_f64(times);
             if let Some(keeping) = self.sets.get_mut(set) {
-                keeping.again = Some(again);
+                keeping.spot.again = Some(again);
             }
             self.wake(again);
         }
@@ -130,29 +170,31 @@ impl Keeper {
     ) -> Result<Option<bool>, Error> {
         let (now, rank) = (time::now().mono, self.rank(set, facts));
         let Some(keeping) = self.sets.get_mut(set) else { return Ok(Some(false)) };
-        if let Some(place) = &keeping.place {
+        let spot = &mut keeping.spot;
+        let seen = spot.sight == Sight::Seen;
+        if let (Some(place), None) = (&spot.place, spot.find) {
             let look = turn_looks::stand(store, &self.keys, set, facts, place).await?;
             if let Some(look) = look {
-                let head = look.ahead.is_none();
-                if head && keeping.behind {
+                if look.ahead.is_some() {
+                    spot.sight = Sight::Seen;
+                } else if seen {
                     // The one before it counted a moment ago.
-                    keeping.counted = Some(now);
+                    (spot.sight, spot.counted) = (Sight::None, Some(now));
                 }
-                (keeping.behind, keeping.find) = (!head, None);
                 keeping.look = Some(look);
                 return Ok(Some(true));
             }
-            let delay = if keeping.behind { ASTRAY.mul_f64(0.5 + rank) } else { Duration::ZERO };
-            let find = *keeping.find.get_or_insert(now + delay);
-            if find > now {
-                self.wake(find);
-                return Ok(Some(false));
-            }
+            spot.find = seen.then(|| now + ASTRAY.mul_f64(0.5 + rank));
+        }
+        if let Some(find) = spot.find.filter(|find| *find > now) {
+            self.wake(find);
+            return Ok(Some(false));
         }
         let place = turn_looks::find(store, &self.keys, set, facts).await?;
         let ahead = place.as_ref().map(|(node, _)| node.clone());
         let under = facts.own.queue.unwrap_or(0);
-        (keeping.behind, keeping.place, keeping.find) = (ahead.is_some(), place, None);
+        let sight = if ahead.is_some() { Sight::Seen } else { Sight::None };
+        (spot.sight, spot.place, spot.find) = (sight, place, None);
         keeping.look = Some(Look { under, ahead, ..Look::default() });
         Ok(Some(true))
     }
@@ -165,13 +207,13 @@ impl Keeper {
         facts: &Facts,
     ) -> Result<Option<bool>, Error> {
         let Some(keeping) = self.sets.get_mut(set) else { return Ok(Some(false)) };
-        let next = keeping.counted.map(|at| at + COUNT_PAUSE);
+        let next = keeping.spot.counted.map(|at| at + COUNT_PAUSE);
         if let Some(next) = next.filter(|next| *next > time::now().mono) {
             self.wake(next);
             return Ok(Some(false));
         }
         let look = turn_looks::count(store, &self.keys, set, facts).await?;
-        (keeping.members, keeping.counted) = (look.members, Some(time::now().mono));
+        (keeping.spot.members, keeping.spot.counted) = (look.members, Some(time::now().mono));
         keeping.look = Some(look);
         Ok(Some(true))
     }
@@ -186,7 +228,7 @@ impl Keeper {
         let (now, rank) = (time::now().mono, self.rank(set, facts));
         let Some(keeping) = self.sets.get_mut(set) else { return Ok(Some(false)) };
         let to = &facts.local.to;
-        let known = keeping.join.take_if(|(known, _)| known == to);
+        let known = keeping.spot.join.take_if(|(known, _)| known == to);
         let (_, mut at) = known.unwrap_or_else(|| (to.clone(), now + entry_delay(rank)));
         if at <= now {
             let alone = facts.local.rollout.domain.is_empty();
@@ -197,7 +239,7 @@ impl Keeper {
         }
         self.wake(at);
         if let Some(keeping) = self.sets.get_mut(set) {
-            keeping.join = Some((to.clone(), at));
+            keeping.spot.join = Some((to.clone(), at));
         }
         Ok(Some(false))
     }
@@ -206,7 +248,7 @@ impl Keeper {
     /// turn. Thousands may ask: it costs the store a look at the queue and at the turns, not at the members.
     async fn has_room(&self, set: &SetKey, store: &Store, facts: &Facts) -> Result<bool, Error> {
         let rollout = &facts.local.rollout;
-        let members = self.sets.get(set).map_or(0, |keeping| keeping.members);
+        let members = self.sets.get(set).map_or(0, |keeping| keeping.spot.members);
         let disturbed = rollout.max_unavailable.of(members) + rollout.max_surge.of(members);
         let (queued, turns) = turn_looks::room(store, &self.keys, set).await?;
         let elsewhere = turns.iter().any(|turn| turn.domain != facts.local.domain);

@@ -239,7 +239,10 @@ const CONTAINER: &[Line] = &[
     ("name", &["it::running::containers_of_one_pod_share_a_shim_an_ipc_namespace_and_volumes"]),
     (
         "ports[]**",
-        &["spec::tests::container_rules::ports_are_checked", "it::vendors::a_node_exporter_is_scraped"],
+        &[
+            "spec::tests::container_rules::ports_are_checked",
+            "it::vendors::a_node_exporter_is_scraped",
+        ],
     ),
     (
         "ports[].hostIP",

@@ -29,9 +29,9 @@ impl Store {
         };
         let mut client = self.client.watch_client().max_decoding_message_size(MESSAGE_LIMIT);
         let opened = async {
-            let mut stream = client.watch(&*first.from, options(first, from)).await?;
+            let mut stream = client.watch(&*first.from, Some(options(first, from))).await?;
             for range in others {
-                stream.watch(&*range.from, options(range, from)).await?;
+                stream.watch(&*range.from, Some(options(range, from))).await?;
             }
             Ok(stream)
         };
@@ -65,7 +65,7 @@ impl Store {
                 watch.left.push(id);
             }
             for range in ranges {
-                watch.stream.watch(&*range.from, options(range, 0)).await?;
+                watch.stream.watch(&*range.from, Some(options(range, 0))).await?;
             }
             Ok(())
         };
@@ -82,9 +82,9 @@ impl Store {
 }
 
 /// How a range is watched from a revision on.
-fn options(range: &Range, from: i64) -> Option<etcd::WatchOptions> {
+fn options(range: &Range, from: i64) -> etcd::WatchOptions {
     let options = etcd::WatchOptions::new().with_start_revision(from);
-    Some(if range.to.is_empty() { options } else { options.with_range(&*range.to) })
+    if range.to.is_empty() { options } else { options.with_range(&*range.to) }
 }
 
 /// Keeps a store lease.
