@@ -101,14 +101,14 @@ mod tests {
     #[test]
     fn a_signal_reaches_those_that_were_there() {
         // The word comes when the last of them is there: one that came later would outlive the test.
-        let script = "trap 'exit 3' HUP; sh -c 'sleep 1000 & echo; wait' & wait";
+        let script = "trap 'exit 3' USR1; sh -c 'sleep 1000 & echo; wait' & wait";
         let mut child =
             Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         said.read_line(&mut String::new()).unwrap();
         let tree = Tree::of(child.id());
         assert_eq!(tree.0.len(), 3, "{tree:?}");
-        tree.signal(Signal::SIGHUP);
+        tree.signal(Signal::SIGUSR1);
         assert_eq!(child.wait().unwrap().code(), Some(3));
         tree.signal(Signal::SIGKILL);
         assert_eq!(said.read_line(&mut String::new()).unwrap(), 0);
