@@ -10,8 +10,12 @@ mod execs;
 mod images;
 mod ingest;
 mod logger;
+#[expect(dead_code, reason = "benchmarks need more of it")]
+#[path = "../../benches/nodes/mod.rs"]
+mod nodes;
 mod pulls;
 mod registry;
+mod rollouts;
 mod store;
 mod store_access;
 mod store_verbs;
