@@ -327,11 +327,10 @@ impl World {
         let there = |revision: u8| revision != 0 && alive.contains(&revision);
         let claimed = self.marks.claimed;
         let told = |node: &Node| node.queue != 0 && node.behind == claimed;
-        if self.marks.entered != claimed && !self.live().iter().any(told) {
+        let heard = self.marks.entered == claimed || self.live().iter().any(told);
+        // Who is the head is found by looking through the queue, too: only what is passed on is learned here alone.
+        if self.marks.more == 0 || !heard {
             (self.marks.claimed, self.marks.more, self.marks.set) = (0, 0, 0);
-        }
-        if self.marks.more == 0 {
-            self.marks.set = 0;
         }
         let claimed = self.marks.claimed;
         if !there(self.marks.entered) && self.marks.entered != claimed {
