@@ -160,7 +160,7 @@ impl Scenario {
             ready_first: false,
             liveness: true,
             seeded: None,
-            most: 2_000_000,
+            most: 3_000_000,
         }
     }
 
