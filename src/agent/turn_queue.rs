@@ -174,12 +174,15 @@ impl Keeper {
         let seen = spot.sight == Sight::Seen;
         if let (Some(place), None) = (&spot.place, spot.find) {
             let look = turn_looks::stand(store, &self.keys, set, facts, place).await?;
-            if let Some(look) = look {
+            if let Some(mut look) = look {
                 if look.ahead.is_some() {
                     spot.sight = Sight::Seen;
                 } else if seen {
                     // The one before it counted a moment ago.
                     (spot.sight, spot.counted) = (Sight::None, Some(now));
+                } else {
+                    // That may be days ago, and says nothing of what failed by itself since then.
+                    look.passed = 0;
                 }
                 keeping.look = Some(look);
                 return Ok(Some(true));
